@@ -33,10 +33,10 @@ class Background:
 
         def ended(result: object) -> None:
             self._running.discard(deferred)
-            if isinstance(result, Failure) and not result.check(CancelledError):
+            if isinstance(result, Failure) and not isinstance(result.value, CancelledError):
                 self.log.failure("{name} failed", failure=result, name=name)
 
-        deferred.addBoth(ended)
+        _ = deferred.addBoth(ended)
 
     def stop(self) -> Deferred[None]:
         """Cancel everything; fire when all of it has ended."""
@@ -54,5 +54,5 @@ class Background:
             waiter.callback(None)
             return result
 
-        deferred.addBoth(ended)
+        _ = deferred.addBoth(ended)
         return waiter

@@ -32,13 +32,13 @@ class MonotonicClock:
         """Return seconds since an arbitrary point; it never goes back."""
         return time.monotonic()
 
-    def callLater(  # noqa: N802 - the name is IReactorTime's
+    def callLater(
         self, delay: float, callable: Callable[..., object], *args: object, **kwargs: object
     ) -> IDelayedCall:
         """Call ``callable`` after ``delay`` seconds."""
         return self._reactor.callLater(delay, callable, *args, **kwargs)
 
-    def getDelayedCalls(self) -> Sequence[IDelayedCall]:  # noqa: N802
+    def getDelayedCalls(self) -> Sequence[IDelayedCall]:
         """Return the reactor's pending calls."""
         return self._reactor.getDelayedCalls()
 

@@ -1,1 +1,1 @@
-
+"""The loopback JSON API: resources, authentication, OpenAPI."""

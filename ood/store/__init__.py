@@ -1,1 +1,1 @@
-
+"""Where the document is kept."""

@@ -1,1 +1,1 @@
-
+"""Helpers for tests of ood and of its plugins."""

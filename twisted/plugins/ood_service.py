@@ -7,7 +7,7 @@ here would hide the plugin.
 
 from twisted.application.service import ServiceMaker
 
-oodService = ServiceMaker(
+oodService = ServiceMaker(  # type: ignore[no-untyped-call]
     "ood",
     "ood.service",
     "Run Node.js sites: process manager, reverse proxy and API in one service.",

@@ -1,1 +1,1 @@
-
+"""Decisions and messages of the process monitor, without I/O."""

@@ -1,1 +1,1 @@
-
+"""The preload that runs inside Node workers (JavaScript)."""
