@@ -1,0 +1,197 @@
+"""The contracts that cross packages.
+
+Process monitor, proxy, store and API know one another only through these;
+``ood.service`` puts the parts together.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from ood.model.document import Document
+from ood.model.status import AppStatus, LogLine
+
+
+class IStore(Interface):
+    """Keeps the document."""
+
+    document: Document = Attribute("The document in force.")
+
+    def update(change: Callable[[Document], Document]) -> Deferred[Document]:
+        """Replace the document by ``change(document)``.
+
+        Changes are applied one after the other.  The Deferred fires when the new
+        document is durable and every subscriber was told; it fails with what
+        ``change`` raised, or with :class:`~ood.errors.StoreError`, and then nothing
+        has changed.
+        """
+
+    def subscribe(callback: Callable[[Document], None]) -> Callable[[], None]:
+        """Call ``callback`` with every new document; return what ends that."""
+
+
+@dataclass(eq=False)
+class Worker:
+    """A worker as the proxy sees it: something that takes requests.
+
+    :ivar app: the app's name.
+    :ivar instance: the worker's number within the app.
+    :ivar accepting: false once it drains or has died: open nothing new to it.
+    :ivar pipes: how many upstream connections the proxy holds to it; the proxy counts.
+    """
+
+    app: str
+    instance: int
+    accepting: bool = True
+    pipes: int = 0
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """A new connection to a worker.
+
+    :ivar sock: a non-blocking stream socket that now belongs to the caller; it may
+        still be connecting (then it becomes writable when it is done, and
+        ``SO_ERROR`` tells how it went).
+    :ivar worker: the worker at its other end.
+    :ivar pipe: whether this is a unix pipe into the worker itself: then the
+        ``X-Ood-Peer`` header tells the guard the client's address.
+    """
+
+    sock: socket.socket
+    worker: Worker
+    pipe: bool
+
+
+Refused = Callable[[str, socket.socket], None]
+"""``refused(app, sock)``: the socket is the caller's again, no worker took it."""
+
+
+class IWorkerPool(Interface):
+    """The process monitor as the proxy sees it.  Nothing here blocks."""
+
+    def hand_off(app: str, sock: socket.socket, refused: Refused) -> bool:
+        """Give a client's connection, with its unread request, to a worker of ``app``.
+
+        Returns false, and leaves the socket to the caller, if no worker can take one
+        now: none runs, or the app's connections may only be proxied.  After true the
+        socket is the pool's: it keeps its copy until a worker acknowledged the
+        connection, gives it to another worker if that one dies or refuses, and calls
+        ``refused`` if there is none left.
+        """
+
+    def connect(app: str) -> Upstream | None:
+        """Open a new upstream connection to the worker with the fewest; None if there is none."""
+
+    def takes_sockets(app: str, *, alone: bool) -> bool:
+        """Tell whether ``app`` may get client sockets now.
+
+        :param alone: no request of another app can come along on the connection.  A
+            worker without the guard does not check Host and gets only such sockets.
+        """
+
+    def when_available(app: str) -> Deferred[None]:
+        """Fire when a worker of ``app`` can take requests.
+
+        Fails with :class:`~ood.errors.UnavailableError` that says why there is none:
+        at once if the app is stopped or unknown, else after a bounded wait.  The
+        number of waiters is bounded, too.
+        """
+
+
+class IEdge(Interface):
+    """The proxy as the process monitor sees it."""
+
+    def adopt(app: str, sock: socket.socket) -> None:
+        """Take a client's idle connection back from a worker that drains.
+
+        It waits for its next request, which is routed like the first one was.
+        """
+
+    def strangers(app: str, sock: socket.socket) -> None:
+        """Serve a stream of requests that a worker of ``app`` got for other hosts.
+
+        Each request carries the client's address in ``X-Ood-Peer``, which is believed
+        here, and only here.
+        """
+
+
+class IProcessMonitor(IWorkerPool):
+    """The process monitor as the controller sees it."""
+
+    def converge(document: Document) -> None:
+        """Make workers be what ``document`` wants; returns at once."""
+
+    def settled(app: str) -> Deferred[None]:
+        """Fire when the app is as the last document wants it: answering, or gone.
+
+        Fails with :class:`~ood.errors.WorkerError` as soon as a worker that was
+        started since the last change can't come up; it carries the last log lines.
+        """
+
+    def restart(app: str) -> Deferred[None]:
+        """Replace every worker of a running app, a new one before each old one.
+
+        Fails with :class:`~ood.errors.WorkerError` if a new one does not come up; the
+        old ones then go on serving.
+        """
+
+    def status(app: str) -> AppStatus:
+        """Return the live state of ``app``."""
+
+
+class ILogs(Interface):
+    """The apps' logs."""
+
+    def tail(app: str, lines: int, stream: str | None = None) -> list[LogLine]:
+        """Return the last ``lines`` lines; ``stream`` keeps only one of out, err, ood."""
+
+    def follow(app: str, callback: Callable[[LogLine], None]) -> Callable[[], None]:
+        """Call ``callback`` with every new line; return what ends that."""
+
+
+class IController(Interface):
+    """One method per verb: the only way in which state is changed.
+
+    Every method fails with :class:`~ood.errors.OodError`, and then has changed nothing
+    unless the error says so.
+    """
+
+    def init(name: str, values: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
+        """Add an app; a missing ``port`` is assigned.  Fires with its configuration."""
+
+    def delete(name: str) -> Deferred[None]:
+        """Stop the app and forget it; its files stay."""
+
+    def start(name: str) -> Deferred[AppStatus]:
+        """Start the app; fires when all its workers answer."""
+
+    def stop(name: str) -> Deferred[AppStatus]:
+        """Stop the app; fires when its processes are gone."""
+
+    def restart(name: str) -> Deferred[AppStatus]:
+        """Replace the app's workers without an interruption."""
+
+    def scale(name: str, instances: str) -> Deferred[AppStatus]:
+        """Set the number of workers: ``N``, ``+N``, ``-N`` or ``max``."""
+
+    def configuration(name: str | None) -> dict[str, Any]:
+        """Return the settings, or an app's configuration, with defaults filled in."""
+
+    def configure(name: str | None, changes: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
+        """Change keys of the settings or of an app; None puts a key back to its default."""
+
+    def status(name: str | None) -> list[AppStatus]:
+        """Return the live state of one app or of all."""
+
+    def tail(name: str, lines: int, stream: str | None) -> list[LogLine]:
+        """Return an app's last log lines."""
+
+    def follow(name: str, callback: Callable[[LogLine], None]) -> Callable[[], None]:
+        """Call ``callback`` with every new line of an app's log."""

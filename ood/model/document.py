@@ -1,0 +1,112 @@
+"""The document: all that ood is told, in typed values.
+
+The document is what the store keeps and what every part converges to.  Only
+what differs from a default is written down, so that a better default reaches
+everyone who did not choose otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+SCHEMA_VERSION = 1
+"""The version of the document's form; a newer one than this is refused."""
+FIRST_APP_PORT = 3001
+"""Apps get the first free loopback port from here on; 3000 stays for experiments."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Settings of the service as a whole; ``None`` is "as fits the user ood runs as".
+
+    :ivar http_port: port for HTTP; 80 for root, 8080 otherwise; 0 is off.
+    :ivar https_port: port for HTTPS; 443 for root, 8443 otherwise; 0 is off.
+    :ivar api_port: loopback port of the JSON API.
+    """
+
+    http_port: int | None = None
+    https_port: int | None = None
+    api_port: int = 2016
+
+    def ports(self, *, root: bool) -> tuple[int, int]:
+        """Return the HTTP and the HTTPS port in force."""
+        http, https = (80, 443) if root else (8080, 8443)
+        return (
+            http if self.http_port is None else self.http_port,
+            https if self.https_port is None else self.https_port,
+        )
+
+
+class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One site or program that ood runs.
+
+    Durations are milliseconds.  ``docs/settings.md`` describes each key.
+
+    :ivar port: the app's own loopback port, assigned by ``ood init``.
+    :ivar running: what the user wants: started or stopped.
+    """
+
+    cwd: str
+    port: int
+    script: str | None = None
+    args: tuple[str, ...] = ()
+    node_args: tuple[str, ...] = ()
+    interpreter: str = "node"
+    env: Mapping[str, str] = {}
+    instances: int | str = 1
+    domains: tuple[str, ...] = ()
+    default: bool = False
+    user: str | None = None
+    group: str | None = None
+    handoff: str = "auto"
+    wait_ready: bool = False
+    listen_timeout: int = 30_000
+    kill_timeout: int = 30_000
+    stop_signal: str = "SIGTERM"
+    autorestart: bool = True
+    min_uptime: int = 1_000
+    max_restarts: int = 16
+    exp_backoff_restart_delay: int = 100
+    running: bool = False
+
+    def worker_count(self) -> int:
+        """Return how many workers are wanted; ``max`` is one for each usable processor."""
+        if isinstance(self.instances, int):
+            return self.instances
+        return len(os.sched_getaffinity(0))
+
+    def hosts(self, name: str) -> tuple[str, ...]:
+        """Return the Host names that this app, called ``name``, answers to."""
+        own = (name,) if "." in name else ()
+        return tuple(dict.fromkeys((*own, *self.domains, f"{name}.localhost")))
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The whole state that is configured, as the store keeps it."""
+
+    schema: int = SCHEMA_VERSION
+    settings: Settings = Settings()
+    apps: Mapping[str, App] = {}
+
+    def with_app(self, name: str, app: App) -> Document:
+        """Return the document with ``name`` set to ``app``."""
+        return msgspec.structs.replace(self, apps={**self.apps, name: app})
+
+    def without_app(self, name: str) -> Document:
+        """Return the document without the app ``name``."""
+        apps = {other: app for other, app in self.apps.items() if other != name}
+        return msgspec.structs.replace(self, apps=apps)
+
+    def free_port(self) -> int:
+        """Return the first port from :data:`FIRST_APP_PORT` that no app has."""
+        taken = {app.port for app in self.apps.values()}
+        return next(port for port in range(FIRST_APP_PORT, 65536) if port not in taken)
+
+
+def to_plain(value: msgspec.Struct) -> dict[str, Any]:
+    """Return ``value`` as plain JSON values, without what equals its default."""
+    plain: dict[str, Any] = msgspec.to_builtins(value)
+    return plain

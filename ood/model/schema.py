@@ -1,0 +1,253 @@
+"""Every key that a user may set: its kind, its meaning, and validation.
+
+One table drives the check of what users write, ``ood config``, the OpenAPI
+document and ``docs/settings.md``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from ood.errors import Fault, InvalidError
+from ood.model import kinds
+from ood.model.document import SCHEMA_VERSION, App, Document, Settings, to_plain
+
+STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL")
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key: what it may hold and what it means.
+
+    :ivar kind: what it may hold.
+    :ivar doc: what it means, one sentence.
+    :ivar internal: kept in the document, set by commands and not by ``ood config``.
+    """
+
+    kind: kinds.Kind
+    doc: str
+    internal: bool = False
+
+
+SETTINGS_KEYS: Mapping[str, Key] = {
+    "httpPort": Key(kinds.port(zero=True), "Port for HTTP (80 for root, else 8080)."),
+    "httpsPort": Key(kinds.port(zero=True), "Port for HTTPS (443 for root, else 8443)."),
+    "apiPort": Key(kinds.port(), "Loopback port of the API that the ood command talks to."),
+}
+
+APP_KEYS: Mapping[str, Key] = {
+    "cwd": Key(kinds.ABSOLUTE_PATH, "Directory the app runs in."),
+    "port": Key(kinds.port(), "The app's own port on 127.0.0.1; the app sees it as PORT."),
+    "script": Key(kinds.TEXT, "What to run: a file below cwd; with interpreter npm, a script."),
+    "args": Key(kinds.ARGUMENTS, "Arguments for the script."),
+    "nodeArgs": Key(kinds.ARGUMENTS, "Arguments for node itself."),
+    "interpreter": Key(kinds.TEXT, "node, npm, none (the script is a program), or a program."),
+    "env": Key(kinds.ENVIRONMENT, "Environment variables."),
+    "instances": Key(kinds.INSTANCES, "How many workers run."),
+    "domains": Key(kinds.DOMAINS, "Further host names the app answers to."),
+    "default": Key(kinds.BOOLEAN, "Whether the app answers for hosts that no app names."),
+    "user": Key(kinds.USER, "User the app runs as; only root can choose another."),
+    "group": Key(kinds.USER, "Primary group the app runs as; the user's own if unset."),
+    "handoff": Key(
+        kinds.choice("auto", "guard", "cluster", "never"),
+        "How connections reach Node: auto, by the guard, by cluster's channel, or only proxied.",
+    ),
+    "waitReady": Key(kinds.BOOLEAN, "Wait for process.send('ready') before a worker counts."),
+    "listenTimeout": Key(kinds.DURATION, "How long a worker may take until it answers."),
+    "killTimeout": Key(kinds.DURATION, "How long a worker may take to finish and exit."),
+    "stopSignal": Key(kinds.choice(*STOP_SIGNALS), "Signal that asks a worker to exit."),
+    "autorestart": Key(kinds.BOOLEAN, "Whether a worker that exits is replaced."),
+    "minUptime": Key(kinds.DURATION, "A worker that ran shorter than this died young."),
+    "maxRestarts": Key(
+        kinds.integer(1, 1000), "Deaths in a row, all young, after which the app counts as errored."
+    ),
+    "expBackoffRestartDelay": Key(
+        kinds.DURATION, "First pause after a young death; it doubles up to 15 s."
+    ),
+    "running": Key(kinds.BOOLEAN, "Whether the app is started.", internal=True),
+}
+
+
+def _unknown(key: str, table: Mapping[str, Key], prefix: str) -> Fault:
+    near = difflib.get_close_matches(key, table, n=1)
+    allowed = ", ".join(name for name, entry in table.items() if not entry.internal)
+    problem = f"there is no such key; did you mean {near[0]}?" if near else "there is no such key"
+    return Fault(prefix + key, problem, "" if near else allowed)
+
+
+def parse_value(table: Mapping[str, Key], key: str, value: Any, prefix: str = "") -> Any:
+    """Return the typed value of ``key``.
+
+    :raises InvalidError: the key is unknown or the value is not allowed.
+    """
+    entry = table.get(key)
+    if entry is None:
+        raise InvalidError([_unknown(key, table, prefix)])
+    try:
+        return entry.kind.parse(value)
+    except ValueError as error:
+        raise InvalidError([Fault(prefix + key, str(error), entry.kind.allowed)]) from None
+
+
+def _struct(
+    kind: type[S], table: Mapping[str, Key], plain: Any, prefix: str, faults: list[Fault]
+) -> S | None:
+    """Build ``kind`` from ``plain``; append every fault to ``faults``."""
+    if not isinstance(plain, dict):
+        faults.append(Fault(prefix.rstrip(".") or "document", "is not an object", "an object"))
+        return None
+    before = len(faults)
+    values: dict[str, Any] = {}
+    for key, value in plain.items():
+        try:
+            values[key] = parse_value(table, key, value, prefix)
+        except InvalidError as error:
+            faults += error.faults
+    fields = msgspec.structs.fields(kind)
+    faults += [
+        Fault(prefix + field.encode_name, "is missing", table[field.encode_name].kind.allowed)
+        for field in fields
+        if field.required and field.encode_name not in plain
+    ]
+    if len(faults) > before:
+        return None
+    names = {field.encode_name: field.name for field in fields}
+    return kind(**{names[key]: value for key, value in values.items()})
+
+
+def check_app(name: str, plain: Any) -> App:
+    """Return the app that ``plain`` (JSON values, user's spelling) describes.
+
+    :raises InvalidError: with every fault.
+    """
+    faults: list[Fault] = []
+    try:
+        kinds.parse_app_name(name)
+    except ValueError as error:
+        faults.append(Fault("name", str(error), kinds.APP_NAME_ALLOWED))
+    app = _struct(App, APP_KEYS, plain, "", faults)
+    if app is None or faults:
+        raise InvalidError(faults)
+    return app
+
+
+def check_settings(plain: Any) -> Settings:
+    """Return the settings that ``plain`` describes.
+
+    :raises InvalidError: with every fault.
+    """
+    faults: list[Fault] = []
+    settings = _struct(Settings, SETTINGS_KEYS, plain, "", faults)
+    if settings is None:
+        raise InvalidError(faults)
+    return settings
+
+
+def check_document(plain: Any) -> Document:
+    """Return the document that ``plain`` (decoded JSON) describes.
+
+    :raises InvalidError: with every fault, each key with its whole path.
+    """
+    if not isinstance(plain, dict):
+        raise InvalidError([Fault("document", "is not an object", "an object")])
+    if isinstance(plain.get("schema"), int) and plain["schema"] > SCHEMA_VERSION:
+        problem = f"is {plain['schema']}: it was written by a newer ood"
+        raise InvalidError([Fault("schema", problem, f"up to {SCHEMA_VERSION}")])
+    faults = [
+        Fault(key, "there is no such key", "schema, settings, apps")
+        for key in plain
+        if key not in {"schema", "settings", "apps"}
+    ]
+    settings = _struct(Settings, SETTINGS_KEYS, plain.get("settings", {}), "settings.", faults)
+    apps: dict[str, App] = {}
+    plain_apps = plain.get("apps", {})
+    if not isinstance(plain_apps, dict):
+        faults.append(Fault("apps", "is not an object", "an object of apps by name"))
+        plain_apps = {}
+    for name, one in plain_apps.items():
+        try:
+            kinds.parse_app_name(name)
+        except ValueError as error:
+            faults.append(Fault(f"apps.{name}", str(error), kinds.APP_NAME_ALLOWED))
+        app = _struct(App, APP_KEYS, one, f"apps.{name}.", faults)
+        if app is not None:
+            apps[name] = app
+    if settings is None or faults:
+        raise InvalidError(faults)
+    document = Document(settings=settings, apps=apps)
+    check_together(document)
+    return document
+
+
+def check_together(document: Document) -> None:
+    """Check what only shows when apps and settings are seen together.
+
+    :raises InvalidError: two apps share a port or a host, or two are the default.
+    """
+    faults: list[Fault] = []
+    ports: dict[int, str] = {document.settings.api_port: "settings.apiPort"}
+    for key in ("http_port", "https_port"):
+        port = getattr(document.settings, key)
+        if port:
+            name = "settings." + ("httpPort" if key == "http_port" else "httpsPort")
+            if port in ports:
+                faults.append(Fault(name, f"{port} is {ports[port]} too", "a port of its own"))
+            ports.setdefault(port, name)
+    hosts: dict[str, str] = {}
+    default = ""
+    for name, app in document.apps.items():
+        if app.port in ports:
+            problem = f"{app.port} is {ports[app.port]} too"
+            faults.append(Fault(f"apps.{name}.port", problem, "a port of its own"))
+        ports.setdefault(app.port, f"apps.{name}.port")
+        for host in app.hosts(name):
+            if host in hosts:
+                problem = f"{host} belongs to the app {hosts[host]}"
+                faults.append(Fault(f"apps.{name}.domains", problem, "names of its own"))
+            hosts.setdefault(host, name)
+        if app.default and default:
+            problem = f"the app {default} is the default already"
+            faults.append(Fault(f"apps.{name}.default", problem, "one default app"))
+        default = default or (name if app.default else "")
+    if faults:
+        raise InvalidError(faults)
+
+
+def changed_app(name: str, app: App, changes: Mapping[str, Any]) -> App:
+    """Return ``app`` with ``changes`` applied.
+
+    :param changes: values by key; ``env.NAME`` reaches one variable, and a value
+        of ``None`` puts the key back to its default.
+    :raises InvalidError: with every fault.
+    """
+    plain = to_plain(app)
+    for key, value in changes.items():
+        head, _, variable = key.partition(".")
+        if head == "env" and variable:
+            environment = dict(plain.get("env", {}))
+            if value is None:
+                environment.pop(variable, None)
+            else:
+                environment[variable] = value
+            plain["env"] = environment
+        elif value is None:
+            plain.pop(key, None)
+        else:
+            plain[key] = value
+    return check_app(name, plain)
+
+
+def changed_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """Return ``settings`` with ``changes`` applied; ``None`` puts a key back to its default.
+
+    :raises InvalidError: with every fault.
+    """
+    plain = {**to_plain(settings), **changes}
+    return check_settings({key: value for key, value in plain.items() if value is not None})

@@ -1,0 +1,91 @@
+"""What is, as opposed to what is wanted: the live state that ``ood status`` shows."""
+
+from __future__ import annotations
+
+import msgspec
+
+WORKER_STATES = (
+    "launching",
+    "online",
+    "draining",
+    "stopping",
+    "stopped",
+    "waiting-restart",
+    "errored",
+)
+"""States of a worker; an app also has ``stopped``.
+
+``launching``: started, does not answer yet.  ``online``: gets requests.
+``draining``: gets no new connection, finishes what it has.  ``stopping``: was
+told to exit.  ``waiting-restart``: died young, is started again after a pause.
+``errored``: died young many times in a row; it is still tried at the longest
+pause.
+"""
+
+
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One worker of an app.
+
+    :ivar instance: the worker's number within the app, from 0 (``NODE_APP_INSTANCE``).
+    :ivar pid: process id; ``None`` while there is no process.
+    :ivar state: one of :data:`WORKER_STATES`.
+    :ivar via: how connections reach it: ``guard``, ``cluster``, ``port`` or ``""``.
+    :ivar uptime_ms: milliseconds since it was started.
+    :ivar restarts: how often this instance was replaced after a death.
+    :ivar cpu_percent: processor use over the last seconds, of the whole process tree.
+    :ivar memory_bytes: resident memory of the whole process tree.
+    :ivar requests: requests that this process has answered, where the guard counts them.
+    :ivar requests_per_second: the same over the last second.
+    :ivar unacknowledged: connections handed over that it has not acknowledged.
+    :ivar reason: why it is not online, for people; empty if there is nothing to say.
+    """
+
+    instance: int
+    pid: int | None
+    state: str
+    via: str = ""
+    uptime_ms: int = 0
+    restarts: int = 0
+    cpu_percent: float = 0.0
+    memory_bytes: int = 0
+    requests: int = 0
+    requests_per_second: float = 0.0
+    unacknowledged: int = 0
+    reason: str = ""
+
+
+class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One app.
+
+    :ivar state: ``stopped``, ``online`` (all wanted workers answer), or the state of
+        the worker that is furthest from it.
+    :ivar wanted: how many workers are wanted.
+    :ivar version: the version in its package.json, if it has one.
+    :ivar urls: addresses under which it answers.
+    """
+
+    name: str
+    state: str
+    running: bool
+    wanted: int
+    port: int
+    user: str
+    version: str = ""
+    cwd: str = ""
+    urls: tuple[str, ...] = ()
+    workers: tuple[WorkerStatus, ...] = ()
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One line of an app's log.
+
+    :ivar time: RFC 3339 in UTC with milliseconds.
+    :ivar instance: the worker's number; -1 for ood's own remarks.
+    :ivar stream: ``out``, ``err``, or ``ood`` for ood's own remarks.
+    :ivar text: the line without its end.
+    """
+
+    time: str
+    instance: int
+    stream: str
+    text: str
