@@ -1,0 +1,236 @@
+"""The controller: one method per verb, and the only way in which state changes.
+
+A verb commits a new document to the store; the store tells the process monitor
+and the proxy, and they converge to it.  Then the verb waits until what it was
+asked for is true.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from ood.errors import ConflictError, Fault, InvalidError, NotFoundError
+from ood.interfaces import IController, ILogs, IProcessMonitor, IStore
+from ood.model.document import App, Document, Settings
+from ood.model.kinds import INSTANCES
+from ood.model.schema import (
+    APP_KEYS,
+    SETTINGS_KEYS,
+    changed_app,
+    changed_settings,
+    check_app,
+    check_together,
+)
+from ood.model.status import AppStatus, LogLine
+
+SCRIPT_INTERPRETERS = ("node",)
+"""Interpreters whose ``script`` is a file below ``cwd``."""
+
+
+@implementer(IController)
+class Controller:
+    """Carries out the verbs of CLI and web page over store and process monitor."""
+
+    def __init__(self, store: IStore, monitor: IProcessMonitor, logs: ILogs) -> None:
+        self._store = store
+        self._monitor = monitor
+        self._logs = logs
+
+    def init(self, name: str, values: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
+        """Add an app; a missing ``port`` is assigned.  Fires with its configuration."""
+        return Deferred.fromCoroutine(self._init(name, values))
+
+    async def _init(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        _refuse_internal(values)
+
+        def change(document: Document) -> Document:
+            if name in document.apps:
+                raise ConflictError(
+                    f"there is an app {name} already",
+                    f"change it with: ood config --app {name} --set KEY VALUE",
+                )
+            app = check_app(name, {"port": document.free_port(), **values})
+            _check_files(app)
+            return _checked(document.with_app(name, app))
+
+        await self._store.update(change)
+        return self.configuration(name)
+
+    def delete(self, name: str) -> Deferred[None]:
+        """Stop the app and forget it; its files stay."""
+        return Deferred.fromCoroutine(self._delete(name))
+
+    async def _delete(self, name: str) -> None:
+        if self._app(name).running:
+            await self._want(name, running=False)
+            await self._monitor.settled(name)
+        await self._store.update(lambda document: document.without_app(name))
+
+    def start(self, name: str) -> Deferred[AppStatus]:
+        """Start the app; fires when all its workers answer."""
+        return Deferred.fromCoroutine(self._run(name, running=True))
+
+    def stop(self, name: str) -> Deferred[AppStatus]:
+        """Stop the app; fires when its processes are gone."""
+        return Deferred.fromCoroutine(self._run(name, running=False))
+
+    async def _run(self, name: str, *, running: bool) -> AppStatus:
+        await self._want(name, running=running)
+        await self._monitor.settled(name)
+        return self._monitor.status(name)
+
+    async def _want(self, name: str, *, running: bool) -> None:
+        def change(document: Document) -> Document:
+            app = _of(document, name)
+            return document.with_app(name, msgspec.structs.replace(app, running=running))
+
+        await self._store.update(change)
+
+    def restart(self, name: str) -> Deferred[AppStatus]:
+        """Replace the app's workers without an interruption; start it if it is stopped."""
+        return Deferred.fromCoroutine(self._restart(name))
+
+    async def _restart(self, name: str) -> AppStatus:
+        if not self._app(name).running:
+            return await self._run(name, running=True)
+        await self._monitor.restart(name)
+        return self._monitor.status(name)
+
+    def scale(self, name: str, instances: str) -> Deferred[AppStatus]:
+        """Set the number of workers: ``N``, ``+N``, ``-N`` or ``max``."""
+        return Deferred.fromCoroutine(self._scale(name, instances))
+
+    async def _scale(self, name: str, instances: str) -> AppStatus:
+        def change(document: Document) -> Document:
+            app = _of(document, name)
+            wanted = _instances(app, instances)
+            return document.with_app(name, msgspec.structs.replace(app, instances=wanted))
+
+        await self._store.update(change)
+        if self._app(name).running:
+            await self._monitor.settled(name)
+        return self._monitor.status(name)
+
+    def configuration(self, name: str | None) -> dict[str, Any]:
+        """Return the settings, or an app's configuration, with defaults filled in."""
+        if name is None:
+            return _settings_in_force(self._store.document.settings)
+        return _every_key(self._app(name))
+
+    def configure(self, name: str | None, changes: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
+        """Change keys of the settings or of an app; None puts a key back to its default."""
+        return Deferred.fromCoroutine(self._configure(name, changes))
+
+    async def _configure(self, name: str | None, changes: Mapping[str, Any]) -> dict[str, Any]:
+        _refuse_internal(changes)
+
+        def change(document: Document) -> Document:
+            if name is None:
+                settings = changed_settings(document.settings, changes)
+                return _checked(msgspec.structs.replace(document, settings=settings))
+            app = changed_app(name, _of(document, name), changes)
+            if {"cwd", "script", "interpreter"} & set(changes):
+                _check_files(app)
+            return _checked(document.with_app(name, app))
+
+        await self._store.update(change)
+        return self.configuration(name)
+
+    def status(self, name: str | None) -> list[AppStatus]:
+        """Return the live state of one app or of all."""
+        if name is not None:
+            self._app(name)
+            return [self._monitor.status(name)]
+        return [self._monitor.status(one) for one in sorted(self._store.document.apps)]
+
+    def tail(self, name: str, lines: int, stream: str | None) -> list[LogLine]:
+        """Return an app's last log lines."""
+        self._app(name)
+        return self._logs.tail(name, lines, stream)
+
+    def follow(self, name: str, callback: Callable[[LogLine], None]) -> Callable[[], None]:
+        """Call ``callback`` with every new line of an app's log."""
+        self._app(name)
+        return self._logs.follow(name, callback)
+
+    def _app(self, name: str) -> App:
+        return _of(self._store.document, name)
+
+
+def _of(document: Document, name: str) -> App:
+    app = document.apps.get(name)
+    if app is None:
+        known = ", ".join(sorted(document.apps)) or "none yet; add one with: ood init APP"
+        raise NotFoundError(f"there is no app {name}", f"apps: {known}")
+    return app
+
+
+def _checked(document: Document) -> Document:
+    check_together(document)
+    return document
+
+
+def _refuse_internal(values: Mapping[str, Any]) -> None:
+    faults = [
+        Fault(key, "can't be set", "use ood start and ood stop")
+        for key in values
+        if key in APP_KEYS and APP_KEYS[key].internal
+    ]
+    if faults:
+        raise InvalidError(faults)
+
+
+def _check_files(app: App) -> None:
+    """Check that what the app is to run is there.
+
+    :raises InvalidError: with every fault.
+    """
+    faults = []
+    if not os.path.isdir(app.cwd):
+        faults.append(Fault("cwd", f"{app.cwd} is not a directory", "an existing directory"))
+    elif app.script is None:
+        faults.append(Fault("script", "is missing", "a file below cwd, such as server.js"))
+    elif app.interpreter in SCRIPT_INTERPRETERS and not _is_script(app):
+        where = os.path.join(app.cwd, app.script)
+        faults.append(Fault("script", f"there is no file {where}", "a file below cwd"))
+    if faults:
+        raise InvalidError(faults)
+
+
+def _is_script(app: App) -> bool:
+    """Tell whether node would find the script: ``server`` means ``server.js``, too."""
+    path = os.path.join(app.cwd, app.script or "")
+    return any(os.path.isfile(path + end) for end in ("", ".js", ".cjs", ".mjs", "/index.js"))
+
+
+def _instances(app: App, wanted: str) -> int | str:
+    """Return the new number of instances that ``wanted`` asks for."""
+    text = wanted.strip()
+    relative = text[:1] in {"+", "-"} and text[1:].isdigit()
+    value: Any = app.worker_count() + int(text) if relative else text
+    try:
+        instances: int | str = INSTANCES.parse(value)
+    except ValueError as error:
+        allowed = f"{INSTANCES.allowed}; +N and -N change it; ood stop ends the app"
+        raise InvalidError([Fault("instances", str(error), allowed)]) from None
+    return instances
+
+
+def _settings_in_force(settings: Settings) -> dict[str, Any]:
+    http, https = settings.ports(root=os.geteuid() == 0)
+    values = {"httpPort": http, "httpsPort": https, "apiPort": settings.api_port}
+    return {key: values[key] for key in SETTINGS_KEYS}
+
+
+def _every_key(app: App) -> dict[str, Any]:
+    """Return the app as plain values, defaults included, in the order of the table."""
+    fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
+    values = {key: getattr(app, fields[key]) for key in APP_KEYS}
+    plain: dict[str, Any] = msgspec.to_builtins(values)
+    return plain

@@ -1,0 +1,107 @@
+"""ood's home: the directory in which it keeps everything it knows.
+
+========================  ======  ==================================================
+``config.json``           0600    the document; ``versions/`` holds the ones before
+``api-token``             0600    whoever can read it may steer ood
+``logs/``                 0700    the apps' logs
+``run/``                  0711    sockets of the running service, and its lock
+========================  ======  ==================================================
+
+As root the home itself is 0711: an app's user passes through it to the sockets
+below ``run/``, and can list nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import msgspec
+
+from ood.errors import StartupError
+
+
+def default_home() -> Path:
+    """Return the home where none was named."""
+    named = os.environ.get("OOD_HOME")
+    if named:
+        return Path(named)
+    return Path("/var/lib/ood") if os.geteuid() == 0 else Path.home() / ".ood"
+
+
+class Home:
+    """The directories and files of one home, and the lock that keeps it to one service."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().absolute()
+        self.token = self.path / "api-token"
+        self.logs = self.path / "logs"
+        self.run = self.path / "run"
+        self._address = self.run / "api.json"
+        self._lock: int | None = None
+
+    def open(self) -> None:
+        """Make what is missing, and take the lock.
+
+        :raises StartupError: the home can't be used, or another service uses it.
+        """
+        mode = 0o711 if os.geteuid() == 0 else 0o700
+        self._make(self.path, mode)
+        self._make(self.logs, 0o700)
+        self._make(self.run, mode)
+        self._take_lock()
+
+    def _make(self, directory: Path, mode: int) -> None:
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=mode)
+            if directory.stat().st_uid == os.geteuid():
+                directory.chmod(mode)
+            if not os.access(directory, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise StartupError(
+                f"can't use {directory}: {error.strerror}",
+                "name a directory that you may write to with --home or OOD_HOME",
+            ) from None
+
+    def _take_lock(self) -> None:
+        path = self.run / "lock"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StartupError(
+                f"can't use {path}: {error.strerror}", "the home belongs to another user"
+            ) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise StartupError(
+                f"another ood runs with the home {self.path}{self._owner()}",
+                "stop that one, or choose another home with --home",
+            ) from None
+        self._lock = descriptor
+
+    def _owner(self) -> str:
+        try:
+            pid = msgspec.json.decode(self._address.read_bytes())["pid"]
+        except (OSError, msgspec.DecodeError, KeyError, TypeError):
+            return ""
+        return f" (process {pid})"
+
+    def announce(self, api_port: int) -> None:
+        """Write down where the API listens, for the ``ood`` command."""
+        content = msgspec.json.encode({"port": api_port, "pid": os.getpid()}) + b"\n"
+        fresh = self._address.with_suffix(".new")
+        fresh.write_bytes(content)
+        fresh.chmod(0o644)
+        fresh.replace(self._address)
+
+    def close(self) -> None:
+        """Give the lock back and take the announcement down."""
+        self._address.unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

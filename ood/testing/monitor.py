@@ -1,0 +1,79 @@
+"""A process monitor without processes, for tests of what stands above it."""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.internet.defer import Deferred, fail, succeed
+from zope.interface import implementer
+
+from ood.errors import UnavailableError, WorkerError
+from ood.interfaces import IProcessMonitor, Refused, Upstream
+from ood.model.document import App, Document
+from ood.model.status import AppStatus, WorkerStatus
+
+
+@implementer(IProcessMonitor)
+class MemoryMonitor:
+    """Remembers what it was told; workers come up at once, or never.
+
+    :ivar broken: names of apps whose workers can't come up.
+    :ivar restarted: names of the apps that were restarted, in order.
+    """
+
+    def __init__(self) -> None:
+        self.document = Document()
+        self.broken: set[str] = set()
+        self.restarted: list[str] = []
+
+    def converge(self, document: Document) -> None:
+        """Take ``document`` over."""
+        self.document = document
+
+    def settled(self, app: str) -> Deferred[None]:
+        """Fire at once, or fail at once for a running app that is broken."""
+        one = self.document.apps.get(app)
+        if one is not None and one.running and app in self.broken:
+            return fail(WorkerError(f"{app} exited with status 1", log=("boom",)))
+        return succeed(None)
+
+    def restart(self, app: str) -> Deferred[None]:
+        """Note the restart."""
+        self.restarted.append(app)
+        return self.settled(app)
+
+    def status(self, app: str) -> AppStatus:
+        """Return what would be true if every worker came up."""
+        one = self.document.apps[app]
+        state = "errored" if app in self.broken else "online"
+        count = one.worker_count() if one.running else 0
+        return AppStatus(
+            name=app,
+            state=state if one.running else "stopped",
+            running=one.running,
+            wanted=one.worker_count(),
+            port=one.port,
+            user=one.user or "",
+            cwd=one.cwd,
+            workers=tuple(self._worker(number, one, state) for number in range(count)),
+        )
+
+    @staticmethod
+    def _worker(number: int, app: App, state: str) -> WorkerStatus:
+        return WorkerStatus(instance=number, pid=app.port * 10 + number, state=state)
+
+    def hand_off(self, app: str, sock: socket.socket, refused: Refused) -> bool:
+        """Take nothing: there is no process."""
+        return False
+
+    def connect(self, app: str) -> Upstream | None:
+        """Return nothing: there is no process."""
+        return None
+
+    def takes_sockets(self, app: str, *, alone: bool) -> bool:
+        """Take nothing: there is no process."""
+        return False
+
+    def when_available(self, app: str) -> Deferred[None]:
+        """Fail: there is no process."""
+        return fail(UnavailableError(f"{app} has no worker"))

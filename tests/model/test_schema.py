@@ -1,0 +1,196 @@
+"""Validation: every fault at once, each with its key and what is allowed."""
+
+import json
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from ood.errors import InvalidError
+from ood.model import kinds
+from ood.model.document import App, Document, Settings, to_plain
+from ood.model.schema import (
+    APP_KEYS,
+    SETTINGS_KEYS,
+    changed_app,
+    check_app,
+    check_document,
+    check_together,
+)
+from ood.model.units import format_duration_ms, parse_duration_ms, parse_size_bytes
+
+plain_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+
+
+def keys_of(error):
+    return {fault.key for fault in error.faults}
+
+
+class Units(SynchronousTestCase):
+    """Durations and sizes."""
+
+    def test_durations(self):
+        """Each unit, and a bare number as milliseconds."""
+        for text, milliseconds in (
+            ("10", 10), ("10ms", 10), ("10s", 10_000), ("1.5m", 90_000), ("2 h", 7_200_000),
+        ):  # fmt: skip
+            self.assertEqual(parse_duration_ms(text), milliseconds)
+        for text in ("", "s", "-1", "1w", "1s2", "٣x"):
+            self.assertRaises(ValueError, parse_duration_ms, text)
+
+    @given(st.integers(0, kinds.DURATION_MS_MAX))
+    def test_durations_read_back(self, milliseconds):
+        """What is shown is exact."""
+        self.assertEqual(parse_duration_ms(format_duration_ms(milliseconds)), milliseconds)
+
+    def test_sizes(self):
+        """K is 1024, as memory limits are meant."""
+        self.assertEqual(parse_size_bytes("300M"), 300 << 20)
+        self.assertEqual(parse_size_bytes("64KiB"), 64 << 10)
+        self.assertEqual(parse_size_bytes("1.5g"), 3 << 29)
+        self.assertRaises(ValueError, parse_size_bytes, "1T")
+
+
+class Tables(SynchronousTestCase):
+    """The tables and the structs say the same."""
+
+    def test_every_field_has_a_key(self):
+        """No key without a field, no field without a key."""
+        for struct, table in ((App, APP_KEYS), (Settings, SETTINGS_KEYS)):
+            names = {field.encode_name for field in msgspec.structs.fields(struct)}
+            self.assertEqual(names, set(table))
+
+    def test_defaults_are_allowed(self):
+        """Every default would be accepted if a user wrote it."""
+        for field in msgspec.structs.fields(App):
+            if not field.required and field.default is not None:
+                default = (
+                    field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+                )
+                APP_KEYS[field.encode_name].kind.parse(msgspec.to_builtins(default))
+
+
+class Faults(SynchronousTestCase):
+    """What is refused, and how."""
+
+    def test_all_at_once(self):
+        """One error names every fault of the whole document with its path."""
+        error = self.assertRaises(
+            InvalidError,
+            check_document,
+            {
+                "setings": {},
+                "settings": {"httpPort": 99999, "apiport": 1},
+                "apps": {"a b": {"cwd": "relative", "port": 1}, "b": {"instances": "many"}},
+            },
+        )
+        self.assertEqual(
+            keys_of(error),
+            {
+                "setings",
+                "settings.httpPort",
+                "settings.apiport",
+                "apps.a b",
+                "apps.a b.cwd",
+                "apps.b.instances",
+                "apps.b.cwd",
+                "apps.b.port",
+            },
+        )
+        self.assertIn("did you mean apiPort?", str(error))
+
+    def test_together(self):
+        """Ports, hosts and the default are exclusive."""
+        app = {"cwd": "/srv"}
+        error = self.assertRaises(
+            InvalidError,
+            check_document,
+            {
+                "apps": {
+                    "a.example": {**app, "port": 3001, "default": True},
+                    "b": {**app, "port": 3001, "domains": ["A.example"], "default": True},
+                    "c": {**app, "port": 2016},
+                }
+            },
+        )
+        self.assertEqual(
+            keys_of(error),
+            {"apps.b.port", "apps.b.domains", "apps.b.default", "apps.c.port"},
+        )
+
+    def test_newer_schema(self):
+        """A document of a newer ood is refused by its version, not by its keys."""
+        error = self.assertRaises(InvalidError, check_document, {"schema": 2, "new": 1})
+        self.assertEqual(keys_of(error), {"schema"})
+
+    @given(plain_values)
+    def test_anything_gets_an_answer(self, plain):
+        """Any JSON value is taken or refused with InvalidError, never otherwise."""
+        try:
+            document = check_document(plain)
+        except InvalidError as error:
+            self.assertTrue(error.faults)
+        else:
+            self.assertIsInstance(document, Document)
+
+    @given(st.sampled_from(sorted(APP_KEYS)), plain_values)
+    def test_any_value_of_any_key(self, key, value):
+        """An accepted value is stored in a form that is accepted again, unchanged."""
+        plain = {"cwd": "/srv", "port": 3001, key: value}
+        try:
+            app = check_app("x", plain)
+        except InvalidError as error:
+            self.assertEqual(keys_of(error), {key})
+        else:
+            self.assertEqual(check_app("x", json.loads(json.dumps(to_plain(app)))), app)
+
+
+class CommandLine(SynchronousTestCase):
+    """Values as texts, the way ``ood config --set`` gets them."""
+
+    def test_texts(self):
+        """Each kind reads the text a person would write."""
+        app = App(cwd="/srv", port=3001, env={"OLD": "1"})
+        changed = changed_app(
+            "x",
+            app,
+            {
+                "port": "3005",
+                "default": "yes",
+                "domains": "a.example, *.b.example",
+                "args": "--name 'two words'",
+                "instances": "max",
+                "env.NEW": "a=b",
+                "env.OLD": None,
+            },
+        )
+        self.assertEqual(changed.port, 3005)
+        self.assertTrue(changed.default)
+        self.assertEqual(changed.domains, ("a.example", "*.b.example"))
+        self.assertEqual(changed.args, ("--name", "two words"))
+        self.assertEqual(changed.instances, "max")
+        self.assertEqual(changed.env, {"NEW": "a=b"})
+
+    def test_international_name(self):
+        """A name with umlauts becomes what a browser sends."""
+        app = check_app("x", {"cwd": "/srv", "port": 1, "domains": ["Bücher.example"]})
+        self.assertEqual(app.domains, ("xn--bcher-kva.example",))
+
+    def test_hosts(self):
+        """An app named like a host answers to it; each one to NAME.localhost."""
+        app = App(cwd="/srv", port=3001, domains=("www.a.example",))
+        self.assertEqual(
+            app.hosts("a.example"), ("a.example", "www.a.example", "a.example.localhost")
+        )
+        self.assertEqual(app.hosts("shop"), ("www.a.example", "shop.localhost"))
+
+    def test_free_port(self):
+        """The first port that no app has."""
+        document = Document(apps={"x": App(cwd="/srv", port=3001)})
+        self.assertEqual(document.free_port(), 3002)
+        check_together(document)
