@@ -37,9 +37,15 @@ class Key:
 
 
 SETTINGS_KEYS: Mapping[str, Key] = {
-    "httpPort": Key(kinds.port(zero=True), "Port for HTTP (80 for root, else 8080)."),
-    "httpsPort": Key(kinds.port(zero=True), "Port for HTTPS (443 for root, else 8443)."),
-    "apiPort": Key(kinds.port(), "Loopback port of the API that the ood command talks to."),
+    "httpPort": Key(
+        kinds.port(zero=True),
+        "Port for HTTP (80 for root, else 8080), from the next start of the service.",
+    ),
+    "httpsPort": Key(
+        kinds.port(zero=True),
+        "Port for HTTPS (443 for root, else 8443), from the next start of the service.",
+    ),
+    "apiPort": Key(kinds.port(), "Loopback port of the API, from the next start of the service."),
 }
 
 APP_KEYS: Mapping[str, Key] = {
