@@ -16,20 +16,18 @@ from tests.support.http import Client, get
 from tests.support.ood import RunningOod, wait_until
 from tests.support.websocket import BINARY, WebSocket
 
-PROMISED_NODES = (20, 22, 24)
-"""The majors that ood promises to work with and tests."""
 KEPT_ALIVE_REQUESTS = 20
 FRAME_BYTES = 70_000
 """More than fits a frame with a 16-bit length."""
 
 
-class Apps:
+class AppsOnNode20(SynchronousTestCase):
     """One service for all; each test adds an app, asks it, and deletes it.
 
     :cvar major: the major version of Node.
     """
 
-    major: ClassVar[int]
+    major = 20
     service: ClassVar[RunningOod]
 
     @classmethod
@@ -182,13 +180,9 @@ class Apps:
         return workers
 
 
-class AppsOnNode20(Apps, SynchronousTestCase):
-    major = 20
-
-
-class AppsOnNode22(Apps, SynchronousTestCase):
+class AppsOnNode22(AppsOnNode20):
     major = 22
 
 
-class AppsOnNode24(Apps, SynchronousTestCase):
+class AppsOnNode24(AppsOnNode20):
     major = 24
