@@ -32,6 +32,7 @@ as_root() {
 apt_install() {
     have apt-get || return 127
     as_root true || return 127
+    say "Installing $* ..."
     if [ -z "${apt_is_fresh:-}" ]; then
         # A third-party source that fails must not keep Debian's own from being used.
         as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update >>"$log" 2>&1 || :
@@ -62,7 +63,6 @@ need_venv() {
     package=python3-venv
     [ "$python" = "$(command -v python3)" ] ||
         package=$("$python" -c 'import sys; print("python3.%d-venv" % sys.version_info[1])')
-    say "Installing $package ..."
     apt_install "$package" && return
     die "this Python can't make virtual environments; run: sudo apt-get install $package"
 }

@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -22,32 +22,26 @@ FRAME_BYTES = 70_000
 
 
 class AppsOnNode20(SynchronousTestCase):
-    """One service for all; each test adds an app, asks it, and deletes it.
+    """Each test runs a service of its own, and its end leaves nothing behind.
 
     :cvar major: the major version of Node.
     """
 
     major = 20
-    service: ClassVar[RunningOod]
 
-    @classmethod
-    def setUpClass(cls) -> None:
-        node = nodes().get(cls.major)
+    def setUp(self) -> None:
+        node = nodes().get(self.major)
         if node is None:
-            raise SkipTest(f"Node {cls.major} is not in OOD_TEST_NODES")
-        cls.service = RunningOod(node)
-        cls.service.start()
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        cls.service.close()
+            raise SkipTest(f"Node {self.major} is not in OOD_TEST_NODES")
+        self.node = node
+        self.service = RunningOod(node)
+        self.addCleanup(self.service.close)
+        self.service.start()
 
     def started(self, name: str, *options: str) -> tuple[str, int]:
         """Add and start an app; return the host it answers to and its own port."""
         host = f"{name}.example"
-        port = self.service.add(host, installed(name), *options)
-        self.addCleanup(self.service.ood, "delete", host)
-        return host, port
+        return host, self.service.add(host, installed(name), *options)
 
     def answers(self, name: str, *options: str) -> tuple[Mapping[str, Any], str, int]:
         """Check that the app answers by its Host and on its own port; return an answer."""
@@ -118,7 +112,6 @@ class AppsOnNode20(SynchronousTestCase):
         """``process.send('ready')`` counts below npm, too, where Node has no channel."""
         host = "npm-start.example"
         self.service.ood("init", host, "--cwd", str(installed("npm-start")))
-        self.addCleanup(self.service.ood, "delete", host)
         self.service.ood("config", "--app", host, "--set", "waitReady", "true")
         self.service.ood("start", host)
         self.assertEqual(get(self.service.http_port, host).status, 200)
@@ -151,10 +144,9 @@ class AppsOnNode20(SynchronousTestCase):
     def test_socket_io(self) -> None:
         """socket.io over a WebSocket, with its own client."""
         _, _, port = self.answers("socket.io")
-        node = nodes()[self.major]
         client: Path = installed("socket.io") / "client.js"
         spoken = subprocess.run(
-            [node, str(client), f"http://127.0.0.1:{port}", f"127.0.0.1:{port}", "hello"],
+            [self.node, str(client), f"http://127.0.0.1:{port}", f"127.0.0.1:{port}", "hello"],
             check=False,
             capture_output=True,
             text=True,
