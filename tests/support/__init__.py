@@ -1,0 +1,1 @@
+"""What integration tests share: a running service, its clients, apps from npm."""
