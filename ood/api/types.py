@@ -7,6 +7,7 @@ small and imports nothing that takes time.
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 PREFIX = "/api/v1"
 """Every route of this version of the API begins with it."""
@@ -35,6 +36,11 @@ LOG_LINES_MAX = 10_000
 """Most log lines in one answer: some megabytes, and more than a person reads."""
 LOG_STREAMS = ("out", "err", "ood")
 """The streams of a log: the worker's two, and ood's own remarks."""
+
+
+def app_path(app: str, *rest: str) -> str:
+    """Return the path of an app, or of what is below it, without the prefix."""
+    return "/".join(("/apps", quote(app, safe=""), *rest))
 
 
 def default_home(*, root: bool) -> Path:
