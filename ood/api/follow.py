@@ -1,0 +1,86 @@
+"""A log that is followed: lines to one client as they come, and no faster than it reads."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from ood.api.problems import WebRequest, encode
+from ood.api.types import LINES_TYPE
+
+BACKLOG_BYTES_MAX = 1 << 20
+"""How far a reader may fall behind before it is dropped.
+
+Buffering more only hides that it never catches up, and costs the service's
+memory; whoever was dropped reads the log again from where it is kept.
+"""
+
+
+@implementer(IPushProducer)
+class Follower:
+    """Writes objects to a request, one JSON line each, until either side ends it.
+
+    :ivar done: fires when the answer is complete or its reader is gone.
+    """
+
+    def __init__(self, request: WebRequest) -> None:
+        self._request = request
+        self._paused = False
+        self._backlog: deque[bytes] = deque()
+        self._backlog_bytes = 0
+        self._finished = False
+        self.done: Deferred[None] = Deferred()
+
+    def start(self, first: Iterable[object]) -> None:
+        """Begin the answer with ``first``."""
+        self._request.setHeader("Content-Type", LINES_TYPE)
+        _ = self._request.notifyFinish().addBoth(lambda _: self._ended())
+        self._request.registerProducer(self, True)
+        # The head goes out now, even if the log is empty: the reader is connected.
+        self._request.write(b"".join(encode(one) for one in first))
+
+    def send(self, value: object) -> None:
+        """Write ``value`` now, or when the reader has caught up."""
+        if self._finished:
+            return
+        line = encode(value)
+        if not self._paused:
+            self._request.write(line)
+            return
+        self._backlog.append(line)
+        self._backlog_bytes += len(line)
+        if self._backlog_bytes > BACKLOG_BYTES_MAX:
+            self._request.channel.forceAbortClient()
+
+    def finish(self) -> None:
+        """End the answer; what is written already still reaches the reader."""
+        if not self._finished:
+            self._request.unregisterProducer()
+            self._ended()
+
+    def pauseProducing(self) -> None:
+        """Hold lines back: the reader is slower than the log."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """Write what was held back."""
+        self._paused = False
+        while self._backlog and not self._paused:
+            line = self._backlog.popleft()
+            self._backlog_bytes -= len(line)
+            self._request.write(line)
+
+    def stopProducing(self) -> None:
+        """Write no more: the reader is gone, as notifyFinish is about to say."""
+        self._paused = True
+        self._backlog.clear()
+
+    def _ended(self) -> None:
+        if not self._finished:
+            self._finished = True
+            self._backlog.clear()
+            self.done.callback(None)

@@ -1,0 +1,141 @@
+"""Who may talk to the API: the check before every route.
+
+Everything on this machine, and every page in a browser on it, can reach a
+loopback port.  So each request must name this very address in Host (a page of
+a foreign site that had its name resolved to 127.0.0.1 does not), must not come
+from a foreign page (Origin), and must carry the token that only those can read
+who may read the service's home.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.web.resource import IResource
+from zope.interface import implementer
+
+from ood.api.limits import LimitedRequest
+from ood.api.problems import (
+    BadRequestError,
+    ForbiddenError,
+    NoTokenError,
+    Refusal,
+    TooLargeError,
+    WebRequest,
+)
+from ood.api.types import LOOPBACK
+from ood.errors import OodError
+
+HOST_NAMES = (LOOPBACK, "localhost", "[::1]")
+"""Names of the loopback interface in Host and Origin."""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A further resource at the API's root, behind the same check.
+
+    :ivar resource: what answers below the path segment it is mounted at.
+    :ivar token_header: a header that may carry the token instead of ``Authorization``.
+    """
+
+    resource: IResource
+    token_header: str = ""
+
+
+@implementer(IResource)
+class Guard:
+    """The API's root: checks each request, then passes it on.
+
+    :ivar inner: answers what no mount is for.
+    :ivar mounts: further resources by first path segment.
+    :ivar public: paths that need no token.
+    """
+
+    isLeaf = False
+
+    def __init__(
+        self, inner: IResource, token: str, mounts: Mapping[str, Mount], public: frozenset[str]
+    ) -> None:
+        self.inner = inner
+        self.mounts = mounts
+        self.public = public
+        self._token = token.encode()
+
+    def getChildWithDefault(self, path: bytes, request: WebRequest) -> IResource:
+        """Return what answers ``request``: a refusal, a mount or the API."""
+        _set_headers(request)
+        mount = self.mounts.get(path.decode("utf-8", "replace"))
+        try:
+            _check_target(request)
+            _check_host(request)
+            if request.path.decode("utf-8") not in self.public:
+                self._check_token(request, mount.token_header if mount else "")
+            if isinstance(request, LimitedRequest) and request.too_large:
+                raise TooLargeError(*LimitedRequest.TOO_LARGE)
+        except OodError as error:
+            return Refusal(error)
+        if mount is not None:
+            return mount.resource
+        # The routes below match the whole path, so the segment taken off goes back.
+        request.postpath.insert(0, request.prepath.pop())
+        return self.inner
+
+    def putChild(self, path: bytes, child: IResource) -> None:
+        """Refuse: what is mounted is named at the start."""
+        raise ValueError(path, child)
+
+    def render(self, request: WebRequest) -> bytes:
+        """Never called: even ``/`` has a path segment, the empty one."""
+        raise AssertionError(request)
+
+    def _check_token(self, request: WebRequest, token_header: str) -> None:
+        given = request.getHeader("authorization") or ""
+        scheme, _, token = given.partition(" ")
+        if scheme.lower() != "bearer":
+            token = (request.getHeader(token_header) or "") if token_header else ""
+        if hmac.compare_digest(token.strip().encode("utf-8", "surrogateescape"), self._token):
+            return
+        what = "the token is wrong" if token else "the request carries no token"
+        raise NoTokenError(
+            what, "send 'Authorization: Bearer TOKEN' with the token in the file api-token"
+        )
+
+
+def _set_headers(request: WebRequest) -> None:
+    request.setHeader("Server", "ood")
+    request.setHeader("Cache-Control", "no-store")
+    request.setHeader("X-Content-Type-Options", "nosniff")
+    request.setHeader("Cross-Origin-Resource-Policy", "same-origin")
+
+
+def _check_target(request: WebRequest) -> None:
+    try:
+        for part in (*request.prepath, *request.postpath, request.path):
+            part.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRequestError("the path is not UTF-8") from None
+
+
+def _own_names(request: WebRequest) -> set[str]:
+    """Return what Host may be: the loopback's names with our port."""
+    address = request.getHost()
+    port = address.port if isinstance(address, IPv4Address | IPv6Address) else 0
+    names = {f"{name}:{port}" for name in HOST_NAMES}
+    return names | set(HOST_NAMES) if port == 80 else names
+
+
+def _check_host(request: WebRequest) -> None:
+    own = _own_names(request)
+    hosts = request.requestHeaders.getRawHeaders("host", [])
+    if len(hosts) != 1 or hosts[0].lower() not in own:
+        raise ForbiddenError(
+            "the request's Host header does not name this API", f"one of {', '.join(sorted(own))}"
+        )
+    for origin in request.requestHeaders.getRawHeaders("origin", []):
+        if origin.lower() not in {f"http://{name}" for name in own}:
+            raise ForbiddenError(
+                "the request comes from a page of another site", "the API serves its own page only"
+            )

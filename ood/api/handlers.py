@@ -1,0 +1,242 @@
+"""What each operation does: read the request, ask the controller, answer."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, quote
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+import ood
+import twisted
+from ood.api.follow import Follower
+from ood.api.operations import LOG_QUERY
+from ood.api.problems import BadRequestError, MediaTypeError, WebRequest, answer
+from ood.api.types import JSON_TYPE, LOG_LINES_DEFAULT, LOG_LINES_MAX, LOG_STREAMS, PREFIX
+from ood.errors import Fault, InvalidError, UnavailableError
+from ood.interfaces import IController
+from ood.model.status import LogLine
+
+FOLLOWERS_MAX = 64
+"""Most logs followed at once: each keeps a connection and up to a backlog of memory."""
+
+T = TypeVar("T")
+
+
+class Handlers:
+    """One method per operation of :data:`~ood.api.operations.OPERATIONS`."""
+
+    def __init__(self, controller: IController, document: Callable[[], dict[str, Any]]) -> None:
+        self._controller = controller
+        self._document = document
+        self._followers: set[Follower] = set()
+        self._waiting: set[Deferred[Any]] = set()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Answer everything that is still open: followed logs end, commands get 503."""
+        self._stopping = True
+        for follower in tuple(self._followers):
+            follower.finish()
+        for waiting in tuple(self._waiting):
+            waiting.errback(UnavailableError("ood is stopping", "ask again once it runs"))
+
+    async def list_apps(self, request: WebRequest) -> bytes:
+        """Answer with the state of all apps."""
+        return answer(request, 200, {"apps": self._controller.status(None)})
+
+    async def init_app(self, request: WebRequest) -> bytes:
+        """Add an app."""
+        values = dict(_body(request))
+        name = values.pop("name", None)
+        if not isinstance(name, str):
+            raise InvalidError([Fault("name", "is missing or no text", "the new app's name")])
+        configuration = await self._run(lambda: self._controller.init(name, values))
+        request.setHeader("Location", f"{PREFIX}/apps/{quote(name, safe='')}")
+        return answer(request, 201, configuration)
+
+    async def get_app(self, request: WebRequest, app: str) -> bytes:
+        """Answer with an app's state."""
+        return answer(request, 200, self._controller.status(app)[0])
+
+    async def change_app(self, request: WebRequest, app: str) -> bytes:
+        """Change an app's configuration."""
+        changes = _body(request)
+        changed = await self._run(lambda: self._controller.configure(app, changes))
+        return answer(request, 200, changed)
+
+    async def delete_app(self, request: WebRequest, app: str) -> bytes:
+        """Stop and forget an app."""
+        await self._run(lambda: self._controller.delete(app))
+        request.setResponseCode(204)
+        return b""
+
+    async def get_app_config(self, request: WebRequest, app: str) -> bytes:
+        """Answer with an app's configuration."""
+        return answer(request, 200, self._controller.configuration(app))
+
+    async def start_app(self, request: WebRequest, app: str) -> bytes:
+        """Start an app."""
+        return await self._work(request, lambda: self._controller.start(app))
+
+    async def stop_app(self, request: WebRequest, app: str) -> bytes:
+        """Stop an app."""
+        return await self._work(request, lambda: self._controller.stop(app))
+
+    async def restart_app(self, request: WebRequest, app: str) -> bytes:
+        """Replace an app's workers."""
+        return await self._work(request, lambda: self._controller.restart(app))
+
+    async def scale_app(self, request: WebRequest, app: str) -> bytes:
+        """Set the number of an app's workers."""
+        body = _body(request)
+        instances = body.get("instances")
+        faults = [
+            Fault(key, "there is no such key", "instances") for key in {*body} - {"instances"}
+        ]
+        if isinstance(instances, bool) or not isinstance(instances, str | int):
+            faults.append(Fault("instances", "is missing or no number", "N, +N, -N or max"))
+        if faults:
+            raise InvalidError(faults)
+        return await self._work(request, lambda: self._controller.scale(app, str(instances)))
+
+    async def read_log(self, request: WebRequest, app: str) -> bytes:
+        """Answer with the last log lines, or keep sending."""
+        lines, stream, follow = _log_query(request)
+        last = self._controller.tail(app, lines, stream)
+        if not follow or request.method == b"HEAD":
+            return answer(request, 200, {"lines": last})
+        await self._follow(request, app, last, stream)
+        return b""
+
+    async def get_settings(self, request: WebRequest) -> bytes:
+        """Answer with the settings."""
+        return answer(request, 200, self._controller.configuration(None))
+
+    async def change_settings(self, request: WebRequest) -> bytes:
+        """Change settings."""
+        changes = _body(request)
+        changed = await self._run(lambda: self._controller.configure(None, changes))
+        return answer(request, 200, changed)
+
+    async def get_version(self, request: WebRequest) -> bytes:
+        """Answer with versions."""
+        versions = {
+            "ood": ood.__version__,
+            "python": platform.python_version(),
+            "twisted": twisted.__version__,
+        }
+        return answer(request, 200, versions)
+
+    async def get_health(self, request: WebRequest) -> bytes:
+        """Answer that ood runs."""
+        return answer(request, 200, {"status": "ok"})
+
+    async def get_openapi(self, request: WebRequest) -> bytes:
+        """Answer with the OpenAPI document."""
+        return answer(request, 200, self._document())
+
+    async def _work(self, request: WebRequest, begin: Callable[[], Deferred[Any]]) -> bytes:
+        return answer(request, 200, await self._run(begin))
+
+    async def _run(self, begin: Callable[[], Deferred[T]]) -> T:
+        """Wait for a command of the controller, which goes on if the client goes away.
+
+        A command that was begun is carried out: a terminal that is closed in
+        the middle must not leave half of it.  Its Deferred is therefore not the
+        one that is cancelled with the request.
+        """
+        if self._stopping:
+            raise UnavailableError("ood is stopping", "ask again once it runs")
+        command = begin()
+        waiting: Deferred[T] = Deferred()
+        self._waiting.add(waiting)
+
+        def ended(result: Any) -> None:
+            self._waiting.discard(waiting)
+            if not waiting.called:
+                waiting.callback(result)
+
+        _ = command.addBoth(ended)
+        try:
+            return await waiting
+        finally:
+            self._waiting.discard(waiting)
+
+    async def _follow(
+        self, request: WebRequest, app: str, last: list[LogLine], stream: str | None
+    ) -> None:
+        if self._stopping or len(self._followers) >= FOLLOWERS_MAX:
+            raise UnavailableError(
+                f"{len(self._followers)} logs are being followed already", "end one of them first"
+            )
+        follower = Follower(request)
+
+        def arrived(line: LogLine) -> None:
+            if stream is None or line.stream == stream:
+                follower.send(line)
+
+        end = self._controller.follow(app, arrived)
+        self._followers.add(follower)
+        try:
+            follower.start(last)
+            await follower.done
+        finally:
+            self._followers.discard(follower)
+            end()
+
+
+def _body(request: WebRequest) -> Mapping[str, Any]:
+    """Return the JSON object that the request carries.
+
+    :raises OodError: it carries something else.
+    """
+    kind = (request.getHeader("content-type") or "").partition(";")[0].strip().lower()
+    if kind != JSON_TYPE:
+        raise MediaTypeError(f"the request's body is not {JSON_TYPE}", "set Content-Type to that")
+    content = request.content
+    assert content is not None, "a request has content once it is complete"
+    try:
+        value = msgspec.json.decode(content.read())
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadRequestError(f"the request's body is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise BadRequestError("the request's body is not a JSON object")
+    return value
+
+
+def _log_query(request: WebRequest) -> tuple[int, str | None, bool]:
+    """Return lines, stream and follow."""
+    faults: list[Fault] = []
+    values = _query(request, faults)
+    text = values.get("lines", str(LOG_LINES_DEFAULT))
+    lines = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+    if not 0 <= lines <= LOG_LINES_MAX:
+        faults.append(Fault("lines", "is not right", f"a whole number from 0 to {LOG_LINES_MAX}"))
+    stream = values.get("stream")
+    if stream is not None and stream not in LOG_STREAMS:
+        faults.append(Fault("stream", "is not right", ", ".join(LOG_STREAMS)))
+    follow = values.get("follow", "false")
+    if follow not in {"true", "false"}:
+        faults.append(Fault("follow", "is not right", "true, false"))
+    if faults:
+        raise InvalidError(faults)
+    return lines, stream, follow == "true"
+
+
+def _query(request: WebRequest, faults: list[Fault]) -> dict[str, str]:
+    """Return the parameters of the query string; note unknown and doubled ones."""
+    _, _, text = request.uri.partition(b"?")
+    pairs = parse_qsl(text.decode("ascii", "replace"), keep_blank_values=True)
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        if name in values:
+            faults.append(Fault(name, "is given twice"))
+        elif name not in {query.name for query in LOG_QUERY}:
+            allowed = ", ".join(query.name for query in LOG_QUERY)
+            faults.append(Fault(name, "there is no such parameter", allowed))
+        values[name] = value
+    return values

@@ -1,0 +1,172 @@
+"""What the API offers, as data: the routes and the OpenAPI document are made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ood.api.types import LOG_LINES_DEFAULT, LOG_LINES_MAX, LOG_STREAMS, PREFIX
+
+
+@dataclass(frozen=True)
+class Query:
+    """A parameter of the query string.
+
+    :ivar name: its name.
+    :ivar doc: what it means.
+    :ivar schema: JSON schema of its value.
+    """
+
+    name: str
+    doc: str
+    schema: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing a client can ask for.
+
+    :ivar name: the operation's id, and the handler's method name.
+    :ivar method: the HTTP method.
+    :ivar path: the path; ``{app}`` stands for an app's name.
+    :ivar summary: what it does.
+    :ivar answer: name of the answer's schema; empty if there is no body.
+    :ivar status: status of the answer.
+    :ivar body: name of the request body's schema; empty if it takes none.
+    :ivar query: parameters of the query string.
+    :ivar errors: statuses of refusals beyond those that every route has.
+    :ivar public: whether it needs no token.
+    """
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    answer: str = ""
+    status: int = 200
+    body: str = ""
+    query: tuple[Query, ...] = ()
+    errors: tuple[int, ...] = ()
+    public: bool = False
+
+
+LOG_QUERY = (
+    Query(
+        "lines",
+        f"How many of the last lines; {LOG_LINES_DEFAULT} if absent.",
+        {"type": "integer", "minimum": 0, "maximum": LOG_LINES_MAX},
+    ),
+    Query("stream", "Only lines of this stream.", {"type": "string", "enum": list(LOG_STREAMS)}),
+    Query(
+        "follow",
+        "Keep the answer open and send new lines as they come, one JSON object a line.",
+        {"type": "string", "enum": ["true", "false"]},
+    ),
+)
+
+_APPS = f"{PREFIX}/apps"
+_APP = f"{PREFIX}/apps/{{app}}"
+_CHANGES = (400, 404, 409, 413, 415)
+_WORK = (404, 409, 502, 503)
+
+OPERATIONS = (
+    Operation("list_apps", "GET", _APPS, "Live state of all apps.", "AppList"),
+    Operation(
+        "init_app",
+        "POST",
+        _APPS,
+        "Add an app; a port is assigned if none is given.",
+        "App",
+        status=201,
+        body="NewApp",
+        errors=(400, 409, 413, 415),
+    ),
+    Operation("get_app", "GET", _APP, "Live state of an app.", "AppStatus", errors=(404,)),
+    Operation(
+        "change_app",
+        "PATCH",
+        _APP,
+        "Change keys of an app's configuration, all of them or none; null resets one.",
+        "App",
+        body="AppChanges",
+        errors=_CHANGES,
+    ),
+    Operation(
+        "delete_app",
+        "DELETE",
+        _APP,
+        "Stop an app and forget it; its files stay.",
+        status=204,
+        errors=_WORK,
+    ),
+    Operation(
+        "get_app_config",
+        "GET",
+        f"{_APP}/config",
+        "An app's configuration, with defaults filled in.",
+        "App",
+        errors=(404,),
+    ),
+    Operation(
+        "start_app",
+        "POST",
+        f"{_APP}/start",
+        "Start an app; answers when all its workers do.",
+        "AppStatus",
+        errors=_WORK,
+    ),
+    Operation(
+        "stop_app",
+        "POST",
+        f"{_APP}/stop",
+        "Stop an app; answers when its processes are gone.",
+        "AppStatus",
+        errors=_WORK,
+    ),
+    Operation(
+        "restart_app",
+        "POST",
+        f"{_APP}/restart",
+        "Replace an app's workers without an interruption.",
+        "AppStatus",
+        errors=_WORK,
+    ),
+    Operation(
+        "scale_app",
+        "POST",
+        f"{_APP}/scale",
+        "Set how many workers an app has.",
+        "AppStatus",
+        body="Scale",
+        errors=(400, 413, 415, *_WORK),
+    ),
+    Operation(
+        "read_log",
+        "GET",
+        f"{_APP}/log",
+        "An app's last log lines, and those to come if followed.",
+        "Log",
+        query=LOG_QUERY,
+        errors=(400, 404, 503),
+    ),
+    Operation(
+        "get_settings",
+        "GET",
+        f"{PREFIX}/settings",
+        "The service's settings, with defaults filled in.",
+        "Settings",
+    ),
+    Operation(
+        "change_settings",
+        "PATCH",
+        f"{PREFIX}/settings",
+        "Change settings, all of them or none; null resets one.",
+        "Settings",
+        body="SettingsChanges",
+        errors=(400, 409, 413, 415),
+    ),
+    Operation("get_version", "GET", f"{PREFIX}/version", "What runs here.", "Version"),
+    Operation(
+        "get_health", "GET", f"{PREFIX}/health", "Answers while ood runs.", "Health", public=True
+    ),
+    Operation("get_openapi", "GET", "/openapi.json", "This document.", "OpenApi", public=True),
+)

@@ -1,0 +1,48 @@
+"""What the API and its clients must agree on.
+
+The command line imports nothing else of :mod:`ood.api`, so this module stays
+small and imports nothing that takes time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+PREFIX = "/api/v1"
+"""Every route of this version of the API begins with it."""
+DEFAULT_PORT = 2016
+"""The API's loopback port unless the setting ``apiPort`` says otherwise."""
+LOOPBACK = "127.0.0.1"
+"""The only address the API listens on."""
+
+SYSTEM_HOME = Path("/var/lib/ood")
+"""Home of the service that root runs."""
+TOKEN_FILE = "api-token"  # noqa: S105 - a file's name
+"""Below the home: the token, mode 0600."""
+ADDRESS_FILE = "run/api.json"
+"""Below the home: ``{"port", "pid"}`` of the running service, written by it."""
+DOCUMENT_FILE = "config.json"
+"""Below the home: the document."""
+
+JSON_TYPE = "application/json"
+"""Media type of requests and answers."""
+LINES_TYPE = "application/x-ndjson"
+"""Media type of a followed log: one JSON object on each line."""
+
+LOG_LINES_DEFAULT = 50
+"""Log lines in an answer unless asked otherwise: a screenful."""
+LOG_LINES_MAX = 10_000
+"""Most log lines in one answer: some megabytes, and more than a person reads."""
+LOG_STREAMS = ("out", "err", "ood")
+"""The streams of a log: the worker's two, and ood's own remarks."""
+
+
+def app_path(app: str, *rest: str) -> str:
+    """Return the path of an app, or of what is below it, without the prefix."""
+    return "/".join(("/apps", quote(app, safe=""), *rest))
+
+
+def default_home(*, root: bool) -> Path:
+    """Return the home directory of the service that this user would run."""
+    return SYSTEM_HOME if root else Path.home() / ".ood"

@@ -1,0 +1,356 @@
+"""The command line: commands, their options, and what help says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+from click.types import StringParamType
+
+from ood.api.types import LOG_LINES_DEFAULT, LOG_LINES_MAX
+from ood.cli.help import OodCommand, OodGroup
+from ood.cli.session import Invocation, Session
+
+COMPLETION_SECONDS = 1.0
+"""How long completing a name may take: a person waits for the next key."""
+SHELLS = ("bash", "zsh", "fish")
+"""Shells that can complete ood's commands."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _invocation(ctx: click.Context) -> Invocation:
+    invocation = ctx.find_object(Invocation)
+    assert invocation is not None, "main passes it in"
+    return invocation
+
+
+class AppName(StringParamType):
+    """An app's name, completed from what the service knows."""
+
+    name = "app"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names that begin with ``incomplete``; none if anything is wrong."""
+        assert param is not None
+        names: list[str] = []
+
+        async def ask(session: Session) -> None:
+            answer = await session.client.ask("GET", "/apps", timeout=COMPLETION_SECONDS)
+            names.extend(app["name"] for app in answer["apps"])
+
+        # A shell that completes has no place for errors.
+        with suppress(Exception):
+            _invocation(ctx).run(ask)
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+APP = AppName()
+
+
+def _set_home(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        _invocation(ctx).home = value
+
+
+def _set_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        _invocation(ctx).output.json = True
+
+
+def common(function: F) -> F:
+    """Give a command the options that every command has, before or after its name."""
+    home = click.option(
+        "--home",
+        metavar="DIR",
+        expose_value=False,
+        callback=_set_home,
+        help="Home of the service  [env: OOD_HOME]",
+    )
+    as_json = click.option(
+        "--json", is_flag=True, expose_value=False, callback=_set_json, help="Print JSON."
+    )
+    return home(as_json(function))
+
+
+@click.group(
+    cls=OodGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    options_metavar="",
+    subcommand_metavar="[command]",
+)
+@click.version_option(package_name="ood", message="%(version)s")
+@common
+@click.pass_context
+def ood(ctx: click.Context) -> None:
+    """Run Node.js sites and apps: install, watch and update them without an interruption."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def command(name: str, *examples: str, **options: Any) -> Callable[[F], OodCommand]:
+    """Return a decorator that makes a function a command with the common options."""
+
+    def decorate(function: F) -> OodCommand:
+        made = ood.command(name, **options)(common(function))
+        assert isinstance(made, OodCommand)
+        made.examples = examples
+        return made
+
+    return decorate
+
+
+ood_group = ood
+assert isinstance(ood_group, OodGroup)
+ood_group.examples = (
+    "ood help status",
+    "ood help config",
+    "ood init example.com --cwd /var/www/example.com",
+    "ood start example.com",
+    "ood scale example.com 4",
+    "ood status",
+    "ood config --set httpPort 80",
+    "ood config -a example.com -g port",
+    "ood log example.com -f",
+)
+
+
+@command(
+    "init",
+    "ood init example.com",
+    "ood init example.com --cwd /var/www/example.com --user www-data --instances max",
+    "ood init api --script dist/main.js --env NODE_ENV=production --domain api.example.com",
+    short_help="Initialise a new app",
+)
+@click.argument("app")
+@click.option("--cwd", metavar="DIR", help="The app's directory; this one if not given.")
+@click.option("--script", metavar="FILE", help="What to run; found in the directory if not given.")
+@click.option("--interpreter", metavar="X", help="node, npm, none, or a program.")
+@click.option("--instances", metavar="N|max", help="How many workers run.")
+@click.option("--domain", "domains", metavar="NAME", multiple=True, help="A further host name.")
+@click.option("--user", metavar="U", help="The user it runs as.")
+@click.option("--env", "env", metavar="K=V", multiple=True, help="An environment variable.")
+@click.option("--port", metavar="N", help="Its own port on 127.0.0.1.")
+@click.option("--default", "default", is_flag=True, help="Answer for hosts that no app names.")
+@click.pass_obj
+def init(invocation: Invocation, /, app: str, **options: Any) -> None:
+    """Add an app: finds out what to run, and assigns a port."""
+    from ood.cli.add import add
+
+    add(invocation, app, options)
+
+
+@command("start", "ood start testapp", short_help="Start an app")
+@click.argument("app", type=APP)
+@click.pass_obj
+def start(invocation: Invocation, app: str) -> None:
+    """Start an app; returns when all its workers answer."""
+    from ood.cli.verbs import start
+
+    invocation.run(lambda session: start(session, app))
+
+
+@command("stop", "ood stop example.com", short_help="Stop a running app")
+@click.argument("app", type=APP)
+@click.pass_obj
+def stop(invocation: Invocation, app: str) -> None:
+    """Stop an app: it finishes what it does; returns when its processes are gone."""
+    from ood.cli.verbs import stop
+
+    invocation.run(lambda session: stop(session, app))
+
+
+@command("restart", "ood restart example.com", short_help="Restart a running app")
+@click.argument("app", type=APP)
+@click.pass_obj
+def restart(invocation: Invocation, app: str) -> None:
+    """Replace an app's workers, a new one before each old one: nobody notices."""
+    from ood.cli.verbs import restart
+
+    invocation.run(lambda session: restart(session, app))
+
+
+@command(
+    "scale",
+    "ood scale example.com 12",
+    "ood scale example.com +2",
+    "ood scale example.com -1",
+    "ood scale example.com max",
+    short_help="Start or stop worker instances",
+    # "-1" is a number here, not an option.
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("app", type=APP)
+@click.argument("instances")
+@click.pass_obj
+def scale(invocation: Invocation, app: str, instances: str) -> None:
+    """Set how many workers an app has: N, N more, N less, or one for each processor."""
+    from ood.cli.verbs import scale
+
+    invocation.run(lambda session: scale(session, app, instances))
+
+
+@command(
+    "status",
+    "ood status",
+    "ood status example.com",
+    "ood status --json",
+    short_help="Show status of all apps, or of one",
+)
+@click.argument("app", type=APP, required=False)
+@click.pass_obj
+def status(invocation: Invocation, app: str | None) -> None:
+    """Show what runs: all apps, or one of them in depth."""
+    from ood.cli.verbs import status
+
+    invocation.run(lambda session: status(session, app))
+
+
+def _keys() -> dict[str, list[str]]:
+    """Return what help says about the keys."""
+    from ood.model.schema import APP_KEYS, SETTINGS_KEYS
+
+    return {
+        title: [f"{key:<24} {one.doc}" for key, one in table.items() if not one.internal]
+        for title, table in (("Settings", SETTINGS_KEYS), ("Keys of an app", APP_KEYS))
+    }
+
+
+@command(
+    "config",
+    "ood config --get",
+    "ood config --get httpPort",
+    "ood config --set httpsPort 443",
+    "ood config --get --app example.com",
+    "ood config -a example.com -g port",
+    "ood config -a testapp -s cwd /home/test/testapp",
+    "ood config -a testapp -s env.NODE_ENV production -s instances 4",
+    short_help="Modify or show config",
+)
+@click.option("-a", "--app", metavar="APP", type=APP, help="An app's configuration.")
+@click.option(
+    "-g", "--get", "get", metavar="[KEY]", is_flag=False, flag_value="", help="Show one key or all."
+)
+@click.option(
+    "-s", "--set", "changes", type=(str, str), metavar="KEY VALUE", multiple=True, help="Set a key."
+)
+@click.option("--unset", metavar="KEY", multiple=True, help="Put a key back to its default.")
+@click.pass_obj
+def config(
+    invocation: Invocation,
+    app: str | None,
+    get: str | None,
+    changes: tuple[tuple[str, str], ...],
+    unset: tuple[str, ...],
+) -> None:
+    """Show or change the settings, or an app's configuration.
+
+    Several changes at once are made together: all, or none if one of them is wrong.
+    """
+    from ood.cli.verbs import get_config, set_config
+
+    wanted: dict[str, str | None] = {**dict(changes), **dict.fromkeys(unset)}
+    if wanted and get is not None:
+        raise click.UsageError("--get does not go with --set and --unset")
+    if len(wanted) < len(changes) + len(unset):
+        raise click.UsageError("a key is named twice")
+    if wanted:
+        invocation.run(lambda session: set_config(session, app, wanted))
+    else:
+        invocation.run(lambda session: get_config(session, app, get or ""))
+
+
+config.notes = _keys
+
+
+@command(
+    "log",
+    "ood log",
+    "ood log example.com -f",
+    "ood log api --err -n 200",
+    short_help="Read log files",
+)
+@click.argument("app", type=APP, required=False)
+@click.option("-f", "--follow", is_flag=True, help="Show new lines as they come.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(0, LOG_LINES_MAX),
+    default=LOG_LINES_DEFAULT,
+    metavar="N",
+    help=f"How many of the last lines; {LOG_LINES_DEFAULT} if not given.",
+)
+@click.option("--out", "stream", flag_value="out", help="Only what the app wrote to stdout.")
+@click.option("--err", "stream", flag_value="err", help="Only what the app wrote to stderr.")
+@click.pass_obj
+def log(
+    invocation: Invocation, app: str | None, follow: bool, lines: int, stream: str | None
+) -> None:
+    """Show the last log lines of an app, or of all."""
+
+    async def work(session: Session) -> None:
+        from ood.cli.logs import Wanted, log
+
+        await log(session, Wanted(app, lines, stream, follow))
+
+    invocation.run(work)
+
+
+@command("delete", "ood delete testapp", short_help="Stop an app and forget it")
+@click.argument("app", type=APP)
+@click.pass_obj
+def delete(invocation: Invocation, app: str) -> None:
+    """Stop an app and forget it; its files and logs stay."""
+    from ood.cli.verbs import delete
+
+    invocation.run(lambda session: delete(session, app))
+
+
+@command(
+    "install",
+    "sudo ood install",
+    "sudo ood install --uninstall",
+    short_help="Install and start ood system service",
+)
+@click.option("--uninstall", is_flag=True, help="Stop and remove the service; apps and data stay.")
+@click.pass_obj
+def install(invocation: Invocation, uninstall: bool) -> None:
+    """Make ood a service of this machine that starts with it, and start it now."""
+    from ood.cli.install import Machine, install
+    from ood.cli.install import uninstall as remove
+
+    (remove if uninstall else install)(invocation, Machine())
+
+
+@command("completion", 'eval "$(ood completion bash)"', short_help="Print shell completion")
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete ood's commands, options and apps.
+
+    bash, zsh: put the line below into ~/.bashrc or ~/.zshrc.  fish: write the
+    output to ~/.config/fish/completions/ood.fish.
+    """
+    from ood.cli.completion import script
+
+    click.echo(script(ood, shell))
+
+
+@command("help", "ood help status", short_help="Show help")
+@click.argument("command", required=False)
+@click.pass_context
+def show_help(ctx: click.Context, command: str | None) -> None:
+    """Show help for a command, or what commands there are."""
+    root = ctx.find_root()
+    assert isinstance(root.command, OodGroup)
+    if command is None:
+        click.echo(root.get_help())
+        return
+    found = root.command.find(root, command)
+    with click.Context(found, info_name=command, parent=root) as about:
+        click.echo(found.get_help(about))

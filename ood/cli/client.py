@@ -1,0 +1,168 @@
+"""The API's client, on treq."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from treq.client import HTTPClient
+from treq.content import collect
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.internet.interfaces import IReactorTCP, IReactorTime
+from twisted.web.client import URI, Agent, ResponseFailed
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+from ood.api.types import JSON_TYPE, LOOPBACK, PREFIX
+from ood.cli.access import Access, NoAccessError, not_running
+from ood.clock import MonotonicClock
+from ood.errors import OodError, UnavailableError
+
+CONNECT_SECONDS = 5.0
+"""How long a connection may take: the service is on this machine."""
+
+
+class ApiError(OodError):
+    """What the API refused, in its own words.
+
+    :ivar log: an app's last log lines, if the API sent any.
+    """
+
+    def __init__(self, error: Mapping[str, Any]) -> None:
+        super().__init__(str(error.get("message", "")), str(error.get("hint", "")))
+        self.code = str(error.get("code", "failed"))
+        self.log = tuple(str(line) for line in error.get("log", ()))
+        self.error = error
+
+
+@implementer(IAgentEndpointFactory)
+class _Loopback:
+    """Connects to the API's address without asking a resolver."""
+
+    def __init__(self, reactor: IReactorTCP) -> None:
+        self._reactor = reactor
+
+    def endpointForURI(self, uri: URI) -> TCP4ClientEndpoint:
+        """Return the way to the API."""
+        return TCP4ClientEndpoint(self._reactor, LOOPBACK, uri.port, timeout=CONNECT_SECONDS)
+
+
+def connect(reactor: Any, access: Access) -> ApiClient:
+    """Return a client for the service that ``access`` leads to.
+
+    :param reactor: an IReactorTCP and IReactorTime.
+    """
+    untyped: Any = Agent
+    agent = untyped.usingEndpointFactory(reactor, _Loopback(reactor))
+    return ApiClient(HTTPClient(agent), access, MonotonicClock(reactor))
+
+
+class _Lines:
+    """Takes an answer of JSON lines apart.
+
+    :ivar ended: fires at its end, or fails with what a line's taker raised: nobody
+        would hear of an exception in the connection's own calls.
+    """
+
+    def __init__(self, line: Callable[[dict[str, Any]], None], ended: Deferred[None]) -> None:
+        self._line = line
+        self._ended = ended
+        self._rest = b""
+
+    def arrived(self, data: bytes) -> None:
+        """Take the next piece."""
+        *complete, self._rest = (self._rest + data).split(b"\n")
+        try:
+            for one in complete:
+                if not self._ended.called:
+                    self._line(json.loads(one))
+        except (OSError, ValueError) as error:
+            self._ended.errback(error)
+
+    def finished(self, result: object) -> None:
+        """Pass on that the answer is complete or broken off."""
+        if not self._ended.called:
+            self._ended.callback(result)  # type: ignore[arg-type]
+
+
+class ApiClient:
+    """Asks the API.
+
+    :ivar clock: the clock that goes with its connections.
+    """
+
+    def __init__(self, http: Any, access: Access, clock: IReactorTime) -> None:
+        self._http = http
+        self._access = access
+        self.clock = clock
+
+    @property
+    def home(self) -> Path:
+        """The home of the service."""
+        return self._access.home
+
+    async def ask(
+        self, method: str, path: str, body: object = None, timeout: float | None = None
+    ) -> Any:
+        """Return the API's answer to a request below its prefix.
+
+        :raises OodError: it was refused, or there is no service.
+        """
+        response = await self._send(method, path, body, timeout=timeout)
+        content = await self._guarded(response.content())
+        return self._read(response.code, content)
+
+    async def follow(
+        self, path: str, query: Mapping[str, str], line: Callable[[dict[str, Any]], None]
+    ) -> None:
+        """Call ``line`` with each object of an answer that goes on, until either ends it."""
+        response = await self._send("GET", f"{path}?{urlencode(query)}", unbuffered=True)
+        if response.code != 200:
+            self._read(response.code, await self._guarded(response.content()))
+        ended: Deferred[None] = Deferred()
+        lines = _Lines(line, ended)
+        _ = collect(response, lines.arrived).addBoth(lines.finished)
+        await self._guarded(ended)
+
+    async def _send(self, method: str, path: str, body: object = None, **options: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self._access.token}"}
+        if body is not None:
+            headers["Content-Type"] = JSON_TYPE
+            options["data"] = json.dumps(body).encode()
+        url = f"http://{LOOPBACK}:{self._access.port}{PREFIX}{path}"
+        return await self._guarded(self._http.request(method, url, headers=headers, **options))
+
+    async def _guarded(self, sent: Deferred[Any]) -> Any:
+        """Wait for ``sent``; tell failures of the connection in the user's words."""
+        try:
+            return await sent
+        except ConnectError:
+            raise not_running(self._access.home) from None
+        except (ConnectionClosed, ResponseFailed) as error:
+            raise UnavailableError(
+                "ood broke off the connection", "did it just stop? look with: ood status"
+            ) from error
+
+    def _read(self, status: int, content: bytes) -> Any:
+        if status == 204:
+            return None
+        try:
+            value = json.loads(content)
+        except ValueError:
+            raise NoAccessError(
+                f"what listens on port {self._access.port} is not ood", "check apiPort"
+            ) from None
+        if status < 400:
+            return value
+        if status == 401:
+            raise NoAccessError(
+                f"the ood on port {self._access.port} is not the one of {self._access.home}",
+                "name its home with --home",
+            )
+        error = value.get("error") if isinstance(value, dict) else None
+        raise ApiError(error if isinstance(error, dict) else {"message": f"status {status}"})

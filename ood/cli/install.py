@@ -1,0 +1,165 @@
+"""``ood install``: a service of this machine, and its undoing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ood.api.types import SYSTEM_HOME
+from ood.cli.session import Invocation, run_coroutine
+from ood.cli.systemd import UNIT_NAME, Installation, unit_text
+from ood.errors import OodError, StartupError
+
+START_SECONDS_MAX = 30.0
+"""How long the service may take until its API answers: it has little to do."""
+RETRY_SECONDS = 0.2
+"""Pause between two looks."""
+
+
+class NoSystemdError(OodError):
+    """This machine's services are not systemd's."""
+
+    code = "no_systemd"
+
+
+def _find_twistd() -> Path:
+    """Return the twistd of this very installation."""
+    beside = Path(sys.executable).parent / "twistd"
+    found = str(beside) if beside.exists() else shutil.which("twistd")
+    if found is None:
+        raise StartupError(
+            f"there is no twistd beside {sys.executable}", "install ood again, with pip"
+        )
+    return Path(found)
+
+
+def _find_node() -> Path | None:
+    found = shutil.which("node")
+    return Path(found) if found else None
+
+
+def wait_until_answering(invocation: Invocation) -> None:
+    """Return when the service's API answers.
+
+    :raises OodError: it does not within :data:`START_SECONDS_MAX`.
+    """
+
+    async def wait() -> None:
+        from ood.cli.waiting import answering
+
+        await answering(invocation, START_SECONDS_MAX, RETRY_SECONDS)
+
+    run_coroutine(wait)
+
+
+@dataclass
+class Machine:
+    """The machine, as far as installing a service is concerned.
+
+    :ivar units: where unit files of the administrator are.
+    :ivar marker: exists where systemd runs.
+    :ivar user: the user that we are.
+    :ivar wait: returns when the service answers.
+    """
+
+    units: Path = Path("/etc/systemd/system")
+    marker: Path = Path("/run/systemd/system")
+    user: int = field(default_factory=os.geteuid)
+    wait: Callable[[Invocation], None] = wait_until_answering
+
+    @property
+    def unit(self) -> Path:
+        """The service's unit file."""
+        return self.units / UNIT_NAME
+
+    def has_systemd(self) -> bool:
+        """Tell whether systemd runs this machine's services."""
+        return self.marker.is_dir() and shutil.which("systemctl") is not None
+
+    def systemctl(self, *arguments: str) -> None:
+        """Tell systemd something.
+
+        :raises OodError: it refused.
+        """
+        command = ["systemctl", *arguments]
+        done = subprocess.run(  # noqa: S603 - fixed words
+            command, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            why = done.stderr.strip() or f"status {done.returncode}"
+            raise StartupError(
+                f"{' '.join(command)} failed: {why}", f"look at: journalctl -u {UNIT_NAME} -n 30"
+            )
+
+
+def _check(machine: Machine, command: str, home: Path) -> None:
+    if not machine.has_systemd():
+        raise NoSystemdError(
+            "there is no systemd here, so ood can't become one of its services",
+            f"let your init or container run: {_find_twistd()} -n --pidfile= ood --home {home}",
+        )
+    if machine.user != 0:
+        raise StartupError("only root can install a service", f"run: sudo {command}")
+
+
+def install(invocation: Invocation, machine: Machine) -> None:
+    """Write, enable and start the service's unit."""
+    home = Path(invocation.home).expanduser().absolute() if invocation.home else SYSTEM_HOME
+    _check(machine, "ood install", home)
+    invocation.home = str(home)
+    changed = _write(machine.unit, unit_text(Installation(_find_twistd(), home, _find_node())))
+    machine.systemctl("daemon-reload")
+    machine.systemctl("enable", UNIT_NAME)
+    # A unit that is what it was is left running: nobody's site stops for this.
+    machine.systemctl("restart" if changed else "start", UNIT_NAME)
+    machine.wait(invocation)
+    _tell(
+        invocation,
+        {"unit": str(machine.unit), "home": str(home), "changed": changed},
+        f"ood runs, and will after each boot.  Home: {home}  Unit: {machine.unit}",
+        "Next: go to an app's directory, then: ood init NAME",
+    )
+
+
+def uninstall(invocation: Invocation, machine: Machine) -> None:
+    """Stop and remove the service; data stays."""
+    home = invocation.home or str(SYSTEM_HOME)
+    _check(machine, "ood install --uninstall", Path(home))
+    existed = machine.unit.exists()
+    if existed:
+        machine.systemctl("disable", "--now", UNIT_NAME)
+        machine.unit.unlink()
+        machine.systemctl("daemon-reload")
+    _tell(
+        invocation,
+        {"removed": existed, "home": home},
+        "ood is stopped and its service removed." if existed else "There is no service of ood.",
+        f"Its apps' settings, logs and certificates are still in {home}",
+    )
+
+
+def _write(path: Path, text: str) -> bool:
+    """Make ``text`` the file's content; return whether it was something else."""
+    if path.exists() and path.read_text() == text:
+        return False
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        draft.write_text(text)
+        draft.chmod(0o644)
+        draft.replace(path)
+    except OSError as error:
+        raise StartupError(f"can't write {path}: {error.strerror}") from None
+    return True
+
+
+def _tell(invocation: Invocation, value: dict[str, object], *lines: str) -> None:
+    if invocation.output.json:
+        invocation.output.value(value)
+        return
+    for line in lines:
+        invocation.output.say(line)

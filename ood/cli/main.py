@@ -1,0 +1,95 @@
+"""The entry of the ``ood`` command: arguments in, exit status out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from ood.cli.app import ood
+from ood.cli.completion import VARIABLE
+from ood.cli.output import Output
+from ood.cli.session import Invocation, StoppedError
+from ood.cli.text import one_line, visible
+from ood.errors import OodError
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit statuses; the last one as shells have it for SIGINT."""
+
+
+def main() -> None:
+    """Run the command that the process was started with."""
+    home = os.environ.get("OOD_HOME") or None
+    invocation = Invocation(Output(sys.stdout, sys.stderr), home)
+    status = run(sys.argv[1:], invocation)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = _nobody_reads()
+    sys.exit(status)
+
+
+def run(arguments: Sequence[str], invocation: Invocation) -> int:
+    """Run a command; return its exit status."""
+    output = invocation.output
+    try:
+        ood.main(
+            args=list(arguments),
+            prog_name="ood",
+            complete_var=VARIABLE,
+            standalone_mode=False,
+            obj=invocation,
+        )
+    except click.UsageError as error:
+        error.show(output.err)
+        return USAGE
+    except (StoppedError, click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _nobody_reads()
+    except OodError as error:
+        _report(output, error)
+        return FAILED
+    except Exception as error:
+        _report_fault(output, error)
+        return FAILED
+    return DONE
+
+
+def _report(output: Output, error: OodError) -> None:
+    """Write the reason: for people an app's last words, then one line; JSON for programs."""
+    log = getattr(error, "log", ())
+    if output.json:
+        plain = {"code": error.code, "message": error.message, "hint": error.hint}
+        plain = getattr(error, "error", plain)
+        output.err.write(json.dumps({"error": plain}) + "\n")
+        return
+    for line in log:
+        output.err.write(f"  | {visible(line)}\n")
+    output.err.write(f"ood: {one_line(str(error))}\n")
+
+
+def _report_fault(output: Output, error: Exception) -> None:
+    """Write a fault of the command itself, where it can be found."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = ""
+    if trace is not None:
+        file = os.path.basename(trace.tb_frame.f_code.co_filename)
+        where = f" at {file}:{trace.tb_lineno}"
+    text = one_line(f"{type(error).__name__}: {error}")
+    output.err.write(f"ood: this is a fault of ood, please report it: {text}{where}\n")
+
+
+def _nobody_reads() -> int:
+    """Keep the interpreter from complaining that nobody reads its output, as in ``| head``."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
+
+
+if __name__ == "__main__":
+    main()

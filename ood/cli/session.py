@@ -1,0 +1,133 @@
+"""One run of the ood command: who asks, how to answer, and the reactor it takes."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ood.cli.access import find_access, resolve_home
+from ood.cli.output import Output
+from ood.errors import OodError
+
+if TYPE_CHECKING:
+    from ood.cli.client import ApiClient
+
+
+class StoppedError(OodError):
+    """The person at the keyboard ended the command."""
+
+    code = "stopped"
+
+
+@dataclass
+class Session:
+    """What a verb works with.
+
+    :ivar client: asks the API.
+    :ivar output: takes the results.
+    """
+
+    client: ApiClient
+    output: Output
+
+    def waiting(self, what: str) -> AbstractContextManager[None]:
+        """Return a context that shows on a terminal what is waited for."""
+        from ood.cli.progress import Progress
+
+        return Progress(self.output.err, self.client.clock, what)
+
+
+Work: TypeAlias = Callable[[Session], Coroutine[Any, Any, None]]
+"""A verb, bound to its arguments."""
+
+
+@dataclass
+class Invocation:
+    """The command line's global options, and how verbs are run.
+
+    :ivar home: the home that was named, if any.
+    :ivar output: takes the results.
+    :ivar runner: runs a verb; tests put one here that needs no network.
+    """
+
+    output: Output
+    home: str | None = None
+    runner: Callable[[Invocation, Work], None] | None = None
+
+    @property
+    def home_path(self) -> Path:
+        """The home in question."""
+        return resolve_home(self.home)
+
+    def run(self, work: Work) -> None:
+        """Run a verb to its end.
+
+        :raises OodError: it was refused or failed.
+        """
+        (self.runner or run_on_reactor)(self, work)
+
+
+def run_on_reactor(invocation: Invocation, work: Work) -> None:
+    """Run ``work`` against the real service.
+
+    :raises OodError: it was refused or failed, or there is no service.
+    """
+    access = find_access(invocation.home_path)
+    with _quick_imports():
+        from twisted.internet import reactor
+
+        from ood.cli.client import connect
+    session = Session(connect(reactor, access), invocation.output)
+    run_coroutine(lambda: work(session))
+
+
+def run_coroutine(begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run the reactor until the coroutine has ended; raise what it raised."""
+    with _quick_imports():
+        from twisted.internet import reactor as installed
+        from twisted.internet.defer import Deferred
+        from twisted.python.failure import Failure
+    reactor: Any = installed
+    results: list[object] = []
+
+    def ended(result: object) -> None:
+        results.append(result)
+        if reactor.running:
+            reactor.stop()
+
+    def start() -> None:
+        _ = Deferred.fromCoroutine(begin()).addBoth(ended)
+
+    reactor.callWhenRunning(start)
+    reactor.run()
+    if not results:
+        raise StoppedError("stopped")
+    if isinstance(results[0], Failure):
+        results[0].raiseException()
+
+
+@contextmanager
+def _quick_imports() -> Iterator[None]:
+    """Import without what this command never uses.
+
+    The API is plain HTTP on loopback, and importing OpenSSL would take a quarter
+    of the whole command's time; twisted does without it where it is missing.  The
+    garbage collector would look at the same young objects again and again.
+    """
+    hidden = "OpenSSL" not in sys.modules
+    modules: dict[str, Any] = sys.modules
+    if hidden:
+        modules["OpenSSL"] = None
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+        if hidden:
+            del modules["OpenSSL"]

@@ -1,0 +1,148 @@
+"""The verbs: each asks the API for one thing and shows what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ood.api.types import app_path
+from ood.cli.session import Session
+from ood.cli.status import app_report, one_line_status, status_table
+from ood.cli.text import spell
+from ood.errors import NotFoundError
+
+
+async def init(session: Session, name: str, values: Mapping[str, Any], found: str) -> None:
+    """Add an app.
+
+    :param found: what will run and where that was found, if it was looked for.
+    """
+    configuration = await session.client.ask("POST", "/apps", {"name": name, **values})
+    if session.output.json:
+        session.output.value({"name": name, **configuration})
+        return
+    rows = [
+        ("directory", configuration["cwd"]),
+        ("runs", found or _runs(configuration)),
+        ("user", configuration["user"] or ""),
+        ("port", str(configuration["port"])),
+        ("domains", ", ".join(configuration["domains"])),
+    ]
+    session.output.say(f"Added {name}.")
+    for label, text in rows:
+        if text:
+            session.output.say(f"  {label:<10} {text}")
+
+
+def _runs(configuration: Mapping[str, Any]) -> str:
+    interpreter = configuration["interpreter"]
+    words = [configuration["script"] or "", *configuration["args"]]
+    return " ".join(words if interpreter == "none" else [interpreter, *words])
+
+
+async def start(session: Session, app: str) -> None:
+    """Start an app."""
+    with session.waiting(f"starting {app}"):
+        status = await session.client.ask("POST", app_path(app, "start"))
+    _show(session, status)
+
+
+async def stop(session: Session, app: str) -> None:
+    """Stop an app."""
+    with session.waiting(f"stopping {app}"):
+        status = await session.client.ask("POST", app_path(app, "stop"))
+    _show(session, status)
+
+
+async def restart(session: Session, app: str) -> None:
+    """Replace an app's workers."""
+    with session.waiting(f"restarting {app}"):
+        status = await session.client.ask("POST", app_path(app, "restart"))
+    _show(session, status)
+
+
+async def scale(session: Session, app: str, instances: str) -> None:
+    """Set the number of an app's workers."""
+    with session.waiting(f"scaling {app} to {instances}"):
+        body = {"instances": instances}
+        status = await session.client.ask("POST", app_path(app, "scale"), body)
+    _show(session, status)
+
+
+async def delete(session: Session, app: str) -> None:
+    """Forget an app."""
+    with session.waiting(f"stopping {app}"):
+        await session.client.ask("DELETE", app_path(app))
+    if session.output.json:
+        session.output.value({"deleted": app})
+    else:
+        session.output.say(f"{app} is deleted; its files are where they were.")
+
+
+async def status(session: Session, app: str | None) -> None:
+    """Show what runs."""
+    answer = await session.client.ask("GET", app_path(app) if app else "/apps")
+    if session.output.json:
+        session.output.value(answer)
+    elif app:
+        app_report(session.output, answer)
+    elif answer["apps"]:
+        status_table(session.output, answer["apps"])
+    else:
+        session.output.say("There are no apps yet. Go to one's directory and add it: ood init NAME")
+
+
+async def get_config(session: Session, app: str | None, key: str) -> None:
+    """Show the settings or an app's configuration, or one key of it."""
+    path = app_path(app, "config") if app else "/settings"
+    values = await session.client.ask("GET", path)
+    if key:
+        value = _lookup(values, key)
+        if session.output.json:
+            session.output.value(value)
+        else:
+            session.output.say(spell(value))
+    else:
+        _show_values(session, values, values)
+
+
+async def set_config(session: Session, app: str | None, changes: Mapping[str, str | None]) -> None:
+    """Change keys, all or none."""
+    path = app_path(app) if app else "/settings"
+    values = await session.client.ask("PATCH", path, dict(changes))
+    _show_values(session, values, list(changes))
+
+
+def _show_values(session: Session, values: Mapping[str, Any], keys: Sequence[str] | Any) -> None:
+    if session.output.json:
+        session.output.value(values)
+        return
+    width = max(map(len, keys), default=0)
+    for key in keys:
+        session.output.say(f"{key:<{width}}  {spell(_lookup(values, key, None))}".rstrip())
+
+
+_REQUIRED = object()
+
+
+def _lookup(values: Mapping[str, Any], key: str, default: object = _REQUIRED) -> Any:
+    """Return the value of ``key``, which may be ``env.NAME``."""
+    head, _, variable = key.partition(".")
+    if head == "env" and variable and variable in values.get("env", {}):
+        return values["env"][variable]
+    if key in values:
+        return values[key]
+    if default is not _REQUIRED:
+        return default
+    import difflib
+
+    near = difflib.get_close_matches(key, values, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"keys: {', '.join(values)}"
+    raise NotFoundError(f"there is no key {key}", hint)
+
+
+def _show(session: Session, status: Mapping[str, Any]) -> None:
+    if session.output.json:
+        session.output.value(status)
+    else:
+        session.output.say(one_line_status(status))

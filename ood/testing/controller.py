@@ -1,0 +1,231 @@
+"""An :class:`~ood.interfaces.IController` that runs no process.
+
+It validates with the real model and keeps everything in memory, so that API and
+command line can be tested without workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, fail, succeed
+from zope.interface import implementer
+
+from ood.errors import ConflictError, Fault, InvalidError, NotFoundError, OodError
+from ood.interfaces import IController
+from ood.model.document import App, Document
+from ood.model.kinds import INSTANCES
+from ood.model.schema import (
+    APP_KEYS,
+    changed_app,
+    changed_settings,
+    check_app,
+    check_together,
+)
+from ood.model.status import AppStatus, LogLine, WorkerStatus
+
+FIRST_PID = 4001
+"""Process id of the first pretended worker."""
+
+
+@implementer(IController)
+class MemoryController:
+    """Carries out every verb at once, on a document in memory.
+
+    :ivar document: what the verbs have made.
+    :ivar lines: log lines by app; tests append with :meth:`log`.
+    :ivar failure: if set, the next command fails with it.
+    :ivar held: if not None, commands wait here until a test fires them.
+    :ivar calls: the verbs that were carried out, in order.
+    """
+
+    def __init__(self) -> None:
+        self.document = Document()
+        self.lines: dict[str, list[LogLine]] = {}
+        self.failure: Exception | None = None
+        self.held: list[Deferred[None]] | None = None
+        self.calls: list[tuple[str, ...]] = []
+        self._followers: list[tuple[str, Callable[[LogLine], None]]] = []
+
+    @property
+    def followers(self) -> int:
+        """How many callbacks wait for log lines."""
+        return len(self._followers)
+
+    def log(self, name: str, text: str, stream: str = "out", instance: int = 0) -> None:
+        """Add a line to an app's log and tell those who follow it."""
+        lines = self.lines.setdefault(name, [])
+        time = f"2026-01-02T03:04:{len(lines) % 60:02}.000Z"
+        line = LogLine(time=time, instance=instance, stream=stream, text=text)
+        lines.append(line)
+        for app, callback in tuple(self._followers):
+            if app == name:
+                callback(line)
+
+    def init(self, name: str, values: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
+        """Add an app; a missing ``port`` is assigned.  Fires with its configuration."""
+
+        def work() -> dict[str, Any]:
+            _refuse_internal(values)
+            if name in self.document.apps:
+                raise ConflictError(f"there is an app {name} already", "choose another name")
+            app = check_app(name, {"port": self.document.free_port(), **values})
+            self._keep(self.document.with_app(name, app))
+            return self.configuration(name)
+
+        return self._carry_out(work, "init", name)
+
+    def delete(self, name: str) -> Deferred[None]:
+        """Stop the app and forget it; its files stay."""
+
+        def work() -> None:
+            self._app(name)
+            self.document = self.document.without_app(name)
+
+        return self._carry_out(work, "delete", name)
+
+    def start(self, name: str) -> Deferred[AppStatus]:
+        """Start the app; fires when all its workers answer."""
+        return self._carry_out(lambda: self._change(name, running=True), "start", name)
+
+    def stop(self, name: str) -> Deferred[AppStatus]:
+        """Stop the app; fires when its processes are gone."""
+        return self._carry_out(lambda: self._change(name, running=False), "stop", name)
+
+    def restart(self, name: str) -> Deferred[AppStatus]:
+        """Replace the app's workers without an interruption."""
+        return self._carry_out(lambda: self._change(name, running=True), "restart", name)
+
+    def scale(self, name: str, instances: str) -> Deferred[AppStatus]:
+        """Set the number of workers: ``N``, ``+N``, ``-N`` or ``max``."""
+
+        def work() -> AppStatus:
+            relative = instances[:1] in {"+", "-"} and instances[1:].isdigit()
+            before = self._app(name).worker_count()
+            try:
+                wanted = INSTANCES.parse(before + int(instances) if relative else instances)
+            except ValueError as error:
+                raise InvalidError([Fault("instances", str(error), INSTANCES.allowed)]) from None
+            return self._change(name, instances=wanted)
+
+        return self._carry_out(work, "scale", name, instances)
+
+    def configuration(self, name: str | None) -> dict[str, Any]:
+        """Return the settings, or an app's configuration, with defaults filled in."""
+        if name is None:
+            http, https = self.document.settings.ports(root=False)
+            port = self.document.settings.api_port
+            return {"httpPort": http, "httpsPort": https, "apiPort": port}
+        app = self._app(name)
+        fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
+        plain: dict[str, Any] = msgspec.to_builtins(
+            {key: getattr(app, fields[key]) for key in APP_KEYS}
+        )
+        return plain
+
+    def configure(self, name: str | None, changes: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
+        """Change keys of the settings or of an app; None puts a key back to its default."""
+
+        def work() -> dict[str, Any]:
+            _refuse_internal(changes)
+            document = self.document
+            if name is None:
+                settings = changed_settings(document.settings, changes)
+                self._keep(msgspec.structs.replace(document, settings=settings))
+            else:
+                app = changed_app(name, self._app(name), changes)
+                self._keep(document.with_app(name, app))
+            return self.configuration(name)
+
+        return self._carry_out(work, "configure", name or "", *changes)
+
+    def status(self, name: str | None) -> list[AppStatus]:
+        """Return the live state of one app or of all."""
+        names = sorted(self.document.apps) if name is None else [name]
+        return [self._status(one, self._app(one)) for one in names]
+
+    def tail(self, name: str, lines: int, stream: str | None) -> list[LogLine]:
+        """Return an app's last log lines."""
+        self._app(name)
+        wanted = [line for line in self.lines.get(name, ()) if stream in {None, line.stream}]
+        return wanted[-lines:] if lines else []
+
+    def follow(self, name: str, callback: Callable[[LogLine], None]) -> Callable[[], None]:
+        """Call ``callback`` with every new line of an app's log."""
+        self._app(name)
+        entry = (name, callback)
+        self._followers.append(entry)
+        return lambda: self._followers.remove(entry)
+
+    def _carry_out(self, work: Callable[[], Any], *call: str) -> Deferred[Any]:
+        """Do ``work`` now, or when the test lets it go on."""
+        if self.held is None:
+            return self._now(work, call)
+        gate: Deferred[None] = Deferred()
+        self.held.append(gate)
+        return gate.addCallback(lambda _: self._now(work, call))
+
+    def _now(self, work: Callable[[], Any], call: tuple[str, ...]) -> Deferred[Any]:
+        self.calls.append(call)
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            return fail(failure)
+        try:
+            return succeed(work())
+        except OodError as error:
+            return fail(error)
+
+    def _app(self, name: str) -> App:
+        app = self.document.apps.get(name)
+        if app is None:
+            known = ", ".join(sorted(self.document.apps)) or "none yet"
+            raise NotFoundError(f"there is no app {name}", f"apps: {known}")
+        return app
+
+    def _keep(self, document: Document) -> None:
+        check_together(document)
+        self.document = document
+
+    def _change(self, name: str, **values: Any) -> AppStatus:
+        app = msgspec.structs.replace(self._app(name), **values)
+        self._keep(self.document.with_app(name, app))
+        return self._status(name, app)
+
+    def _status(self, name: str, app: App) -> AppStatus:
+        workers = tuple(
+            WorkerStatus(
+                instance=number,
+                pid=FIRST_PID + number,
+                state="online",
+                via="guard",
+                uptime_ms=61_000,
+                cpu_percent=1.5,
+                memory_bytes=50 << 20,
+                requests_per_second=12.0,
+            )
+            for number in range(app.worker_count() if app.running else 0)
+        )
+        return AppStatus(
+            name=name,
+            state="online" if app.running else "stopped",
+            running=app.running,
+            wanted=app.worker_count(),
+            port=app.port,
+            user=app.user or "nobody",
+            version="1.2.3",
+            cwd=app.cwd,
+            urls=(f"http://127.0.0.1:{app.port}/",),
+            workers=workers,
+        )
+
+
+def _refuse_internal(values: Mapping[str, Any]) -> None:
+    faults = [
+        Fault(key, "can't be set", "use ood start and ood stop")
+        for key in values
+        if key in APP_KEYS and APP_KEYS[key].internal
+    ]
+    if faults:
+        raise InvalidError(faults)
