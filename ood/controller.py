@@ -196,17 +196,12 @@ def _check_files(app: App) -> None:
         faults.append(Fault("cwd", f"{app.cwd} is not a directory", "an existing directory"))
     elif app.script is None:
         faults.append(Fault("script", "is missing", "a file below cwd, such as server.js"))
-    elif app.interpreter in SCRIPT_INTERPRETERS and not _is_script(app):
+    elif app.interpreter in SCRIPT_INTERPRETERS:
         where = os.path.join(app.cwd, app.script)
-        faults.append(Fault("script", f"there is no file {where}", "a file below cwd"))
+        if not os.path.isfile(where):
+            faults.append(Fault("script", f"there is no file {where}", "a file below cwd"))
     if faults:
         raise InvalidError(faults)
-
-
-def _is_script(app: App) -> bool:
-    """Tell whether node would find the script: ``server`` means ``server.js``, too."""
-    path = os.path.join(app.cwd, app.script or "")
-    return any(os.path.isfile(path + end) for end in ("", ".js", ".cjs", ".mjs", "/index.js"))
 
 
 def _instances(app: App, wanted: str) -> int | str:

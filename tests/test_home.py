@@ -1,0 +1,70 @@
+"""ood's home: who may look at it, and one service to a home."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ood.errors import StartupError
+from ood.home import Home, default_home
+
+
+class Opening(SynchronousTestCase):
+    """What :meth:`Home.open` makes and what it refuses."""
+
+    def setUp(self):
+        self.path = Path(self.mktemp()).absolute()
+        self.home = Home(self.path)
+        self.addCleanup(self.home.close)
+
+    def mode(self, path):
+        return stat.S_IMODE(path.stat().st_mode)
+
+    def test_modes(self):
+        """Logs are for ood's user; others pass through to the sockets only for root."""
+        previous = os.umask(0)
+        self.addCleanup(os.umask, previous)
+        self.home.open()
+        passage = 0o711 if os.geteuid() == 0 else 0o700
+        self.assertEqual(
+            [self.mode(path) for path in (self.path, self.home.run, self.home.logs)],
+            [passage, passage, 0o700],
+        )
+
+    def test_one_service(self):
+        """A second service on the same home is told who has it."""
+        self.home.open()
+        self.home.announce(2016)
+        second = Home(self.path)
+        error = self.assertRaises(StartupError, second.open)
+        self.assertIn(f"(process {os.getpid()})", error.message)
+        self.home.close()
+        second.open()
+        second.close()
+
+    def test_announcement(self):
+        """The CLI finds the API's port while the service runs, and only then."""
+        self.home.open()
+        self.home.announce(2017)
+        file = self.home.run / "api.json"
+        self.assertEqual(json.loads(file.read_text()), {"port": 2017, "pid": os.getpid()})
+        self.home.close()
+        self.assertFalse(file.exists())
+
+    def test_no_place_for_it(self):
+        """A home that can't be made is one clear error that names it."""
+        file = Path(self.mktemp())
+        file.write_text("")
+        error = self.assertRaises(StartupError, Home(file / "home").open)
+        self.assertIn(str(file), error.message)
+        self.assertIn("--home", error.hint)
+
+    def test_default(self):
+        """OOD_HOME names it; else it depends on who runs ood."""
+        self.patch(os, "environ", {**os.environ, "OOD_HOME": "/srv/ood"})
+        self.assertEqual(default_home(), Path("/srv/ood"))
+        self.patch(os, "environ", {"HOME": "/home/test"})
+        expected = "/var/lib/ood" if os.geteuid() == 0 else "/home/test/.ood"
+        self.assertEqual(default_home(), Path(expected))
