@@ -166,9 +166,7 @@ class AppsOnNode20(SynchronousTestCase):
 
     def workers(self, host: str) -> list[dict[str, Any]]:
         """Return the workers that ``ood status`` shows."""
-        shown = self.service.json("status", host)
-        app = shown[0] if isinstance(shown, list) else shown
-        workers: list[dict[str, Any]] = app["workers"]
+        workers: list[dict[str, Any]] = self.service.json("status", host)["workers"]
         return workers
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -26,6 +27,13 @@ STOP_SECONDS = 45
 """Longer than the default ``killTimeout``, within which everything has to be gone."""
 PAUSE_SECONDS = 0.02
 PROGRAMS = Path(sys.executable).parent
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when the test run dies, so that nothing outlives it."""
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = 10) -> None:
@@ -100,6 +108,7 @@ class RunningOod:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - it only makes a system call
             )
         try:
             wait_until(self._announced_or_ended, "the service is ready", READY_SECONDS)
