@@ -1,0 +1,165 @@
+'use strict';
+/**
+ * Every request passes here before the app sees it: Host check, headers of ood's own, counters.
+ */
+const http = require('http');
+const { hostOf } = require('./hosts.cjs');
+
+/** On a connection's handle: ood itself opened it into this process, its `X-Ood-Peer` is believed. */
+const kTrusted = Symbol('ood.trusted');
+/** On a socket: how many of its requests are unanswered. */
+const kOpen = Symbol('ood.open');
+
+const MISDIRECTED = 'HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
+
+/** What is known about this process's requests. */
+class Requests {
+  constructor(node, hosts, strangers) {
+    this.node = node;
+    this.hosts = hosts;
+    this.strangers = strangers;
+    this.patched = new Set();
+    this.counts = { requests: 0, s2: 0, s3: 0, s4: 0, s5: 0, misdirected: 0 };
+    this.inFlight = 0;
+    this.upgraded = new Map(); // socket -> what it was upgraded to
+    this.answered = () => {}; // called with each answered request's socket
+    this.goingAway = null; // while draining: whether a socket's answers should end it
+    this.countKey = Object.getOwnPropertySymbols(new http.IncomingMessage()).find(
+      (symbol) => symbol.description === 'kHeadersCount',
+    );
+    this.patchResponses();
+    this.patchServer(http.Server.prototype);
+  }
+
+  /** @param {object} handle of a connection that ood opened */
+  trust(handle) {
+    handle[kTrusted] = true;
+  }
+
+  /** @returns {boolean} whether the socket is such a connection */
+  trusts(socket) {
+    const handle = socket._handle;
+    return handle !== null && handle !== undefined && handle[kTrusted] === true;
+  }
+
+  speaksHttp(server) {
+    return server instanceof http.Server || (this.https !== undefined && server instanceof this.https.Server);
+  }
+
+  /** @param {object} server that takes connections from now on */
+  watch(server) {
+    // https costs several milliseconds to load; a TLS server's app has loaded most of it already.
+    if (this.https === undefined && typeof server.setSecureContext === 'function') {
+      this.https = require('https');
+      this.patchServer(this.https.Server.prototype);
+    }
+  }
+
+  patchServer(prototype) {
+    const requests = this;
+    const { emit } = prototype;
+    prototype.emit = function emitChecked(event, first, second, third) {
+      switch (event) {
+        case 'request':
+        case 'checkContinue':
+        case 'checkExpectation':
+          if (first && first.socket && !requests.request(event, first, second)) return true;
+          return Reflect.apply(emit, this, [event, first, second]);
+        case 'upgrade':
+        case 'connect':
+          if (first && first.socket && !requests.upgrade(event, first, second, third)) return true;
+          return Reflect.apply(emit, this, [event, first, second, third]);
+        default:
+          return Reflect.apply(emit, this, arguments); // eslint-disable-line prefer-rest-params
+      }
+    };
+  }
+
+  patchResponses() {
+    const requests = this;
+    const { prototype } = http.ServerResponse;
+    const { detachSocket } = prototype;
+    prototype.detachSocket = function detachCounted(socket) {
+      Reflect.apply(detachSocket, this, [socket]);
+      requests.done(this, socket);
+    };
+  }
+
+  /** @returns {boolean} whether the app is to see it */
+  request(event, request, response) {
+    const { socket } = request;
+    this.counts.requests++;
+    this.inFlight++;
+    if (socket[kOpen] === undefined) this.follow(socket);
+    socket[kOpen]++;
+    this.cleanHeaders(request, socket);
+    if (this.goingAway !== null && this.goingAway(socket)) response.shouldKeepAlive = false;
+    if (this.hosts.belongs(hostOf(request), socket)) return true;
+    this.counts.misdirected++;
+    if (event === 'checkContinue') response.writeContinue();
+    this.strangers.relay(request, response);
+    return false;
+  }
+
+  /** @returns {boolean} whether the app is to see it */
+  upgrade(event, request, socket, head) {
+    this.counts.requests++;
+    this.cleanHeaders(request, socket);
+    this.upgraded.set(socket, String(request.headers.upgrade || event).toLowerCase());
+    socket.once('close', () => {
+      this.upgraded.delete(socket);
+      this.answered(socket);
+    });
+    if (this.hosts.belongs(hostOf(request), socket)) return true;
+    this.counts.misdirected++;
+    if (event === 'upgrade') this.strangers.tunnel(request, socket, head);
+    else socket.end(MISDIRECTED);
+    return false;
+  }
+
+  follow(socket) {
+    socket[kOpen] = 0;
+    socket.once('close', () => {
+      this.inFlight -= socket[kOpen];
+      socket[kOpen] = null;
+      this.answered(socket);
+    });
+  }
+
+  done(response, socket) {
+    if (typeof socket[kOpen] !== 'number') return;
+    socket[kOpen]--;
+    this.inFlight--;
+    const status = response.statusCode;
+    if (status < 300) this.counts.s2++;
+    else if (status < 400) this.counts.s3++;
+    else if (status < 500) this.counts.s4++;
+    else this.counts.s5++;
+    this.answered(socket);
+  }
+
+  /** Remove `X-Ood-*`; believe `X-Ood-Peer` where it comes from ood. */
+  cleanHeaders(request, socket) {
+    const raw = request.rawHeaders;
+    for (let i = raw.length - 2; i >= 0; i -= 2) {
+      const name = raw[i];
+      // Nearly every header is told apart by its first two characters.
+      if (name.charCodeAt(1) !== 45 || !/^x-ood-/i.test(name)) continue;
+      const [, value] = raw.splice(i, 2);
+      const key = name.toLowerCase();
+      if (this.countKey !== undefined) request[this.countKey] -= 2;
+      delete request.headers[key];
+      if (key === 'x-ood-peer' && this.trusts(socket)) setPeer(socket, value);
+    }
+  }
+}
+
+/** Make a pipe's socket show the client's address. */
+function setPeer(socket, value) {
+  const space = value.indexOf(' ');
+  const address = value.slice(0, space);
+  const family = address.includes(':') ? 'IPv6' : 'IPv4';
+  socket._peername = { address, port: +value.slice(space + 1), family };
+}
+
+module.exports = { Requests };
