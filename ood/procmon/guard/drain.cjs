@@ -34,7 +34,7 @@ class Drain {
 
   /** @param {object} server that takes connections from now on */
   watch(server) {
-    if (this.requests.speaksHttp(server) || server.listenerCount('session') === 0) return;
+    if (!isHttp2(server)) return;
     server.on('session', (session) => {
       this.sessions.add(session);
       session.once('close', () => this.sessions.delete(session));
@@ -142,12 +142,17 @@ class Drain {
 
   /** @returns {boolean} whether the guard can tell when this server's connections are done */
   mustEnd(server) {
-    return connectionsOf(server) !== null || server.listenerCount('session') > 0;
+    return connectionsOf(server) !== null || isHttp2(server);
   }
 
   stop() {
     if (this.servers.open.size === 0) clearInterval(this.timer);
   }
+}
+
+/** @returns {boolean} whether it is one of Node's HTTP/2 servers (told apart without loading http2) */
+function isHttp2(server) {
+  return typeof server.updateSettings === 'function';
 }
 
 const lists = new WeakMap();

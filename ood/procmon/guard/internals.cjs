@@ -25,14 +25,15 @@ function need(there, what) {
  * @returns {object[]}
  */
 function bindings(names) {
-  const before = process.noDeprecation;
+  const before = Object.getOwnPropertyDescriptor(process, 'noDeprecation');
   process.noDeprecation = true;
   try {
     return names.map((name) => process.binding(name));
   } catch (error) {
     throw new Unfit(`process.binding is refused (${error.code || error.message})`);
   } finally {
-    process.noDeprecation = before;
+    if (before === undefined) delete process.noDeprecation;
+    else Object.defineProperty(process, 'noDeprecation', before);
   }
 }
 

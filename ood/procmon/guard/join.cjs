@@ -14,6 +14,8 @@ const MESSAGE_BYTES = 64 * 1024;
 const CONNECTION = 67; // 'C'
 const ID_OFFSET = 64;
 const NEWLINE = 10;
+const EAGAIN = -11;
+const EPIPE = -32;
 
 // Apps may replace the global timers (fake clocks); the protocol must go on.
 const { setTimeout } = globalThis;
@@ -32,6 +34,7 @@ class Join {
     this.events = events;
     this.pipe = null;
     this.outbox = []; // until the pipe is connected
+    this.over = false;
     this.users = 0;
     this.taken = 0;
     this.ackDue = false;
@@ -44,17 +47,19 @@ class Join {
     const pipe = new this.node.Pipe(this.node.PIPE_IPC);
     const request = new this.node.PipeConnectWrap();
     request.oncomplete = (status) => {
-      if (status === 0) return this.connected(pipe);
-      pipe.close();
-      if (attempt >= CONNECT_TRIES) return this.fail(`cannot join ${this.path} (${errorName(status)})`);
-      const busy = errorName(status) === 'EAGAIN';
-      if (!busy) return this.fail(`cannot join ${this.path} (${errorName(status)})`);
-      setTimeout(() => this.connect(attempt + 1), CONNECT_RETRY_MILLISECONDS);
+      if (status === 0) this.connected(pipe);
+      else this.refused(pipe, status, attempt);
     };
     const error = pipe.connect(request, this.path);
-    if (error) {
-      pipe.close();
-      process.nextTick(() => this.fail(`cannot join ${this.path} (${errorName(error)})`));
+    if (error) process.nextTick(() => this.refused(pipe, error, attempt));
+  }
+
+  refused(pipe, status, attempt) {
+    pipe.close();
+    if (status === EAGAIN && attempt < CONNECT_TRIES) {
+      setTimeout(() => this.connect(attempt + 1), CONNECT_RETRY_MILLISECONDS);
+    } else {
+      this.fail(`cannot join ${this.path} (${errorName(status)})`);
     }
   }
 
@@ -76,9 +81,10 @@ class Join {
   }
 
   fail(why) {
+    if (this.over) return;
+    this.over = true;
     const pipe = this.pipe;
     this.pipe = null;
-    this.outbox = null;
     if (pipe !== null) pipe.close();
     this.events.lost(why);
   }
@@ -100,8 +106,8 @@ class Join {
    */
   send(message, handle, done) {
     if (this.pipe === null) {
-      if (this.outbox !== null && handle === undefined) this.outbox.push(message);
-      else if (done) process.nextTick(done, -1);
+      if (done !== undefined) process.nextTick(done, EPIPE);
+      else if (!this.over) this.outbox.push(message);
       return;
     }
     const request = new this.node.WriteWrap();
@@ -124,29 +130,32 @@ class Join {
       return;
     }
     if (handle !== null) this.handles.push(handle);
-    const all = this.rest === null ? bytes : Buffer.concat([this.rest, bytes]);
-    const used = this.parse(all);
-    this.rest = used === all.length ? null : Buffer.from(all.subarray(used));
+    this.rest = this.rest === null ? bytes : Buffer.concat([this.rest, bytes]);
+    while (this.rest !== null && !this.over && this.step(this.rest));
     if (this.rest !== null && this.rest.length > MESSAGE_BYTES) this.fail('a message is too long');
   }
 
-  /** @returns {number} how many bytes were complete */
-  parse(bytes) {
-    let at = 0;
-    while (at < bytes.length && this.outbox !== null) {
-      if (bytes[at] === CONNECTION) {
-        if (at + 1 === bytes.length || this.handles.length === 0) break;
-        this.connection(bytes[at + 1] - ID_OFFSET, this.handles.shift());
-        at += 2;
-        continue;
-      }
-      const end = bytes.indexOf(NEWLINE, at);
-      if (end < 0) break;
-      const line = bytes.toString('utf8', at, end);
-      at = end + 1;
-      this.message(line);
+  /**
+   * Deal with the first thing in `bytes`, having removed it: the app may throw in what follows, and go on.
+   *
+   * @returns {boolean} whether it was complete
+   */
+  step(bytes) {
+    if (bytes[0] === CONNECTION) {
+      if (bytes.length < 2 || this.handles.length === 0) return false;
+      this.keep(bytes, 2);
+      this.connection(bytes[1] - ID_OFFSET, this.handles.shift());
+      return true;
     }
-    return at;
+    const end = bytes.indexOf(NEWLINE);
+    if (end < 0) return false;
+    this.keep(bytes, end + 1);
+    this.message(bytes.toString('utf8', 0, end));
+    return true;
+  }
+
+  keep(bytes, from) {
+    this.rest = from === bytes.length ? null : bytes.subarray(from);
   }
 
   message(line) {

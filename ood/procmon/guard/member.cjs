@@ -9,6 +9,7 @@ const { Drain } = require('./drain.cjs');
 const { Stats } = require('./stats.cjs');
 const { Strangers } = require('./stranger.cjs');
 const { lose } = require('./farewell.cjs');
+const { forked } = require('./forked.cjs');
 
 const PROTOCOL_VERSION = 1;
 
@@ -27,6 +28,7 @@ class Member {
     this.drain = new Drain(node, servers, this.requests, this.join);
     this.join.send({ ood: 'hello', v: PROTOCOL_VERSION, token: env.OOD_TOKEN, pid: process.pid, node: process.version });
     this.stats = new Stats(this.join, this.requests, servers);
+    this.cluster = process.connected === true ? forked(servers) : null;
   }
 
   connection(id, handle) {
@@ -57,6 +59,7 @@ class Member {
     const { id, port, host, server } = entry;
     this.requests.watch(server);
     this.drain.watch(server);
+    if (this.cluster !== null) this.cluster.listening(entry);
     const tls = typeof server.setSecureContext === 'function';
     this.join.send({ ood: 'listening', id, port, host, tls, http: this.requests.speaksHttp(server) });
   }

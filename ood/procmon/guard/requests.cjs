@@ -8,7 +8,7 @@ const { hostOf } = require('./hosts.cjs');
 /** On a connection's handle: ood itself opened it into this process, its `X-Ood-Peer` is believed. */
 const kTrusted = Symbol('ood.trusted');
 /** On a socket: how many of its requests are unanswered. */
-const kOpen = Symbol('ood.open');
+const kOpen = Symbol('ood.open'); // null: the socket is closed
 
 const MISDIRECTED = 'HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 
@@ -18,7 +18,6 @@ class Requests {
     this.node = node;
     this.hosts = hosts;
     this.strangers = strangers;
-    this.patched = new Set();
     this.counts = { requests: 0, s2: 0, s3: 0, s4: 0, s5: 0, misdirected: 0 };
     this.inFlight = 0;
     this.upgraded = new Map(); // socket -> what it was upgraded to
@@ -42,6 +41,7 @@ class Requests {
     return handle !== null && handle !== undefined && handle[kTrusted] === true;
   }
 
+  /** @returns {boolean} whether the server is Node's HTTP/1 server */
   speaksHttp(server) {
     return server instanceof http.Server || (this.https !== undefined && server instanceof this.https.Server);
   }
@@ -64,13 +64,13 @@ class Requests {
         case 'checkContinue':
         case 'checkExpectation':
           if (first && first.socket && !requests.request(event, first, second)) return true;
-          return Reflect.apply(emit, this, [event, first, second]);
+          return emit.call(this, event, first, second);
         case 'upgrade':
         case 'connect':
           if (first && first.socket && !requests.upgrade(event, first, second, third)) return true;
-          return Reflect.apply(emit, this, [event, first, second, third]);
+          return emit.call(this, event, first, second, third);
         default:
-          return Reflect.apply(emit, this, arguments); // eslint-disable-line prefer-rest-params
+          return emit.apply(this, arguments);
       }
     };
   }
@@ -80,7 +80,7 @@ class Requests {
     const { prototype } = http.ServerResponse;
     const { detachSocket } = prototype;
     prototype.detachSocket = function detachCounted(socket) {
-      Reflect.apply(detachSocket, this, [socket]);
+      detachSocket.call(this, socket);
       requests.done(this, socket);
     };
   }
@@ -89,12 +89,14 @@ class Requests {
   request(event, request, response) {
     const { socket } = request;
     this.counts.requests++;
-    this.inFlight++;
     if (socket[kOpen] === undefined) this.follow(socket);
-    socket[kOpen]++;
+    if (socket[kOpen] !== null) {
+      socket[kOpen]++;
+      this.inFlight++;
+    }
     this.cleanHeaders(request, socket);
     if (this.goingAway !== null && this.goingAway(socket)) response.shouldKeepAlive = false;
-    if (this.hosts.belongs(hostOf(request), socket)) return true;
+    if (this.belongs(request, socket)) return true;
     this.counts.misdirected++;
     if (event === 'checkContinue') response.writeContinue();
     this.strangers.relay(request, response);
@@ -110,11 +112,15 @@ class Requests {
       this.upgraded.delete(socket);
       this.answered(socket);
     });
-    if (this.hosts.belongs(hostOf(request), socket)) return true;
+    if (this.belongs(request, socket)) return true;
     this.counts.misdirected++;
     if (event === 'upgrade') this.strangers.tunnel(request, socket, head);
     else socket.end(MISDIRECTED);
     return false;
+  }
+
+  belongs(request, socket) {
+    return this.hosts.belongs(hostOf(request), socket) || this.trusts(socket);
   }
 
   follow(socket) {

@@ -24,8 +24,9 @@ class Strangers {
 
   relay(request, response) {
     const { socket } = request;
+    if (socket.destroyed) return;
     const headers = withoutHopByHop(request.rawHeaders, HOP_BY_HOP);
-    headers.push('X-Ood-Peer', `${socket.remoteAddress} ${socket.remotePort}`);
+    headers.push('X-Ood-Peer', peerOf(socket));
     this.trim();
     const options = {
       socketPath: this.path,
@@ -36,23 +37,35 @@ class Strangers {
       agent: this.agent,
       host: request.headers.host, // one pool for each host
     };
-    this.ask(options, request, response, true);
+    const exchange = { options, request, response, asked: null, again: true };
+    response.on('close', () => {
+      if (!response.writableFinished && exchange.asked !== null) exchange.asked.destroy();
+    });
+    try {
+      this.ask(exchange);
+    } catch {
+      refuse(response); // Node's client refuses some things that its server takes
+    }
   }
 
-  ask(options, request, response, again) {
+  ask(exchange) {
+    const { options, request, response } = exchange;
     const asked = http.request(options);
+    exchange.asked = asked;
+    let answered = false;
+    asked.on('response', (answer) => {
+      answered = true;
+      pass(answer, response);
+    });
     const bodiless = !('content-length' in request.headers) && !('transfer-encoding' in request.headers);
-    asked.on('response', (answer) => pass(answer, response));
-    asked.on('information', (info) => info.statusCode === 103 && response.writeEarlyHints && response.writeEarlyHints(info.headers));
     asked.on('error', (error) => {
-      if (again && bodiless && asked.reusedSocket && STALE.has(error.code) && !response.headersSent) {
-        this.ask(options, request, response, false); // ood closed the idle connection just then
+      if (answered) return; // ood did not want the rest of the body
+      if (exchange.again && bodiless && asked.reusedSocket && STALE.has(error.code) && !response.destroyed) {
+        exchange.again = false; // ood closed the idle connection just then
+        this.ask(exchange);
       } else {
         refuse(response);
       }
-    });
-    response.on('close', () => {
-      if (!response.writableFinished) asked.destroy();
     });
     if (bodiless) asked.end();
     else request.pipe(asked);
@@ -69,7 +82,7 @@ class Strangers {
     const lines = [`${request.method} ${request.url} HTTP/1.1`];
     const raw = request.rawHeaders;
     for (let i = 0; i < raw.length; i += 2) lines.push(`${raw[i]}: ${raw[i + 1]}`);
-    lines.push(`X-Ood-Peer: ${socket.remoteAddress} ${socket.remotePort}`);
+    lines.push(`X-Ood-Peer: ${peerOf(socket)}`);
     const back = net.connect(this.path);
     back.write(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
     if (head.length > 0) back.write(head);
@@ -86,6 +99,10 @@ class Strangers {
   }
 }
 
+function peerOf(socket) {
+  return `${socket.remoteAddress} ${socket.remotePort}`;
+}
+
 function withoutHopByHop(raw, pattern) {
   const headers = [];
   for (let i = 0; i < raw.length; i += 2) if (!pattern.test(raw[i])) headers.push(raw[i], raw[i + 1]);
@@ -95,14 +112,20 @@ function withoutHopByHop(raw, pattern) {
 /** Pass an answer on to the client. */
 function pass(answer, response) {
   response.sendDate = false;
-  response.writeHead(answer.statusCode, answer.statusMessage, withoutHopByHop(answer.rawHeaders, ANSWER_HOP_BY_HOP));
+  try {
+    response.writeHead(answer.statusCode, answer.statusMessage, withoutHopByHop(answer.rawHeaders, ANSWER_HOP_BY_HOP));
+  } catch {
+    answer.destroy();
+    refuse(response);
+    return;
+  }
   answer.on('error', () => response.destroy());
   answer.on('aborted', () => response.destroy());
   answer.pipe(response);
 }
 
 function refuse(response) {
-  if (response.headersSent) {
+  if (response.headersSent || response.destroyed) {
     response.destroy(); // half an answer must not look whole
     return;
   }
