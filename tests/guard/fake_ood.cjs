@@ -203,6 +203,11 @@ class FakeOod extends events.EventEmitter {
     return app;
   }
 
+  /** Never let go of a socket whose handle is given away. */
+  keep(socket) {
+    abandoned.push(socket);
+  }
+
   async until(condition, what = condition.toString()) {
     return within(PATIENCE_MILLISECONDS, what, this, () => condition(this));
   }
