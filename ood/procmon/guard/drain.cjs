@@ -35,6 +35,7 @@ class Drain {
   /** @param {object} server that takes connections from now on */
   watch(server) {
     if (!isHttp2(server)) return;
+    this.requests.watchHttp2(server);
     server.on('session', (session) => {
       this.sessions.add(session);
       session.once('close', () => this.sessions.delete(session));
@@ -50,7 +51,18 @@ class Drain {
     this.timer = setInterval(() => this.sweep(), SWEEP_MILLISECONDS);
     this.timer.unref();
     for (const session of this.sessions) session.close();
+    for (const server of this.servers.open) this.lastAnswers(server);
     this.sweep();
+  }
+
+  /** Make the answers that are due end connections that can't move. */
+  lastAnswers(server) {
+    const list = connectionsOf(server);
+    if (list === null) return;
+    for (const { socket } of list.all()) {
+      const response = socket && socket._httpMessage;
+      if (response && !this.movable(socket)) response.shouldKeepAlive = false;
+    }
   }
 
   leave() {

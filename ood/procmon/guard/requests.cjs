@@ -55,6 +55,28 @@ class Requests {
     }
   }
 
+  /**
+   * Browsers send requests for every host that a certificate names over one HTTP/2 connection; 421 makes them open
+   * another one, which ood routes.
+   *
+   * @param {object} server of HTTP/2
+   */
+  watchHttp2(server) {
+    const requests = this;
+    const { emit } = server;
+    server.emit = function emitChecked(event, stream, headers, ...rest) {
+      if (event === 'stream') {
+        requests.counts.requests++;
+        if (!requests.hosts.belongs(headers[':authority'] || headers.host, stream.session.socket)) {
+          requests.counts.misdirected++;
+          stream.respond({ ':status': 421 }, { endStream: true });
+          return true;
+        }
+      }
+      return emit.call(this, event, stream, headers, ...rest);
+    };
+  }
+
   patchServer(prototype) {
     const requests = this;
     const { emit } = prototype;
