@@ -1,0 +1,90 @@
+'use strict';
+/**
+ * Which requests are this app's, by the names that ood told.
+ */
+
+/** Verdicts are kept by the exact Host value; a client that makes up names must not fill the memory. */
+const CACHE_ENTRIES = 1000;
+const CACHE_KEY_LENGTH = 260;
+
+/** Who this app is. */
+class Hosts {
+  constructor() {
+    this.all = true; // until ood said more
+    this.cache = new Map();
+    this.last = null; // the value seen last: nearly always the next one, too
+  }
+
+  /** @param {{own: string[], foreign: string[], default: boolean, port: number}} message */
+  update(message) {
+    this.all = false;
+    this.own = new Names(message.own);
+    this.foreign = new Names(message.foreign);
+    this.byDefault = message.default === true;
+    this.port = message.port;
+    this.cache.clear();
+    this.last = null;
+  }
+
+  /**
+   * @param {string | undefined} host a Host header's value
+   * @param {object} socket that it came in on
+   * @returns {boolean}
+   */
+  belongs(host, socket) {
+    if (this.all || (host !== undefined && host === this.last)) return true;
+    if (host === undefined) return true; // HTTP/1.0: ood has chosen
+    let verdict = this.cache.get(host);
+    if (verdict === undefined) {
+      verdict = this.judge(host);
+      if (this.cache.size >= CACHE_ENTRIES) this.cache.clear();
+      if (host.length <= CACHE_KEY_LENGTH) this.cache.set(host, verdict);
+    }
+    if (verdict) {
+      this.last = host;
+      return true;
+    }
+    return this.port > 0 && socket.localPort === this.port;
+  }
+
+  judge(host) {
+    const name = nameOf(host);
+    return this.own.has(name) || (this.byDefault && !this.foreign.has(name));
+  }
+}
+
+/** Host names, some of them with `*.` in front. */
+class Names {
+  constructor(names) {
+    this.names = new Set((names || []).map((name) => name.toLowerCase()));
+  }
+
+  has(name) {
+    if (this.names.has(name)) return true;
+    const dot = name.indexOf('.');
+    return dot > 0 && this.names.has(`*${name.slice(dot)}`);
+  }
+}
+
+/** @returns {string} the name in a Host value, without port and final dot */
+function nameOf(host) {
+  const value = host.toLowerCase();
+  const end = value[0] === '[' ? value.indexOf(']') + 1 : value.indexOf(':');
+  const name = end > 0 ? value.slice(0, end) : value;
+  return name.endsWith('.') ? name.slice(0, -1) : name;
+}
+
+/**
+ * @param {object} request
+ * @returns {string | undefined} the host it is for: an absolute target wins over the header
+ */
+function hostOf(request) {
+  const { url } = request;
+  if (url.charCodeAt(0) !== 47 && request.method !== 'CONNECT') {
+    const match = /^https?:\/\/(?:[^/?#@]*@)?([^/?#@]+)/i.exec(url);
+    if (match !== null) return match[1];
+  }
+  return request.headers.host;
+}
+
+module.exports = { Hosts, hostOf };

@@ -1,0 +1,193 @@
+'use strict';
+/**
+ * Every request passes here before the app sees it: Host check, headers of ood's own, counters.
+ */
+const http = require('http');
+const { hostOf } = require('./hosts.cjs');
+
+/** On a connection's handle: ood itself opened it into this process, its `X-Ood-Peer` is believed. */
+const kTrusted = Symbol('ood.trusted');
+/** On a socket: how many of its requests are unanswered. */
+const kOpen = Symbol('ood.open'); // null: the socket is closed
+
+const MISDIRECTED = 'HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
+
+/** What is known about this process's requests. */
+class Requests {
+  constructor(node, hosts, strangers) {
+    this.node = node;
+    this.hosts = hosts;
+    this.strangers = strangers;
+    this.counts = { requests: 0, s2: 0, s3: 0, s4: 0, s5: 0, misdirected: 0 };
+    this.inFlight = 0;
+    this.upgraded = new Map(); // socket -> what it was upgraded to
+    this.answered = () => {}; // called with each answered request's socket
+    this.goingAway = null; // while draining: whether a socket's answers should end it
+    this.countKey = Object.getOwnPropertySymbols(new http.IncomingMessage()).find(
+      (symbol) => symbol.description === 'kHeadersCount',
+    );
+    this.patchResponses();
+    this.patchServer(http.Server.prototype);
+  }
+
+  /** @param {object} handle of a connection that ood opened */
+  trust(handle) {
+    handle[kTrusted] = true;
+  }
+
+  /** @returns {boolean} whether the socket is such a connection */
+  trusts(socket) {
+    const handle = socket._handle;
+    return handle !== null && handle !== undefined && handle[kTrusted] === true;
+  }
+
+  /** @returns {boolean} whether the server is Node's HTTP/1 server */
+  speaksHttp(server) {
+    return server instanceof http.Server || (this.https !== undefined && server instanceof this.https.Server);
+  }
+
+  /** @param {object} server that takes connections from now on */
+  watch(server) {
+    // https costs several milliseconds to load; a TLS server's app has loaded most of it already.
+    if (this.https === undefined && typeof server.setSecureContext === 'function') {
+      this.https = require('https');
+      this.patchServer(this.https.Server.prototype);
+    }
+  }
+
+  /**
+   * Browsers send requests for every host that a certificate names over one HTTP/2 connection; 421 makes them open
+   * another one, which ood routes.
+   *
+   * @param {object} server of HTTP/2
+   */
+  watchHttp2(server) {
+    const requests = this;
+    const { emit } = server;
+    server.emit = function emitChecked(event, stream, headers, ...rest) {
+      if (event === 'stream') {
+        requests.counts.requests++;
+        if (!requests.hosts.belongs(headers[':authority'] || headers.host, stream.session.socket)) {
+          requests.counts.misdirected++;
+          stream.respond({ ':status': 421 }, { endStream: true });
+          return true;
+        }
+      }
+      return emit.call(this, event, stream, headers, ...rest);
+    };
+  }
+
+  patchServer(prototype) {
+    const requests = this;
+    const { emit } = prototype;
+    prototype.emit = function emitChecked(event, first, second, third) {
+      switch (event) {
+        case 'request':
+        case 'checkContinue':
+        case 'checkExpectation':
+          if (first && first.socket && !requests.request(event, first, second)) return true;
+          return emit.call(this, event, first, second);
+        case 'upgrade':
+        case 'connect':
+          if (first && first.socket && !requests.upgrade(event, first, second, third)) return true;
+          return emit.call(this, event, first, second, third);
+        default:
+          return emit.apply(this, arguments);
+      }
+    };
+  }
+
+  patchResponses() {
+    const requests = this;
+    const { prototype } = http.ServerResponse;
+    const { detachSocket } = prototype;
+    prototype.detachSocket = function detachCounted(socket) {
+      detachSocket.call(this, socket);
+      requests.done(this, socket);
+    };
+  }
+
+  /** @returns {boolean} whether the app is to see it */
+  request(event, request, response) {
+    const { socket } = request;
+    this.counts.requests++;
+    if (socket[kOpen] === undefined) this.follow(socket);
+    if (socket[kOpen] !== null) {
+      socket[kOpen]++;
+      this.inFlight++;
+    }
+    this.cleanHeaders(request, socket);
+    if (this.goingAway !== null && this.goingAway(socket)) response.shouldKeepAlive = false;
+    if (this.belongs(request, socket)) return true;
+    this.counts.misdirected++;
+    if (event === 'checkContinue') response.writeContinue();
+    this.strangers.relay(request, response);
+    return false;
+  }
+
+  /** @returns {boolean} whether the app is to see it */
+  upgrade(event, request, socket, head) {
+    this.counts.requests++;
+    this.cleanHeaders(request, socket);
+    this.upgraded.set(socket, String(request.headers.upgrade || event).toLowerCase());
+    socket.once('close', () => {
+      this.upgraded.delete(socket);
+      this.answered(socket);
+    });
+    if (this.belongs(request, socket)) return true;
+    this.counts.misdirected++;
+    if (event === 'upgrade') this.strangers.tunnel(request, socket, head);
+    else socket.end(MISDIRECTED);
+    return false;
+  }
+
+  belongs(request, socket) {
+    return this.hosts.belongs(hostOf(request), socket) || this.trusts(socket);
+  }
+
+  follow(socket) {
+    socket[kOpen] = 0;
+    socket.once('close', () => {
+      this.inFlight -= socket[kOpen];
+      socket[kOpen] = null;
+      this.answered(socket);
+    });
+  }
+
+  done(response, socket) {
+    if (typeof socket[kOpen] !== 'number') return;
+    socket[kOpen]--;
+    this.inFlight--;
+    const status = response.statusCode;
+    if (status < 300) this.counts.s2++;
+    else if (status < 400) this.counts.s3++;
+    else if (status < 500) this.counts.s4++;
+    else this.counts.s5++;
+    this.answered(socket);
+  }
+
+  /** Remove `X-Ood-*`; believe `X-Ood-Peer` where it comes from ood. */
+  cleanHeaders(request, socket) {
+    const raw = request.rawHeaders;
+    for (let i = raw.length - 2; i >= 0; i -= 2) {
+      const name = raw[i];
+      // Nearly every header is told apart by its first two characters.
+      if (name.charCodeAt(1) !== 45 || !/^x-ood-/i.test(name)) continue;
+      const [, value] = raw.splice(i, 2);
+      const key = name.toLowerCase();
+      if (this.countKey !== undefined) request[this.countKey] -= 2;
+      delete request.headers[key];
+      if (key === 'x-ood-peer' && this.trusts(socket)) setPeer(socket, value);
+    }
+  }
+}
+
+/** Make a pipe's socket show the client's address. */
+function setPeer(socket, value) {
+  const space = value.indexOf(' ');
+  const address = value.slice(0, space);
+  const family = address.includes(':') ? 'IPv6' : 'IPv4';
+  socket._peername = { address, port: +value.slice(space + 1), family };
+}
+
+module.exports = { Requests };
