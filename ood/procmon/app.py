@@ -1,0 +1,374 @@
+"""One app: its workers, as many as are wanted, replaced when they die."""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from twisted.internet.defer import Deferred
+
+from ood.clock import wall_time
+from ood.errors import OodError, WorkerError
+from ood.model.document import App
+from ood.net.fdchannel import FdChannel
+from ood.procmon import launch, processes
+from ood.procmon.accounts import Account, find
+from ood.procmon.changes import Changes
+from ood.procmon.context import Context, Plan
+from ood.procmon.core import join, plan, restart
+from ood.procmon.deaths import Death, describe_seconds
+from ood.procmon.door import Door, directory_name
+from ood.procmon.extras import ExtraPorts
+from ood.procmon.members.base import SocketMember
+from ood.procmon.members.cluster import SharedServers
+from ood.procmon.returned import returned_socket
+from ood.procmon.roster import Roster
+from ood.procmon.slot import Slot
+from ood.procmon.waiters import Waiters
+from ood.procmon.worker import WorkerProcess
+
+DEATHS_KEPT = 20
+"""Deaths that are remembered for ``ood why``."""
+LOG_LINES_IN_ERROR = 10
+"""Log lines that go with an error: a stack trace's beginning is usually among them."""
+RUNTIME_KEYS = (
+    "instances",
+    "domains",
+    "default",
+    "running",
+    "autorestart",
+    "min_uptime",
+    "max_restarts",
+    "exp_backoff_restart_delay",
+    "listen_timeout",
+    "kill_timeout",
+    "stop_signal",
+)
+"""Settings that apply to running workers; any other one needs new workers."""
+
+
+def needs_new_workers(before: App, after: App) -> bool:
+    """Tell whether running workers differ from what ``after`` wants."""
+    keys = set(before.__struct_fields__) - set(RUNTIME_KEYS)
+    return any(getattr(before, key) != getattr(after, key) for key in keys)
+
+
+class AppContainer:
+    """One app.
+
+    :ivar app: its settings.
+    :ivar slots: the wanted workers by number.
+    :ivar leaving: workers that are being ended.
+    :ivar deaths: the last deaths, newest last.
+    :ivar changes: tells who waits that something has changed.
+    :ivar when_gone: called when nothing of it is left.
+    :ivar fresh: the new worker of a rolling restart, until it takes its place.
+    """
+
+    def __init__(self, context: Context, name: str, app: App, hosts: join.Hosts) -> None:
+        self.context = context
+        self.name = name
+        self.app = app
+        self.hosts = hosts
+        self.roster = Roster(name)
+        self.shared = SharedServers(app.user is None)
+        self.slots: dict[int, Slot] = {}
+        self.leaving: set[WorkerProcess] = set()
+        self.deaths: deque[Death] = deque(maxlen=DEATHS_KEPT)
+        self.changes = Changes(context.clock)
+        self.failure: WorkerError | None = None
+        self.waiters = Waiters(context.clock, self)
+        self.extras = ExtraPorts(context.fds, self.roster.on_port, self.remark)
+        self.fresh: WorkerProcess | None = None
+        self.fresh_failure: WorkerError | None = None
+        self.when_gone: Callable[[], None] = lambda: None
+        self._unfit = False
+        self._serial = 0
+        self._doors: dict[int, Door] = {}
+
+    # -- what is wanted
+
+    @property
+    def wanted(self) -> int:
+        """How many workers are wanted."""
+        return self.app.worker_count() if self.app.running else 0
+
+    @property
+    def serial(self) -> int:
+        """The number of the last worker that was started."""
+        return self._serial
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything is as wanted."""
+        if not self.app.running:
+            return self.gone
+        return all(number in self.slots and self.slots[number].online for number in self.indices)
+
+    @property
+    def indices(self) -> range:
+        """The numbers of the wanted workers."""
+        return range(self.wanted)
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing of the app is there any more."""
+        return not self.slots and not self.leaving and self.fresh is None
+
+    def stale(self, worker: WorkerProcess) -> bool:
+        """Tell whether ``worker`` runs with settings of the past."""
+        return needs_new_workers(worker.plan.app, self.app)
+
+    def converge(self, app: App, hosts: join.Hosts) -> None:
+        """Become what ``app`` and ``hosts`` want."""
+        if app != self.app:
+            self._unfit = self._unfit and not needs_new_workers(self.app, app)
+            self.failure = None
+        self.app = app
+        if hosts != self.hosts:
+            self.hosts = hosts
+            for worker in self.workers():
+                for member in worker.joined():
+                    member.tell_hosts(hosts)
+        if not app.running and self.fresh is not None:
+            self.drop_fresh("the app was stopped")
+        for step in plan.plan(self.wanted, self.slots.keys()):
+            if isinstance(step, plan.Retire):
+                self._retire(self.slots.pop(step.instance))
+            else:
+                self.slots[step.instance] = Slot(step.instance)
+                self.fill(self.slots[step.instance])
+        self.look()
+
+    def workers(self) -> list[WorkerProcess]:
+        """Return every worker there is, in whatever state."""
+        present = [slot.worker for slot in self.slots.values() if slot.worker is not None]
+        fresh = [self.fresh] if self.fresh is not None else []
+        return [*present, *fresh, *self.leaving]
+
+    # -- starting and ending workers
+
+    def _retire(self, slot: Slot) -> None:
+        slot.cancel()
+        if slot.worker is not None:
+            self.retire(slot.worker)
+
+    def retire(self, worker: WorkerProcess) -> None:
+        """Let ``worker`` finish what it has, and end it."""
+        self.leaving.add(worker)
+        worker.stop(drain=True)
+
+    def launch(self, instance: int) -> WorkerProcess:
+        """Start a worker.
+
+        :raises OodError: it can't be started.
+        """
+        self._serial += 1
+        mode = launch.mode(self.app, self._unfit)
+        what = Plan(self.name, self.app, mode, self.hosts)
+        door = self._door(find(self.app.user, self.app.group))
+        places = launch.Places(str(door.join_path), str(door.back_path))
+        worker = WorkerProcess(
+            self.context, what, self, places, instance=instance, serial=self._serial
+        )
+        worker.start()
+        return worker
+
+    def _door(self, account: Account) -> Door:
+        if account.uid not in self._doors:
+            door = Door(
+                self.context.fds,
+                self.context.clock,
+                directory=self.context.run / directory_name(self.name, account.uid),
+                account=account,
+                host=self,
+            )
+            door.open()
+            self._doors[account.uid] = door
+        return self._doors[account.uid]
+
+    def fill(self, slot: Slot) -> None:
+        """Start a worker in ``slot``."""
+        slot.cancel()
+        slot.state = "launching"
+        try:
+            slot.worker = self.launch(slot.instance)
+        except OodError as error:
+            death = Death(wall_time(), slot.instance, None, str(error), 0.0)
+            self._lost(slot, death, self.context.clock.seconds(), was_online=False)
+
+    # -- what workers tell
+
+    def worker_online(self, worker: WorkerProcess) -> None:
+        """A worker answers."""
+        slot = self.slots.get(worker.instance)
+        if slot is not None and slot.worker is worker:
+            slot.reason = ""
+        if self.settled:
+            self.failure = None
+
+    def worker_changed(self, worker: WorkerProcess) -> None:  # noqa: ARG002 - part of Crew
+        """A worker's servers changed."""
+        ports: set[int] = set()
+        for member in self.roster.sockets:
+            if isinstance(member, SocketMember):
+                ports |= member.servers.extra_ports()
+        self.extras.update(sorted(ports), privileged=self._privileged())
+        self.look()
+
+    def _privileged(self) -> bool:
+        return any(uid == 0 for uid in self._doors)
+
+    def look(self) -> None:
+        """Let everyone who waits look again."""
+        self.waiters.look()
+        self.changes.notify()
+
+    def worker_failed(self, worker: WorkerProcess, death: Death) -> None:
+        """A worker died, or can't be used any more."""
+        self.leaving.add(worker)
+        if worker is self.fresh:
+            self.deaths.append(death)
+            self.fresh = None
+            self.fresh_failure = self._error(death, was_online=worker.was_online)
+            self.remark(str(self.fresh_failure.message))
+        slot = self.slots.get(worker.instance)
+        if slot is not None and slot.worker is worker:
+            slot.worker = None
+            self._lost(slot, death, worker.started, was_online=worker.was_online)
+        self.look()
+
+    def _lost(self, slot: Slot, death: Death, started: float, *, was_online: bool) -> None:
+        """Decide what becomes of a slot whose worker died."""
+        app, now = self.app, self.context.clock.seconds()
+        limits = restart.Limits(
+            min_uptime=app.min_uptime / 1000,
+            max_restarts=app.max_restarts,
+            first_delay=app.exp_backoff_restart_delay / 1000,
+            autorestart=app.autorestart,
+        )
+        exit_ = restart.Exit(started, was_online)
+        chance = self.context.chance.random()
+        decision = restart.decide(slot.history, exit_, now, limits, chance)
+        error = self._error(death, was_online=was_online)
+        self._report(slot, death, decision, error)
+        slot.history, slot.state, slot.reason = decision.history, decision.state, death.reason
+        if not was_online or decision.delay is None:
+            self.failure = error
+            self.waiters.fail(error)
+        if decision.delay is None:
+            return
+        slot.restarts += 1
+        if decision.delay == 0:
+            self.fill(slot)
+        else:
+            slot.timer = self.context.clock.callLater(decision.delay, partial(self.fill, slot))
+
+    def _report(
+        self, slot: Slot, death: Death, decision: restart.Decision, error: WorkerError
+    ) -> None:
+        self.deaths.append(death)
+        then = ""
+        if decision.delay:
+            then = f"; it is started again in {describe_seconds(decision.delay)}"
+        if decision.state == "errored" and slot.state != "errored":
+            then += f" (errored: it died young {decision.history.young} times in a row)"
+        self.remark(error.message + then)
+
+    def _error(self, death: Death, *, was_online: bool) -> WorkerError:
+        if death.pid is None:
+            return WorkerError(f"{self.name}: {death.reason}")
+        before = "" if was_online else ", before it answered"
+        after = describe_seconds(death.uptime_seconds)
+        message = f"{self.name}: worker {death.instance} (process {death.pid}) {death.reason}"
+        lines = self.context.logs.last(self.name, LOG_LINES_IN_ERROR)
+        return WorkerError(f"{message} after {after}{before}", f"see: ood log {self.name}", lines)
+
+    def worker_gone(self, worker: WorkerProcess) -> None:
+        """Nothing is left of a worker."""
+        self.leaving.discard(worker)
+        if self.gone:
+            self._close()
+            self.when_gone()
+        self.look()
+
+    def worker_unfit(self, worker: WorkerProcess, why: str) -> None:
+        """The guard can't work in this app's Node: use Node's own channel from now on."""
+        if self.app.handoff == "guard":
+            self.remark(f"the guard can't work here ({why}); handoff is guard, so nothing else is")
+            return
+        if not self._unfit:
+            self._unfit = True
+            self.remark(f"the guard can't work here ({why}): Node's own cluster channel is used")
+        self.leaving.add(worker)
+        worker.stop(drain=False)
+        slot = self.slots.get(worker.instance)
+        if slot is not None and slot.worker is worker:
+            slot.worker = None
+            self.fill(slot)
+        elif worker is self.fresh:
+            self.fresh = None
+            self.fresh = self.launch(worker.instance)
+
+    def drop_fresh(self, why: str) -> None:
+        """End the new worker of a rolling restart."""
+        worker, self.fresh = self.fresh, None
+        if worker is not None:
+            self.fresh_failure = WorkerError(f"{self.name}: {why}")
+            self.retire(worker)
+
+    def came_back(self, sock: socket.socket) -> None:
+        """A client's idle connection came back from a draining worker."""
+        ports = self.context.public_ports | {self.app.port}
+        returned = returned_socket(sock, ports)
+        edge = self.context.edge
+        if returned is None or edge is None:
+            sock.close()
+            return
+        edge.adopt(self.name, returned)
+
+    # -- who comes to the door
+
+    def admit(self, channel: FdChannel, hello: join.Hello, pid: int) -> str:
+        """Take a process that joined; return why not, or nothing."""
+        if hello.v != join.VERSION:
+            return f"it speaks version {hello.v} of the protocol"
+        for worker in self.workers():
+            if worker.token == hello.token and worker.pid is not None:
+                if not processes.belongs(pid, worker.pid):
+                    return f"it is no process of worker {worker.instance}"
+                return worker.admit(channel, pid, self.hosts)
+        return "there is no such worker"
+
+    def stranger(self, sock: socket.socket, pid: int) -> bool:
+        """Take a stream of requests for other hosts."""
+        edge = self.context.edge
+        roots = [worker.pid for worker in self.workers() if worker.pid is not None]
+        if edge is None or not any(processes.belongs(pid, root) for root in roots):
+            return False
+        edge.strangers(self.name, sock)
+        return True
+
+    def remark(self, text: str) -> None:
+        """Tell the person who reads the app's log."""
+        self.context.logs.remark(self.name, text)
+
+    # -- waiting
+
+    def when_settled(self) -> Deferred[None]:
+        """Fire when everything is as wanted, fail when a new worker can't come up."""
+        return self.waiters.when_settled()
+
+    def when_available(self) -> Deferred[None]:
+        """Fire when a worker can take requests."""
+        return self.waiters.when_available()
+
+    def _close(self) -> None:
+        """Give everything back: no worker is there any more."""
+        self.extras.close()
+        self.shared.close()
+        for door in self._doors.values():
+            door.close()
+        self._doors.clear()

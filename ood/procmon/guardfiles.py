@@ -1,0 +1,47 @@
+"""The guard's files, copied to where every app's user can read them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from importlib import resources
+from pathlib import Path
+
+from ood.errors import StartupError
+
+ENTRY = "guard.cjs"
+"""The file that is preloaded; the others are required by it."""
+
+
+def install(run: Path) -> str:
+    """Copy the guard below ``run``; return the path of its entry.
+
+    ood may be installed where only some users can read.  The copies of older versions
+    are removed: no worker outlives the service that started it.
+
+    :raises StartupError: it can't be copied.
+    """
+    source = resources.files("ood.procmon.guard")
+    files = {one.name: one.read_bytes() for one in source.iterdir() if one.name.endswith(".cjs")}
+    digest = hashlib.sha256(b"".join(name.encode() + files[name] for name in sorted(files)))
+    target = run / f"guard-{digest.hexdigest()[:12]}"
+    try:
+        for old in run.glob("guard-*"):
+            if old != target:
+                shutil.rmtree(old, ignore_errors=True)
+        target.mkdir(exist_ok=True)
+        target.chmod(0o755)
+        for name, content in files.items():
+            _write(target / name, content)
+    except OSError as error:
+        reason = f"can't write {target}: {error.strerror}"
+        raise StartupError(reason, "make the home directory writable") from None
+    return str(target / ENTRY)
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_bytes(content)
+    temporary.chmod(0o644)
+    os.replace(temporary, path)

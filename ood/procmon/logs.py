@@ -1,0 +1,207 @@
+"""The apps' logs: a line is a time stamp, the worker, the stream, and what was written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ood.clock import stamp, wall_time
+from ood.interfaces import ILogs
+from ood.model.status import LogLine
+from ood.procmon.logfile import LogFile, compress, lines_backwards
+
+TAIL_LINES_MAX = 10_000
+"""Most lines that are shown at once: more is for a pager and the file itself."""
+TAIL_BYTES_MAX = 32 << 20
+"""How much is searched for them: beyond, a rare stream would hold up everything else."""
+RETRY_SECONDS = 1.0
+"""How long nothing is tried after a write failed: a full disk stays full for a while."""
+OWN = -1
+"""The "instance" of ood's own remarks."""
+
+_LINE = re.compile(rb"(\S{20,30}) (-?\d{1,6}) (out|err|ood) (.*)", re.DOTALL)
+
+Follower = Callable[[LogLine], None]
+
+
+def encode(line: LogLine) -> bytes:
+    """Return ``line`` as it stands in the file."""
+    text = f"{line.time} {line.instance} {line.stream} {line.text}\n"
+    return text.encode("utf-8", "replace")
+
+
+def decode(line: bytes) -> LogLine | None:
+    """Return the line as values; None if it is only a part of one."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return None
+    time, instance, stream, text = (part.decode("utf-8", "replace") for part in match.groups())
+    return LogLine(time=time, instance=int(instance), stream=stream, text=text)
+
+
+class _AppLog:
+    """The log of one app with those who follow it."""
+
+    def __init__(self, file: LogFile) -> None:
+        self.file = file
+        self.followers: list[Follower] = []
+        self.lost = 0
+        self.problem = ""
+        self.retry_at = 0.0
+
+
+@implementer(ILogs)
+class Logs(Service):
+    """All apps' logs below one directory, one directory for each app.
+
+    No trouble with a file ever reaches a worker: lines that can't be written are
+    counted, and that is said when it works again.
+
+    :param reactor: whose threads compress; without one it is done at once.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        directory: Path,
+        clock: IReactorTime,
+        reactor: Any = None,
+        now: Callable[[], datetime] = wall_time,
+    ) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._reactor = reactor
+        self._now = now
+        self._apps: dict[str, _AppLog] = {}
+        self._compressing: set[Deferred[None]] = set()
+
+    # -- writing
+
+    def lines(self, app: str, instance: int, stream: str, texts: list[str]) -> None:
+        """Write lines of a worker."""
+        time = stamp(self._now())
+        entries = [
+            LogLine(time=time, instance=instance, stream=stream, text=text) for text in texts
+        ]
+        entry = self._app(app)
+        self._write(app, entry, entries)
+        for follower in list(entry.followers):
+            self._tell(follower, entries)
+
+    def remark(self, app: str, text: str) -> None:
+        """Write a remark of ood's own."""
+        self.lines(app, OWN, "ood", text.splitlines() or [""])
+
+    def _app(self, app: str) -> _AppLog:
+        if app not in self._apps:
+            file = LogFile(self._directory / app, self._now, self._compress)
+            self._apps[app] = _AppLog(file)
+        return self._apps[app]
+
+    def _write(self, app: str, entry: _AppLog, lines: list[LogLine]) -> None:
+        now = self._clock.seconds()
+        if entry.lost and now < entry.retry_at:
+            entry.lost += len(lines)
+            return
+        try:
+            if entry.lost:
+                entry.file.write(encode(self._apology(entry)))
+                self.log.info("the log of {app} is written again", app=app)
+                entry.lost = 0
+            entry.file.write(b"".join(map(encode, lines)))
+        except OSError as error:
+            if not entry.lost:
+                self.log.error("the log of {app} can't be written: {error}", app=app, error=error)
+            entry.lost += len(lines)
+            entry.problem = error.strerror or str(error)
+            entry.retry_at = now + RETRY_SECONDS
+            entry.file.close()
+
+    def _apology(self, entry: _AppLog) -> LogLine:
+        text = f"{entry.lost} lines were lost: {entry.problem}"
+        return LogLine(time=stamp(self._now()), instance=OWN, stream="ood", text=text)
+
+    def _tell(self, follower: Follower, lines: list[LogLine]) -> None:
+        for line in lines:
+            try:
+                follower(line)
+            except Exception:
+                self.log.failure("a follower of a log failed")
+
+    def _compress(self, path: Path) -> None:
+        if self._reactor is None:
+            compress(path)
+            return
+        pool = self._reactor.getThreadPool()
+        done: Deferred[None] = deferToThreadPool(self._reactor, pool, compress, path)
+        self._compressing.add(done)
+
+        def ended(_: object) -> None:
+            self._compressing.discard(done)
+
+        _ = done.addBoth(ended)
+
+    # -- reading
+
+    def tail(self, app: str, lines: int, stream: str | None = None) -> list[LogLine]:
+        """Return the last ``lines`` lines; ``stream`` keeps only one of out, err, ood."""
+        wanted = min(lines, TAIL_LINES_MAX)
+        found: list[LogLine] = []
+        for line in self._backwards(app):
+            if len(found) >= wanted:
+                break
+            if stream is None or line.stream == stream:
+                found.append(line)
+        return found[::-1]
+
+    def _backwards(self, app: str) -> Iterator[LogLine]:
+        file = self._app(app).file
+        read = 0
+        for path in (file.path, *file.rotated()):
+            try:
+                for raw in lines_backwards(path):
+                    read += len(raw) + 1
+                    line = decode(raw)
+                    if line is not None:
+                        yield line
+                    if read > TAIL_BYTES_MAX:
+                        return
+            except (OSError, EOFError):
+                continue
+
+    def last(self, app: str, lines: int) -> tuple[str, ...]:
+        """Return the texts of the last lines."""
+        return tuple(line.text for line in self.tail(app, lines))
+
+    def follow(self, app: str, callback: Follower) -> Callable[[], None]:
+        """Call ``callback`` with every new line; return what ends that."""
+        followers = self._app(app).followers
+        followers.append(callback)
+
+        def end() -> None:
+            if callback in followers:
+                followers.remove(callback)
+
+        return end
+
+    # -- service
+
+    def stopService(self) -> Deferred[None]:
+        """Close the files; fire when nothing is being compressed any more."""
+        _ = super().stopService()  # type: ignore[no-untyped-call]
+        for entry in self._apps.values():
+            entry.file.close()
+        if not self._compressing:
+            return succeed(None)
+        return DeferredList(list(self._compressing)).addCallback(lambda _: None)

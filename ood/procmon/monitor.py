@@ -1,0 +1,229 @@
+"""The process monitor: the service that keeps every app as the document wants it."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from ood.background import Background
+from ood.errors import NotFoundError, StartupError, UnavailableError, WorkerError
+from ood.interfaces import IEdge, IProcessMonitor, Refused, Upstream
+from ood.model.document import Document
+from ood.model.status import AppStatus
+from ood.procmon import guardfiles
+from ood.procmon.app import AppContainer
+from ood.procmon.changes import Changes
+from ood.procmon.context import Context, LogSink
+from ood.procmon.deaths import Death
+from ood.procmon.hosts import hosts_of
+from ood.procmon.report import app_status, urls
+from ood.procmon.resources import Resources, Versions
+from ood.procmon.roll import Rolls
+from ood.procmon.roster import Roster
+from ood.procmon.runtime import NodeRuntime
+
+STOP_SLACK_SECONDS = 10.0
+"""How much longer than killTimeout a stop may take: SIGKILL, and its reaping."""
+
+
+@implementer(IProcessMonitor)
+class ProcessMonitor(Service):
+    """Keeps every app as the document wants it.
+
+    :param reactor: the reactor, for processes and descriptors.
+    :param clock: for durations.
+    :param run_directory: for sockets and the guard's copy.
+    :param logs: where workers' lines go.
+    :param edge: the proxy; see :meth:`set_edge`.
+    :param runtime: where Node is.
+    :param inherited: the environment of which workers get a part.
+    :param chance: for ports and pauses.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        clock: IReactorTime,
+        run_directory: Path,
+        logs: LogSink,
+        *,
+        edge: IEdge | None = None,
+        runtime: NodeRuntime | None = None,
+        inherited: Mapping[str, str] | None = None,
+        chance: random.Random | None = None,
+    ) -> None:
+        self._run = run_directory
+        self._document = Document()
+        self._pending: Document | None = None
+        self._apps: dict[str, AppContainer] = {}
+        self._rolls: dict[str, Rolls] = {}
+        self._rosters: dict[str, Roster] = {}
+        self._extra_ports: frozenset[int] = frozenset()
+        self._changes = Changes(clock)
+        self._versions = Versions()
+        self._resources = Resources(clock, self._roots)
+        self._context = Context(
+            fds=reactor,
+            processes=reactor,
+            clock=clock,
+            logs=logs,
+            runtime=runtime or NodeRuntime(),
+            run=run_directory,
+            guard=str(run_directory / guardfiles.ENTRY),
+            inherited=os.environ if inherited is None else inherited,
+            chance=chance or random.Random(),  # noqa: S311 - spreads restarts, keeps no secret
+            background=Background(),
+            edge=edge,
+        )
+
+    def set_edge(self, edge: IEdge) -> None:
+        """Tell where connections that come back from workers go."""
+        self._context.edge = edge
+
+    def set_public_ports(self, ports: frozenset[int]) -> None:
+        """Tell on which ports clients connect, beside those of the settings."""
+        self._extra_ports = ports
+        self._know_ports()
+
+    def _know_ports(self) -> None:
+        configured = self._document.settings.ports(root=os.getuid() == 0)
+        self._context.public_ports = self._extra_ports | frozenset(configured)
+
+    # -- service
+
+    def startService(self) -> None:
+        """Prepare the directory, and start what is to run.
+
+        :raises StartupError: the directory can't be used.
+        """
+        try:
+            self._run.mkdir(parents=True, exist_ok=True)
+            self._run.chmod(0o711)  # apps' users reach their own directory in it
+        except OSError as error:
+            reason = f"can't use {self._run}: {error.strerror}"
+            raise StartupError(reason, "make the home directory writable") from None
+        self._context.guard = guardfiles.install(self._run)
+        super().startService()  # type: ignore[no-untyped-call]
+        if self._pending is not None:
+            document, self._pending = self._pending, None
+            self.converge(document)
+
+    def stopService(self) -> Deferred[None]:
+        """Drain and end every worker; fire when nothing is left."""
+        _ = super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        longest = max((one.app.kill_timeout for one in self._apps.values()), default=0) / 1000
+        self._apply(Document(settings=self._document.settings))
+        deadline = self._context.clock.seconds() + longest + STOP_SLACK_SECONDS
+        await self._changes.until(lambda: not self._apps, deadline)
+        await self._context.background.stop()
+
+    # -- IProcessMonitor
+
+    def converge(self, document: Document) -> None:
+        """Make workers be what ``document`` wants; returns at once."""
+        if not self.running:
+            self._pending = document
+            return
+        self._apply(document)
+
+    def _apply(self, document: Document) -> None:
+        self._document = document
+        self._know_ports()
+        for name in [name for name in self._apps if name not in document.apps]:
+            container = self._apps[name]
+            stopped = msgspec.structs.replace(container.app, running=False)
+            container.converge(stopped, container.hosts)
+            self._forget_if_gone(name)
+        for name, app in document.apps.items():
+            hosts = hosts_of(name, document)
+            if name not in self._apps:
+                self._add(name, AppContainer(self._context, name, app, hosts))
+            self._apps[name].converge(app, hosts)
+
+    def _add(self, name: str, container: AppContainer) -> None:
+        self._apps[name] = container
+        self._rosters[name] = container.roster
+        self._rolls[name] = Rolls(container)
+        container.when_gone = lambda: self._forget_if_gone(name)
+
+    def _forget_if_gone(self, name: str) -> None:
+        if name not in self._document.apps and name in self._apps and self._apps[name].gone:
+            del self._apps[name], self._rosters[name], self._rolls[name]
+        self._changes.notify()
+
+    def settled(self, app: str) -> Deferred[None]:
+        """Fire when the app is as the last document wants it."""
+        container = self._apps.get(app)
+        if container is None:
+            return succeed(None)
+        return container.when_settled()
+
+    def restart(self, app: str) -> Deferred[None]:
+        """Replace every worker of a running app, a new one before each old one."""
+        container = self._apps.get(app)
+        if container is None:
+            return fail(self._unknown(app))
+        if not container.app.running:
+            return fail(WorkerError(f"{app} is stopped", f"start it: ood start {app}"))
+        return self._rolls[app].request()
+
+    def status(self, app: str) -> AppStatus:
+        """Return the live state of ``app``.
+
+        :raises NotFoundError: there is no such app.
+        """
+        container = self._apps.get(app)
+        if container is None or app not in self._document.apps:
+            raise self._unknown(app)
+        addresses = urls(app, self._document, os.getuid() == 0)
+        return app_status(container, addresses, self._resources, self._versions)
+
+    def deaths(self, app: str) -> tuple[Death, ...]:
+        """Return the last deaths of the app's workers, newest last."""
+        container = self._apps.get(app)
+        return tuple(container.deaths) if container is not None else ()
+
+    @staticmethod
+    def _unknown(app: str) -> NotFoundError:
+        return NotFoundError(f"there is no app {app}", "see: ood status")
+
+    def _roots(self) -> list[int]:
+        workers = (worker for app in self._apps.values() for worker in app.workers())
+        return [worker.pid for worker in workers if worker.pid is not None]
+
+    # -- IWorkerPool
+
+    def hand_off(self, app: str, sock: socket.socket, refused: Refused) -> bool:
+        """Give a client's connection to a worker of ``app``."""
+        roster = self._rosters.get(app)
+        return roster is not None and roster.hand_off(sock, refused)
+
+    def connect(self, app: str) -> Upstream | None:
+        """Open a new upstream connection to the worker with the fewest."""
+        roster = self._rosters.get(app)
+        return None if roster is None else roster.connect()
+
+    def takes_sockets(self, app: str, *, alone: bool) -> bool:
+        """Tell whether ``app`` may get client sockets now."""
+        roster = self._rosters.get(app)
+        return roster is not None and roster.takes_sockets(alone=alone)
+
+    def when_available(self, app: str) -> Deferred[None]:
+        """Fire when a worker of ``app`` can take requests."""
+        container = self._apps.get(app)
+        if container is None:
+            return fail(UnavailableError(f"there is no app {app}", "see: ood status"))
+        return container.when_available()

@@ -1,0 +1,103 @@
+"""The live state of an app, as ``ood status`` shows it."""
+
+from __future__ import annotations
+
+from ood.errors import WorkerError
+from ood.model.document import Document
+from ood.model.status import AppStatus, WorkerStatus
+from ood.procmon.accounts import find
+from ood.procmon.app import AppContainer
+from ood.procmon.members.base import SocketMember
+from ood.procmon.resources import Resources, Versions
+from ood.procmon.slot import Slot
+from ood.procmon.worker import WorkerProcess
+
+WORST_FIRST = ("errored", "waiting-restart", "stopped", "launching", "stopping", "draining")
+"""States from the one that is furthest from ``online``."""
+HTTP_PORT = 80
+
+
+def urls(name: str, document: Document, root: bool) -> tuple[str, ...]:
+    """Return addresses under which the app answers."""
+    app = document.apps[name]
+    http, _ = document.settings.ports(root=root)
+    port = "" if http == HTTP_PORT else f":{http}"
+    hosts = [host for host in app.hosts(name) if not host.startswith("*") and http]
+    return (*(f"http://{host}{port}" for host in hosts), f"http://127.0.0.1:{app.port}")
+
+
+def worker_status(
+    worker: WorkerProcess, resources: Resources, *, stale: bool, restarts: int = 0
+) -> WorkerStatus:
+    """Return the state of a worker that has a process."""
+    usage = resources.usage(worker.pid)
+    sockets = [member for member in worker.members if isinstance(member, SocketMember)]
+    joined = worker.joined()
+    reason = "runs with older settings: a restart is pending" if stale else ""
+    if worker.state == "online" and not any(member.listening for member in worker.members):
+        reason = "does not listen any more"
+    return WorkerStatus(
+        instance=worker.instance,
+        pid=worker.pid,
+        state=worker.state,
+        via="guard" if joined else worker.plan.mode,
+        uptime_ms=round((worker.context.clock.seconds() - worker.started) * 1000),
+        restarts=restarts,
+        cpu_percent=usage.cpu_percent,
+        memory_bytes=usage.memory_bytes,
+        requests=sum(member.stats.requests for member in joined),
+        requests_per_second=round(sum(one.requests_per_second() for one in joined), 1),
+        unacknowledged=sum(member.unacknowledged for member in sockets),
+        reason=reason,
+    )
+
+
+def _slot_status(container: AppContainer, slot: Slot, resources: Resources) -> WorkerStatus:
+    worker = slot.worker
+    if worker is None:
+        return WorkerStatus(
+            instance=slot.instance,
+            pid=None,
+            state=slot.state,
+            restarts=slot.restarts,
+            reason=slot.reason,
+        )
+    stale = container.stale(worker)
+    return worker_status(worker, resources, stale=stale, restarts=slot.restarts)
+
+
+def _app_state(container: AppContainer, workers: tuple[WorkerStatus, ...]) -> str:
+    if not container.app.running:
+        return "stopping" if container.leaving else "stopped"
+    states = {worker.state for worker in workers}
+    return next((state for state in WORST_FIRST if state in states), "online")
+
+
+def _user(container: AppContainer) -> str:
+    try:
+        return find(container.app.user, container.app.group).name
+    except WorkerError:
+        return container.app.user or ""
+
+
+def app_status(
+    container: AppContainer, addresses: tuple[str, ...], resources: Resources, versions: Versions
+) -> AppStatus:
+    """Return the state of an app with all its workers."""
+    slots = [container.slots[number] for number in sorted(container.slots)]
+    wanted = tuple(_slot_status(container, slot, resources) for slot in slots)
+    others = [container.fresh] if container.fresh is not None else []
+    others += sorted(container.leaving, key=lambda worker: worker.serial)
+    rest = tuple(worker_status(worker, resources, stale=False) for worker in others)
+    return AppStatus(
+        name=container.name,
+        state=_app_state(container, wanted),
+        running=container.app.running,
+        wanted=container.wanted,
+        port=container.app.port,
+        user=_user(container),
+        version=versions.version(container.app.cwd),
+        cwd=container.app.cwd,
+        urls=addresses,
+        workers=(*wanted, *rest),
+    )

@@ -1,0 +1,103 @@
+"""An app's members: who gets the next connection, and who gets what another one left."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from operator import attrgetter
+
+from ood.interfaces import Refused, Upstream
+from ood.procmon.members.base import Entry, Member, SocketMember
+from ood.procmon.untouched import untouched
+
+TRIES_MAX = 5
+"""How often one connection is handed over: an app whose workers all refuse is no help."""
+
+_load = attrgetter("load")
+_pipes = attrgetter("worker.pipes")
+
+
+class Roster:
+    """The members of one app."""
+
+    def __init__(self, app: str) -> None:
+        self.app = app
+        self.sockets: list[SocketMember] = []
+        self.streams: list[Member] = []
+        self.all: list[Member] = []
+
+    def add(self, member: Member) -> None:
+        """Note a new member; it accepts nothing yet."""
+        member.worker.accepting = False
+        self.all.append(member)
+
+    def remove(self, member: Member) -> None:
+        """Forget a member, and give what it had not acknowledged to others."""
+        if member not in self.all:
+            return
+        self.all.remove(member)
+        self.accept(member, False)
+        if isinstance(member, SocketMember):
+            for entry in member.take_pending():
+                self._again(entry)
+
+    def accept(self, member: Member, accepting: bool) -> None:
+        """Set whether ``member`` gets new connections."""
+        member.worker.accepting = accepting
+        self.streams = [one for one in self.all if one.worker.accepting]
+        self.sockets = [one for one in self.streams if isinstance(one, SocketMember)]
+
+    def hand_off(self, sock: socket.socket, refused: Refused) -> bool:
+        """Give ``sock`` to the member with the least to do."""
+        members = self.sockets
+        if not members:
+            return False
+        member = members[0] if len(members) == 1 else min(members, key=_load)
+        return member.give(sock, refused) or self._give(members, (sock, refused, 0), member)
+
+    @staticmethod
+    def _give(members: Iterable[SocketMember], entry: Entry, without: SocketMember | None) -> bool:
+        sock, refused, tries = entry
+        others = sorted((one for one in members if one is not without), key=_load)
+        return any(member.give(sock, refused, tries) for member in others)
+
+    def refused(self, member: SocketMember, entry: Entry) -> None:
+        """``member`` did not take a connection, from which nothing was read."""
+        sock, refused, tries = entry
+        if tries < TRIES_MAX and self._give(self.sockets, (sock, refused, tries + 1), member):
+            return
+        self._give_up(sock, refused)
+
+    def _again(self, entry: Entry) -> None:
+        """Dispatch anew what a dead member had got."""
+        sock, refused, tries = entry
+        if refused is None or not untouched(sock):
+            sock.close()  # a request that was begun is lost with its worker
+            return
+        if tries < TRIES_MAX and self._give(self.sockets, (sock, refused, tries + 1), None):
+            return
+        self._give_up(sock, refused)
+
+    def _give_up(self, sock: socket.socket, refused: Refused | None) -> None:
+        if refused is None:
+            sock.close()
+        else:
+            refused(self.app, sock)
+
+    def connect(self) -> Upstream | None:
+        """Open an upstream connection to the member with the fewest."""
+        for member in sorted(self.streams, key=_pipes):
+            upstream = member.connect()
+            if upstream is not None:
+                return upstream
+        return None
+
+    def takes_sockets(self, *, alone: bool) -> bool:
+        """Tell whether sockets may be handed over; only a guard checks each Host."""
+        members = self.sockets
+        return bool(members) and (alone or all(one.via == "guard" for one in members))
+
+    def on_port(self, port: int, sock: socket.socket) -> bool:
+        """Give ``sock`` to a server on an extra port."""
+        having = [one for one in self.sockets if one.servers.on(port) is not None]
+        return any(member.give_to(port, sock) for member in sorted(having, key=_load))
