@@ -1,0 +1,273 @@
+"""A connected stream socket on an own reactor descriptor.
+
+Twisted's transports cost about twice as much for each event.  A
+:class:`Stream` reads and writes at once where it can, enters the reactor only
+where it must, and tells its owner by overridden methods.  It never calls back
+out of one of its own methods: a failure to write sets :attr:`Stream.broken`.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+from twisted.internet.interfaces import IReactorFDSet, IReadWriteDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ood.net.listen import RawSocket
+
+READ_BYTES = 65_536
+"""Most bytes of one read: beyond it throughput hardly grows, memory per stream does."""
+WRITE_HIGH_BYTES = 262_144
+"""With more than this unsent, whoever produces should stop: a stream's memory is bounded by it."""
+WRITE_LOW_BYTES = 65_536
+"""With no more than this unsent, production goes on: enough to keep the socket busy meanwhile."""
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_DONTWAIT = socket.MSG_DONTWAIT
+
+
+@implementer(IReadWriteDescriptor)
+class Stream:
+    """A connected (or connecting) stream socket: TCP, or one end of a unix pair.
+
+    It does not read before :meth:`resume_reading`.  Subclasses override
+    :meth:`received`, :meth:`ended`, :meth:`drained`, :meth:`flushed`,
+    :meth:`connected`, :meth:`failed` and :meth:`gone`.
+
+    :ivar sock: the socket.
+    :ivar backlog: bytes accepted by :meth:`write` that the kernel has not taken yet.
+    :ivar connecting: the connection is not established yet; writes are kept.
+    :ivar broken: the peer can't be written to any more; nobody was called.
+    :ivar closed: the socket is closed; nothing is called any more.
+    """
+
+    __slots__ = (
+        "_fd",
+        "_finishing",
+        "_out",
+        "_reactor",
+        "_reading",
+        "_shutting",
+        "_writing",
+        "backlog",
+        "broken",
+        "closed",
+        "connecting",
+        "sock",
+    )
+
+    def __init__(
+        self, reactor: IReactorFDSet, sock: RawSocket, *, connecting: bool = False
+    ) -> None:
+        self.sock = sock
+        self.backlog = 0
+        self.connecting = connecting
+        self.broken = False
+        self.closed = False
+        self._reactor = reactor
+        self._fd = sock.fileno()
+        self._out: list[bytes | memoryview] = []
+        self._reading = False
+        self._writing = False
+        self._finishing = False
+        self._shutting = False
+        if connecting:
+            self._start_writing()
+
+    # What subclasses override.
+
+    def received(self, data: bytes) -> None:
+        """Take what was read."""
+
+    def ended(self) -> None:
+        """Learn that the peer will send no more; reading has stopped."""
+
+    def drained(self) -> None:
+        """Learn that the backlog fell to the low-water mark."""
+
+    def flushed(self) -> None:
+        """Learn that some of the backlog was sent."""
+
+    def connected(self) -> None:
+        """Learn that the connection is established."""
+
+    def failed(self) -> None:
+        """Learn that the connection broke (or was not made); :meth:`gone` follows."""
+
+    def gone(self) -> None:
+        """Learn that the socket is closed, for whatever reason: called once, last."""
+
+    # What owners call.
+
+    def resume_reading(self) -> None:
+        """Read from now on."""
+        if not self._reading and not self.closed:
+            self._reading = True
+            self._reactor.addReader(self)
+
+    def pause_reading(self) -> None:
+        """Leave what comes in the kernel; the peer stops when that is full."""
+        if self._reading:
+            self._reading = False
+            self._reactor.removeReader(self)
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``, at once if nothing waits before it."""
+        if not self._out and not self.connecting and not self.closed:
+            try:
+                sent = self.sock.send(data, _DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.broken = True
+                return
+            if sent == len(data):
+                return
+            self._queue(memoryview(data)[sent:])
+        elif data:
+            self._queue(data)
+
+    def end_writing(self) -> None:
+        """Tell the peer, after everything written, that no more will come."""
+        if self._out or self.connecting:
+            self._shutting = True
+            return
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.broken = True
+
+    def finish(self) -> None:
+        """Close when everything written was sent."""
+        if self._out and not self.broken:
+            self._finishing = True
+            self.pause_reading()
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Close at once; what the kernel has taken is still delivered."""
+        if self.closed:
+            return
+        self.closed = True
+        self._release()
+        self.sock.close()
+        self.gone()
+
+    def reset(self) -> None:
+        """Close at once so that the peer sees an error, not a regular end."""
+        if not self.closed:
+            try:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            except OSError:
+                self.broken = True
+            self.close()
+
+    def detach(self) -> RawSocket:
+        """Leave the reactor and give the socket away; :meth:`gone` is called."""
+        self.closed = True
+        self._release()
+        self.gone()
+        return self.sock
+
+    # The reactor's side.
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
+
+    def logPrefix(self) -> str:
+        """Return the name under which the reactor logs."""
+        return type(self).__name__
+
+    def doRead(self) -> None:
+        """Read once."""
+        try:
+            data = self.sock.recv(READ_BYTES, _DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._fail()
+            return
+        if data:
+            self.received(data)
+        else:
+            self.pause_reading()
+            self.ended()
+
+    def doWrite(self) -> None:
+        """Send what waits."""
+        if self.connecting and not self._finish_connecting():
+            return
+        try:
+            if self._out:
+                self._send_queue()
+        except BlockingIOError:
+            return
+        except OSError:
+            self._fail()
+            return
+        if not self._out:
+            self._stop_writing()
+
+    def connectionLost(self, _reason: Failure) -> None:
+        """Take the reactor's word that the connection is lost."""
+        self._fail()
+
+    def _finish_connecting(self) -> bool:
+        if self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._fail()
+            return False
+        self.connecting = False
+        self.connected()
+        return not self.closed
+
+    def _queue(self, data: bytes | memoryview) -> None:
+        if self.closed or self.broken:
+            return
+        self._out.append(data)
+        self.backlog += len(data)
+        self._start_writing()
+
+    def _send_queue(self) -> None:
+        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        sent = self.sock.send(data, _DONTWAIT)
+        before, self.backlog = self.backlog, self.backlog - sent
+        self._out = [memoryview(data)[sent:]] if self.backlog else []
+        self.flushed()
+        if self.backlog <= WRITE_LOW_BYTES < before and not self.closed:
+            self.drained()
+
+    def _start_writing(self) -> None:
+        if not self._writing:
+            self._writing = True
+            self._reactor.addWriter(self)
+
+    def _stop_writing(self) -> None:
+        if self._writing:
+            self._writing = False
+            self._reactor.removeWriter(self)
+        if self._finishing:
+            self.close()
+        elif self._shutting and not self.closed:
+            self._shutting = False
+            self.end_writing()
+
+    def _release(self) -> None:
+        self.pause_reading()
+        if self._writing:
+            self._writing = False
+            self._reactor.removeWriter(self)
+        self._out = []
+        self.backlog = 0
+
+    def _fail(self) -> None:
+        if not self.closed:
+            self.broken = True
+            self.closed = True
+            self._release()
+            self.sock.close()
+            self.failed()
+            self.gone()

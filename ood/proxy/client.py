@@ -1,0 +1,290 @@
+"""A client's connection on the proxied path: its requests, one after another."""
+
+from __future__ import annotations
+
+import socket
+from typing import Protocol
+
+from ood.net.stream import READ_BYTES, WRITE_HIGH_BYTES, Stream
+from ood.proxy import limits
+from ood.proxy.context import Context, Incoming
+from ood.proxy.core import pages
+from ood.proxy.core.forward import Peer, told_peer
+from ood.proxy.core.grammar import MalformedError
+from ood.proxy.core.pages import Page
+from ood.proxy.core.request import Request, parse_request
+from ood.proxy.exchange import Exchange
+
+PIPELINE_BYTES_MAX = READ_BYTES
+"""With more than this of later requests waiting, the client's bytes stay in the kernel."""
+
+_DONTWAIT = socket.MSG_DONTWAIT
+
+
+class Flow(Protocol):
+    """What a client's connection is busy with: an exchange or a tunnel."""
+
+    def client_received(self) -> None:
+        """Learn that there is more in the client's ``input``."""
+
+    def client_ended(self) -> None:
+        """Learn that the client sends no more."""
+
+    def client_flushed(self) -> None:
+        """Learn that the client took some of its backlog."""
+
+    def client_drained(self) -> None:
+        """Learn that the client's backlog is small again."""
+
+    def client_failed(self) -> None:
+        """Learn that the client's connection is lost."""
+
+    def expired(self) -> None:
+        """Act on the client's deadline."""
+
+    def drain(self) -> None:
+        """End soon."""
+
+
+class Client(Stream):
+    """A client's connection.
+
+    :ivar input: bytes read and not yet used.
+    :ivar flow: what the connection is busy with; None between requests.
+    :ivar deadline: when :meth:`expired` is called.
+    :ivar at_end: the client will send no more.
+    """
+
+    __slots__ = (
+        "_advancing",
+        "_context",
+        "_entry",
+        "_lingering",
+        "_peer",
+        "at_end",
+        "deadline",
+        "flow",
+        "input",
+    )
+
+    def __init__(self, context: Context, incoming: Incoming) -> None:
+        super().__init__(context.reactor, incoming.sock)
+        self._context = context
+        self._entry = entry = incoming.entry
+        address, port = incoming.address
+        self._peer = Peer(address, port, entry.scheme, entry.port)
+        self._advancing = False
+        self._lingering = False
+        self.input = b""
+        self.flow: Flow | None = None
+        self.at_end = False
+        self.deadline = context.live.now + limits.HEAD_DEADLINE_SECONDS
+        context.live.add(self)
+
+    # How a connection begins.
+
+    def serve(self, request: Request, peeked: int) -> None:
+        """Serve a connection whose first ``peeked`` bytes, still unread, begin with ``request``."""
+        self._take(peeked)
+        self.input = self.input[request.end :]
+        self._start(request)
+        if self.flow is None:
+            self._advance()
+
+    def refuse(self, page: Page, peeked: int) -> None:
+        """Answer a connection's first ``peeked`` bytes, still unread, with ``page``, and end it."""
+        self._take(peeked)
+        self.answer(page, None, close=True)
+
+    def _take(self, peeked: int) -> None:
+        try:
+            self.input = self.sock.recv(peeked, _DONTWAIT)
+        except OSError:
+            self.broken = True
+
+    # What an exchange calls.
+
+    def answer(self, page: Page, request: Request | None, *, close: bool) -> None:
+        """Send an answer of our own."""
+        close = close or request is None or not request.keep_alive
+        fields, method = (b"", b"") if request is None else (request.fields, request.method)
+        self._context.counters.statuses[page.status] += 1
+        self.write(
+            pages.render(
+                page, accept=pages.accepted(fields), to_head=method == b"HEAD", close=close
+            )
+        )
+        self.flow = None
+        if close:
+            self._end(unread=request is None or request.length != 0)
+        else:
+            self._next()
+
+    def exchange_done(self, *, keep: bool, unread: bool) -> None:
+        """Go on to the next request, or end.
+
+        :param keep: the client may send another request.
+        :param unread: the request's body has not come in full.
+        """
+        self.flow = None
+        if keep and not unread:
+            self._next()
+        else:
+            self._end(unread=unread or bool(self.input))
+
+    # The stream's events.
+
+    def received(self, data: bytes) -> None:
+        """Use what came, or keep it until the present exchange is done."""
+        if self._lingering:
+            return
+        if self.flow is not None:
+            self.input += data
+            self.flow.client_received()
+            if len(self.input) > PIPELINE_BYTES_MAX:
+                self.pause_reading()
+            return
+        if not self.input:
+            self.deadline = self._context.live.now + limits.HEAD_DEADLINE_SECONDS
+        self.input += data
+        self._advance()
+
+    def ended(self) -> None:
+        """Take the client's end of stream."""
+        self.at_end = True
+        if self.flow is not None:
+            self.flow.client_ended()
+        else:
+            self.finish()
+
+    def flushed(self) -> None:
+        """Tell the flow."""
+        if self.flow is not None:
+            self.flow.client_flushed()
+
+    def drained(self) -> None:
+        """Go on with what waited for room."""
+        if self.flow is not None:
+            self.flow.client_drained()
+        else:
+            self._advance()
+
+    def failed(self) -> None:
+        """Give up what is under way."""
+        if self.flow is not None:
+            self.flow.client_failed()
+
+    def gone(self) -> None:
+        """Leave the books."""
+        self.flow = None
+        self._context.live.discard(self)
+
+    def expired(self) -> None:
+        """Act on the deadline."""
+        if self.flow is not None:
+            self.flow.expired()
+        elif self.input and not self._lingering and not self.backlog:
+            late = MalformedError(408, "its head did not come in time")
+            self.answer(pages.malformed(late.status, late.why), None, close=True)
+        elif self.backlog:
+            self.reset()
+        else:
+            self.close()
+
+    def drain(self) -> None:
+        """End, at once between requests, else after the present one."""
+        if self.flow is not None:
+            self.flow.drain()
+        elif not self.input and not self._lingering:
+            self.finish()
+
+    # From request to request.
+
+    def _next(self) -> None:
+        if self._context.draining and not self.input:
+            self.finish()
+            return
+        if self.at_end and not self.input:
+            self.finish()
+            return
+        seconds = limits.HEAD_DEADLINE_SECONDS if self.input else limits.KEEP_ALIVE_IDLE_SECONDS
+        self.deadline = self._context.live.now + seconds
+        self._advance()
+
+    def _advance(self) -> None:
+        """Start the requests that are in ``input``, in order, as far as may be."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while self._ready():
+                request = parse_request(self.input)
+                if request is None:
+                    break
+                self.input = self.input[request.end :]
+                self._start(request)
+        except MalformedError as error:
+            self.answer(pages.malformed(error.status, error.why), None, close=True)
+        finally:
+            self._advancing = False
+        if self.flow is None and not self._lingering and not self.closed:
+            self._wait_for_more()
+
+    def _ready(self) -> bool:
+        return (
+            bool(self.input)
+            and self.flow is None
+            and not self._lingering
+            and not self.closed
+            and not self.broken
+            and self.backlog <= WRITE_HIGH_BYTES
+        )
+
+    def _wait_for_more(self) -> None:
+        if self.broken:
+            self.close()
+        elif self.at_end and self.backlog <= WRITE_HIGH_BYTES:
+            self.finish()
+        elif self.backlog <= WRITE_HIGH_BYTES:
+            self.resume_reading()
+        else:
+            self.pause_reading()
+
+    def _start(self, request: Request) -> None:
+        peer = self._peer
+        if self._entry.told:
+            told = told_peer(request)
+            if told is not None:
+                peer = Peer(told[0], told[1], peer.scheme, peer.local_port)
+        app = self._entry.app or self._context.routes.find(request.host)
+        if app is None:
+            self.answer(pages.no_site(request.host), request, close=request.length != 0)
+            return
+        exchange = Exchange(self._context, self, request, app, peer)
+        self.flow = exchange
+        exchange.start()
+
+    def _end(self, *, unread: bool) -> None:
+        """End the connection so that the client gets all that was written.
+
+        Closing a socket with unread bytes makes the kernel send a reset, which may
+        overtake the answer: where there are such bytes, they are read away first.
+        """
+        if not unread or self.broken or self.at_end:
+            self.finish()
+            return
+        self._lingering = True
+        self.input = b""
+        self.deadline = self._context.live.now + limits.LINGER_SECONDS
+        self.end_writing()
+        self.resume_reading()
+
+    def watch(self) -> None:
+        """Read, to learn of the client's going away (and of its next requests)."""
+        if not self.at_end and len(self.input) <= PIPELINE_BYTES_MAX:
+            self.resume_reading()
+
+    def touch(self, seconds: float) -> None:
+        """Set the deadline from now, unless the client is already at its end."""
+        if not self.at_end:
+            self.deadline = self._context.live.now + seconds

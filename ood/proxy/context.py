@@ -1,0 +1,86 @@
+"""What all parts of the proxy share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import msgspec
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime
+
+from ood.background import Background
+from ood.interfaces import IWorkerPool
+from ood.net.listen import RawSocket
+from ood.proxy.core.route import Table
+from ood.proxy.live import Live
+from ood.proxy.upstream import Upstreams
+
+
+class Counters:
+    """What happened since the start, for metrics.
+
+    :ivar connections: client connections accepted.
+    :ivar handed_off: connections given to workers.
+    :ivar proxied: requests forwarded.
+    :ivar tunnels: connections that became WebSockets on the proxied path.
+    :ivar in_flight: requests being forwarded now.
+    :ivar statuses: final responses on the proxied path by status.
+    """
+
+    __slots__ = ("connections", "handed_off", "in_flight", "proxied", "statuses", "tunnels")
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.handed_off = 0
+        self.proxied = 0
+        self.tunnels = 0
+        self.in_flight = 0
+        self.statuses: Counter[int] = Counter()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where connections come in.
+
+    :ivar port: the local port.
+    :ivar app: the app whose own port it is; None where Host decides.
+    :ivar scheme: ``http`` or ``https``, as the client sees it.
+    :ivar told: requests come from a worker's guard, which tells the client's address.
+    """
+
+    port: int
+    app: str | None = None
+    scheme: bytes = b"http"
+    told: bool = False
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """A client's connection whose request is still unread.
+
+    :ivar address: the client's address and port.
+    """
+
+    sock: RawSocket
+    address: tuple[str, int]
+    entry: Entry
+
+
+@dataclass(eq=False)
+class Context:
+    """What all parts of the proxy share.
+
+    :ivar routes: which app answers to which Host; replaced as a whole.
+    :ivar one_app: there is just one app, so no connection can bring another one's request.
+    :ivar draining: the service ends: answers close their connections.
+    """
+
+    reactor: IReactorFDSet
+    clock: IReactorTime
+    pool: IWorkerPool
+    live: Live
+    upstreams: Upstreams
+    background: Background = field(default_factory=Background)
+    counters: Counters = field(default_factory=Counters)
+    routes: Table = field(default_factory=lambda: Table({}))
+    one_app: bool = False
+    draining: bool = False

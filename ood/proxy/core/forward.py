@@ -1,0 +1,131 @@
+"""Heads on their way through: what is dropped, what is set.
+
+Hop-by-hop fields go (first those that Connection names, then the known ones),
+and everything by which a client could pretend to be a proxy: nobody's
+``X-Forwarded-*`` is believed.  Names with ``_`` go too, since an app may read
+``X_Forwarded_For`` as ``X-Forwarded-For``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ood.proxy.core.request import CHUNKED, Request
+from ood.proxy.core.response import Response
+
+_REQUEST_DROPPED = re.compile(
+    rb"\n(?:[Cc](?i:onnection)|[Kk](?i:eep-alive)|[Pp](?i:roxy-connection)"
+    rb"|[Tt](?i:e|ransfer-encoding)|[Uu](?i:pgrade)|[Hh](?i:ost|ttp2-settings)"
+    rb"|[Ff](?i:orwarded)|[Xx](?i:-forwarded-(?:for|proto|host|port|server)|-real-ip|-ood-[^:\n]*)"
+    rb"|[^:_\n]*_[^:\n]*):[^\n]*(?=\n)"
+)
+_RESPONSE_DROPPED = re.compile(
+    rb"\n(?:[Cc](?i:onnection)|[Kk](?i:eep-alive)|[Pp](?i:roxy-connection)"
+    rb"|[Tt](?i:ransfer-encoding)|[Uu](?i:pgrade)|[Xx](?i:-ood-[^:\n]*)):[^\n]*(?=\n)"
+)
+_TRAILER_DROPPED = re.compile(
+    rb"\n(?:(?i:connection|keep-alive|proxy-connection|te|transfer-encoding|upgrade|host"
+    rb"|content-length|content-encoding|content-type|content-range|trailer|authorization|cookie"
+    rb"|set-cookie|forwarded|x-forwarded-[^:\n]*|x-ood-[^:\n]*)|[^:_\n]*_[^:\n]*):[^\n]*(?=\n)"
+)
+_LENGTH_FIELD = re.compile(rb"\n[Cc](?i:ontent-length):[^\n]*(?=\n)")
+_PEER = re.compile(rb"\n[Xx](?i:-ood-peer):[ \t]*([0-9A-Fa-f.:]{2,45}) ([0-9]{1,5})[ \t]*\r\n")
+_KEPT = frozenset((b"host", b"content-length", b"transfer-encoding", b"x-ood-peer"))
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Where a request came from.
+
+    :ivar address: the client's address.
+    :ivar port: the client's port.
+    :ivar scheme: ``http`` or ``https``.
+    :ivar local_port: the port on which the request came in.
+    """
+
+    address: str
+    port: int
+    scheme: bytes
+    local_port: int
+
+
+def forwarded_fields(peer: Peer, host: bytes) -> bytes:
+    """Return the fields that tell an app who its client is."""
+    address = peer.address.encode("latin-1")
+    node = b'"[%b]"' % address if b":" in address else address
+    return (
+        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
+        b'X-Forwarded-Port: %d\r\nForwarded: for=%b;proto=%b;host="%b"\r\n'
+    ) % (address, peer.scheme, host, peer.local_port, node, peer.scheme, host)
+
+
+def request_head(request: Request, peer: Peer, *, pipe: bool) -> bytes:
+    """Return the head for the upstream.
+
+    :param pipe: the upstream is a pipe into a worker, whose guard reads ``X-Ood-Peer``.
+    """
+    fields = _without(_REQUEST_DROPPED, request.fields, request.named)
+    host = request.host or b""
+    lines = [
+        b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method, request.target, host),
+        fields,
+        forwarded_fields(peer, host),
+    ]
+    if request.length == CHUNKED:
+        lines.append(b"Transfer-Encoding: chunked\r\n")
+    if request.upgrade == b"websocket":
+        lines.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    if pipe:
+        lines.append(b"X-Ood-Peer: %b %d\r\n" % (peer.address.encode("latin-1"), peer.port))
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+def response_head(response: Response, *, chunked: bool, close: bool) -> bytes:
+    """Return the head of a final response for the client.
+
+    :param chunked: its body is sent in chunks.
+    :param close: the connection ends after it.
+    """
+    fields = _without(_RESPONSE_DROPPED, response.fields, response.named)
+    if response.status == 204:
+        fields = _drop(_LENGTH_FIELD, fields)
+    return b"HTTP/1.1 %d %b\r\n%b%b%b\r\n" % (
+        response.status,
+        response.reason,
+        fields,
+        b"Transfer-Encoding: chunked\r\n" if chunked else b"",
+        b"Connection: close\r\n" if close else b"",
+    )
+
+
+def interim_head(response: Response) -> bytes:
+    """Return a 1xx response for the client; 101 keeps what it switches to."""
+    fields = _without(_RESPONSE_DROPPED, response.fields, response.named)
+    switch = b"Connection: Upgrade\r\nUpgrade: websocket\r\n" if response.status == 101 else b""
+    return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (response.status, response.reason, fields, switch)
+
+
+def trailer_fields(trailers: bytes) -> bytes:
+    """Return those of a chunked body's trailers that may be passed on."""
+    return _drop(_TRAILER_DROPPED, trailers) if trailers else trailers
+
+
+def told_peer(request: Request) -> tuple[str, int] | None:
+    """Return the client's address as a worker's guard tells it."""
+    match = _PEER.search(b"\n" + request.fields)
+    return None if match is None else (match[1].decode("ascii"), int(match[2]))
+
+
+def _without(dropped: re.Pattern[bytes], fields: bytes, named: tuple[bytes, ...]) -> bytes:
+    for name in named:
+        if name not in _KEPT:
+            line = re.compile(rb"\n" + re.escape(name) + rb":[^\n]*(?=\n)", re.IGNORECASE)
+            fields = _drop(line, fields)
+    return _drop(dropped, fields)
+
+
+def _drop(pattern: re.Pattern[bytes], fields: bytes) -> bytes:
+    """Remove the lines that match; each begins after a line feed, so one is put before."""
+    return pattern.sub(b"", b"\n" + fields)[1:]

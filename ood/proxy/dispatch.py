@@ -1,0 +1,177 @@
+"""Which way a connection goes: handed to a worker, or proxied."""
+
+from __future__ import annotations
+
+import socket
+from functools import partial
+
+from ood.errors import UnavailableError
+from ood.net.listen import RawSocket
+from ood.proxy import limits
+from ood.proxy.arrivals import Arrival, HalfOpen, Head, look
+from ood.proxy.client import Client
+from ood.proxy.context import Context, Entry, Incoming
+from ood.proxy.core import pages
+from ood.proxy.core.grammar import HEAD_BYTES_MAX, MalformedError
+from ood.proxy.core.head import Preface
+from ood.proxy.core.pages import Page
+from ood.proxy.core.request import Request
+from ood.proxy.live import NEVER
+
+_PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT
+
+
+class Dispatcher:
+    """Looks at connections and sends each its way.
+
+    A connection goes to a worker, unread, if its request is beyond doubt, leaves the
+    connection open, and the app's workers take sockets; else it is proxied.
+
+    :ivar entries: where connections come in, by local port.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._half_open = HalfOpen()
+        self.entries: dict[int, Entry] = {}
+
+    def accepted(self, incoming: Incoming) -> None:
+        """Take a connection that was just accepted."""
+        self._context.counters.connections += 1
+        try:
+            data = incoming.sock.recv(HEAD_BYTES_MAX, _PEEK)
+        except BlockingIOError:
+            self._arrival(incoming).wait(0)
+            return
+        except OSError:
+            data = b""
+        if not data:
+            incoming.sock.close()
+            return
+        head = look(data)
+        if head is Preface.INCOMPLETE:
+            self._arrival(incoming).wait(len(data))
+        else:
+            self.take(incoming, head, len(data))
+
+    def take(self, incoming: Incoming, head: Head, peeked: int) -> None:
+        """Send a connection its way, now that its first request is known."""
+        if isinstance(head, Request):
+            context = self._context
+            if head.plain and head.keep_alive:
+                app = incoming.entry.app or context.routes.find(head.host)
+                alone = context.one_app or incoming.entry.app is not None
+                if app is not None and context.pool.takes_sockets(app, alone=alone):
+                    self._hand_off(app, incoming.sock, 0)
+                    return
+            Client(context, incoming).serve(head, peeked)
+        elif isinstance(head, MalformedError):
+            page = pages.malformed(head.status, head.why)
+            Client(self._context, incoming).refuse(page, peeked)
+        else:
+            self._take_other(incoming, head, peeked)
+
+    def _take_other(self, incoming: Incoming, preface: Preface, peeked: int) -> None:
+        """Let an app that speaks TLS or HTTP/2 itself do so on its own port."""
+        app = incoming.entry.app
+        if app is not None and self._context.pool.takes_sockets(app, alone=True):
+            self._hand_off(app, incoming.sock, 0)
+        elif preface is Preface.HTTP2:
+            page = pages.malformed(505, "HTTP/2 is only spoken over TLS")
+            Client(self._context, incoming).refuse(page, peeked)
+        else:
+            incoming.sock.close()
+
+    def adopt(self, sock: RawSocket) -> None:
+        """Park a connection that comes back from a worker until its next request."""
+        incoming = self._incoming(sock)
+        if incoming is not None:
+            self._arrival(incoming).wait_idle()
+
+    def _arrival(self, incoming: Incoming) -> Arrival:
+        return Arrival(self._context, self._half_open, self, incoming)
+
+    def _incoming(self, sock: RawSocket) -> Incoming | None:
+        """Find out again where a connection came from; None, and closed, if it is lost."""
+        try:
+            address = sock.getpeername()
+            port = sock.getsockname()[1]
+        except OSError:
+            sock.close()
+            return None
+        return Incoming(sock, address[:2], self.entries.get(port) or Entry(port))
+
+    # Hand-off, and what to do when no worker takes it.
+
+    def _hand_off(self, app: str, sock: RawSocket, tries: int) -> None:
+        refused = self._refused if not tries else partial(self._refused, tries=tries)
+        if self._context.pool.hand_off(app, sock, refused):
+            self._context.counters.handed_off += 1
+        else:
+            self._refused(app, sock, tries=tries)
+
+    def _refused(self, app: str, sock: RawSocket, tries: int = 0) -> None:
+        """Wait for a worker, and try again."""
+        waiting = WaitingSocket(self._context, sock)
+        self._context.background.run("waiting for a worker", self._wait(app, waiting, tries + 1))
+
+    async def _wait(self, app: str, waiting: WaitingSocket, tries: int) -> None:
+        try:
+            if tries > limits.DISPATCH_TRIES_MAX:
+                raise UnavailableError("the site's program takes no connections now")
+            await self._context.pool.when_available(app)
+        except UnavailableError as error:
+            if not waiting.closed:
+                self._answer(waiting.release(), pages.unavailable(error.message, error.hint))
+            return
+        if not waiting.closed:
+            self._hand_off(app, waiting.release(), tries)
+
+    def _answer(self, sock: RawSocket, page: Page) -> None:
+        """Answer the unread request of a connection with ``page``."""
+        incoming = self._incoming(sock)
+        if incoming is None:
+            return
+        try:
+            data = sock.recv(HEAD_BYTES_MAX, _PEEK)
+        except BlockingIOError:  # it came back from a worker that was idle with it
+            self._arrival(incoming).wait_idle()
+            return
+        except OSError:
+            data = b""
+        if data:
+            Client(self._context, incoming).refuse(page, len(data))
+        else:
+            sock.close()
+
+
+class WaitingSocket:
+    """A connection with an unread request that waits for a worker.
+
+    :ivar closed: it was closed meanwhile.
+    :ivar deadline: never: the pool bounds the wait.
+    """
+
+    def __init__(self, context: Context, sock: RawSocket) -> None:
+        self._context = context
+        self._sock = sock
+        self.closed = False
+        self.deadline = NEVER
+        context.live.add(self)
+
+    def release(self) -> RawSocket:
+        """Return the socket; it is the caller's again."""
+        self._context.live.discard(self)
+        return self._sock
+
+    def expired(self) -> None:
+        """Not called: the wait has no deadline of its own."""
+
+    def drain(self) -> None:
+        """Go on waiting: a request is under way."""
+
+    def reset(self) -> None:
+        """Close."""
+        if not self.closed:
+            self.closed = True
+            self.release().close()

@@ -1,0 +1,133 @@
+"""The reverse proxy as a service."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ood.errors import StartupError
+from ood.interfaces import IEdge, IWorkerPool
+from ood.model.document import Document
+from ood.net.listen import bind
+from ood.proxy import limits
+from ood.proxy.client import Client
+from ood.proxy.context import Context, Counters, Entry, Incoming
+from ood.proxy.core.route import Table
+from ood.proxy.dispatch import Dispatcher
+from ood.proxy.listener import Listener
+from ood.proxy.live import Live
+from ood.proxy.upstream import Upstreams
+
+LOOPBACK = "127.0.0.1"
+"""Where each app also answers, on its own port."""
+
+PortTrouble = Callable[[str, StartupError], None]
+"""``trouble(app, error)``: the app's own port can't be bound."""
+
+
+@implementer(IEdge)
+class ReverseProxy(Service):
+    """Takes clients' connections and sends each to the app whose Host it names.
+
+    :param http: listening sockets for HTTP; they are closed at the end.
+    :param trouble: is called when an app's own loopback port can't be bound.
+    """
+
+    name = "proxy"
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorFDSet,
+        clock: IReactorTime,
+        pool: IWorkerPool,
+        http: Sequence[socket.socket] = (),
+        trouble: PortTrouble | None = None,
+    ) -> None:
+        live = Live(clock)
+        self._upstreams = Upstreams(reactor, live, pool)
+        self._context = Context(reactor, clock, pool, live, self._upstreams)
+        self._dispatcher = Dispatcher(self._context)
+        self._listeners = [self._listener(sock, Entry(sock.getsockname()[1])) for sock in http]
+        self._apps: dict[str, Listener] = {}
+        self._trouble = trouble
+
+    @property
+    def counters(self) -> Counters:
+        """What happened since the start."""
+        return self._context.counters
+
+    def startService(self) -> None:
+        """Accept connections."""
+        super().startService()  # type: ignore[no-untyped-call]
+        for listener in (*self._listeners, *self._apps.values()):
+            listener.start()
+
+    def stopService(self) -> Deferred[None]:
+        """Accept no more; fire when all exchanges are done or were ended at the drain limit."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        for listener in (*self._listeners, *self._apps.values()):
+            listener.stop()
+        self._listeners, self._apps = [], {}
+        self._context.draining = self._upstreams.draining = True
+        return Deferred.fromCoroutine(self._drain())
+
+    async def _drain(self) -> None:
+        limit = self._context.clock.callLater(limits.DRAIN_SECONDS, self._context.live.reset)
+        await self._context.live.drain()
+        if limit.active():
+            limit.cancel()
+        await self._context.background.stop()
+
+    def converge(self, document: Document) -> None:
+        """Route as ``document`` says, and listen on each app's own port."""
+        self._context.routes = Table(document.apps)
+        self._context.one_app = len(document.apps) == 1
+        wanted = {name: app.port for name, app in document.apps.items()}
+        for name, listener in list(self._apps.items()):
+            if wanted.get(name) != listener.entry.port:
+                del self._apps[name]
+                listener.stop()
+        for name, port in wanted.items():
+            if name not in self._apps:
+                self._open(name, port)
+
+    def _open(self, name: str, port: int) -> None:
+        try:
+            sock = bind(LOOPBACK, port, what=f"app {name} (port)")
+        except StartupError as error:
+            self.log.error("{error}", error=str(error))
+            if self._trouble is not None:
+                self._trouble(name, error)
+            return
+        listener = self._apps[name] = self._listener(sock, Entry(port, name))
+        if self.running:
+            listener.start()
+
+    def _listener(self, sock: socket.socket, entry: Entry) -> Listener:
+        context = self._context
+        return Listener(context.reactor, context.clock, self._dispatcher, sock, entry)
+
+    def adopt(self, app: str, sock: socket.socket) -> None:  # noqa: ARG002 its next request decides
+        """Take a client's idle connection back from a worker that drains."""
+        if self._context.draining:
+            sock.close()
+        else:
+            self._dispatcher.adopt(sock)
+
+    def strangers(self, app: str, sock: socket.socket) -> None:  # noqa: ARG002 Host decides
+        """Serve requests that a worker of ``app`` got for other hosts."""
+        if self._context.draining:
+            sock.close()
+            return
+        entry = Entry(self._http_port(), told=True)
+        Client(self._context, Incoming(sock, ("", 0), entry)).resume_reading()
+
+    def _http_port(self) -> int:
+        return self._listeners[0].entry.port if self._listeners else 0

@@ -1,0 +1,38 @@
+"""How long and how much: every limit of the proxy's shells, with its reason."""
+
+HEAD_DEADLINE_SECONDS = 10.0
+"""A request's head must be complete by then, however busily it drips."""
+KEEP_ALIVE_IDLE_SECONDS = 75.0
+"""A client's connection waits this long for another request; browsers keep theirs about as long."""
+BODY_IDLE_SECONDS = 60.0
+"""A body may pause this long in either direction."""
+RESPONSE_SECONDS = 60.0
+"""An app must begin its answer by then."""
+CONNECT_SECONDS = 3.0
+"""A local upstream that needs longer to accept is stuck."""
+UPSTREAM_IDLE_SECONDS = 4.0
+"""An idle upstream connection is not used after that: Node closes its side at 5 s."""
+UPSTREAM_IDLE_MARGIN_SECONDS = 1.0
+"""We stop using an upstream connection this long before the upstream says it closes it."""
+WATCH_SECONDS = 1.0
+"""An exchange that lasts longer is watched for its client going away; shorter ones need no watch,
+and after the client's end of stream it gets this much time to end by itself."""
+LINGER_SECONDS = 2.0
+"""After a last answer, what the client still sends is read away this long: closing at once would
+make the kernel send a reset, and the client could lose the answer."""
+DRAIN_SECONDS = 30.0
+"""At the end of the service exchanges in flight get this long."""
+ACCEPT_PAUSE_SECONDS = 0.5
+"""Without descriptors left there is no sense in asking for the next connection at once."""
+ACCEPT_BATCH = 64
+"""Connections accepted in a row before others get their turn."""
+HALF_OPEN_PER_CLIENT_MAX = 256
+"""Connections of one client address without a complete request: browsers open six."""
+HALF_OPEN_MAX = 8192
+"""The same for all clients together; beyond it the oldest one goes."""
+DISPATCH_TRIES_MAX = 3
+"""How often a request waits for a worker anew before it is answered with 503."""
+UPSTREAMS_PER_APP_MAX = 2048
+"""Upstream connections to one app; each is a request that has not been answered yet."""
+PROBE_SECONDS = 1.0
+"""So often an upstream connection is opened though idle ones exist: a new worker is found by it."""

@@ -1,0 +1,107 @@
+"""Accepting connections."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Protocol, cast
+
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ood.net.listen import RawSocket
+from ood.proxy import limits
+from ood.proxy.context import Entry, Incoming
+from ood.proxy.dispatch import Dispatcher
+
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+class _Accepting(Protocol):
+    def _accept(self) -> tuple[int, tuple[str, int]]: ...
+
+
+@implementer(IReadDescriptor)
+class Listener:
+    """A listening socket whose connections go to the dispatcher."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorFDSet,
+        clock: IReactorTime,
+        dispatcher: Dispatcher,
+        sock: socket.socket,
+        entry: Entry,
+    ) -> None:
+        self._reactor = reactor
+        self._clock = clock
+        self._dispatcher = dispatcher
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._family = int(sock.family)
+        self._pause: IDelayedCall | None = None
+        self.entry = entry
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self._dispatcher.entries[self.entry.port] = self.entry
+        self._reactor.addReader(self)
+
+    def stop(self) -> None:
+        """Accept no more, and close."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        self._reactor.removeReader(self)
+        self._sock.close()
+        self._dispatcher.entries.pop(self.entry.port, None)
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
+
+    def logPrefix(self) -> str:
+        """Return the name under which the reactor logs."""
+        return "Listener"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Log what the reactor found wrong with the socket: it accepts no more."""
+        self.log.error("port {port}: {reason}", port=self.entry.port, reason=reason.value)
+
+    def doRead(self) -> None:
+        """Accept a batch.
+
+        The socket's own ``_accept`` gives a plain descriptor; a listening socket has a
+        time-out of 0, and so has no accepted one: all calls on it say MSG_DONTWAIT.
+        """
+        accept = cast(_Accepting, self._sock)._accept
+        accepted = self._dispatcher.accepted
+        for _ in range(limits.ACCEPT_BATCH):
+            try:
+                descriptor, address = accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._accept_failed(error)
+                return
+            sock = RawSocket(self._family, socket.SOCK_STREAM, 0, descriptor)
+            accepted(Incoming(sock, address[:2], self.entry))
+
+    def _accept_failed(self, error: OSError) -> None:
+        """Pause when the system has no more descriptors; other errors concern one client."""
+        if error.errno in _EXHAUSTED and self._pause is None:
+            self.log.warn(
+                "port {port}: can't accept connections: {error}; raise the limit of open files",
+                port=self.entry.port,
+                error=error.strerror,
+            )
+            self._reactor.removeReader(self)
+            self._pause = self._clock.callLater(limits.ACCEPT_PAUSE_SECONDS, self._resume)
+
+    def _resume(self) -> None:
+        self._pause = None
+        self._reactor.addReader(self)

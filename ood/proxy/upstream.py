@@ -1,0 +1,254 @@
+"""Connections to workers: opened, kept alive between requests, shared out."""
+
+from __future__ import annotations
+
+import socket
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorFDSet
+
+from ood.interfaces import IWorkerPool, Upstream, Worker
+from ood.net.stream import Stream
+from ood.proxy import limits
+from ood.proxy.live import NEVER, TICK_SECONDS, Live
+
+
+class UpstreamUser(Protocol):
+    """Who uses an upstream connection: an exchange or a tunnel."""
+
+    def upstream_connected(self) -> None:
+        """Learn that the connection is established."""
+
+    def upstream_received(self, data: bytes) -> None:
+        """Take what the upstream sent."""
+
+    def upstream_ended(self) -> None:
+        """Learn that the upstream sends no more; the connection is still there."""
+
+    def upstream_drained(self) -> None:
+        """Learn that the upstream takes more."""
+
+    def upstream_failed(self) -> None:
+        """Learn that the connection broke, or was not made; it is closed."""
+
+
+class UpstreamConnection(Stream):
+    """One connection to a worker, used by one request after another.
+
+    :ivar pipe: it is a unix pipe into the worker.
+    :ivar user: who uses it now; None while it is idle.
+    :ivar used: how many requests it has served before the present one.
+    """
+
+    __slots__ = (
+        "_lane",
+        "_upstreams",
+        "deadline",
+        "idle_limit",
+        "idle_since",
+        "pipe",
+        "used",
+        "user",
+    )
+
+    def __init__(
+        self, upstreams: Upstreams, lane: Lane, upstream: Upstream, connecting: bool
+    ) -> None:
+        super().__init__(upstreams.reactor, upstream.sock, connecting=connecting)
+        self._upstreams = upstreams
+        self._lane = lane
+        self.pipe = upstream.pipe
+        self.user: UpstreamUser | None = None
+        self.used = 0
+        self.idle_since = 0.0
+        self.idle_limit = limits.UPSTREAM_IDLE_SECONDS
+        self.deadline = NEVER
+
+    def connected(self) -> None:
+        """Begin to read, and tell the user."""
+        self.deadline = NEVER
+        self.resume_reading()
+        if self.user is not None:
+            self.user.upstream_connected()
+
+    def received(self, data: bytes) -> None:
+        """Give the user what was read; nobody is to be sent anything unasked."""
+        if self.user is None:
+            self.close()
+        else:
+            self.user.upstream_received(data)
+
+    def ended(self) -> None:
+        """Tell the user, or close."""
+        if self.user is None:
+            self.close()
+        else:
+            self.user.upstream_ended()
+
+    def drained(self) -> None:
+        """Tell the user."""
+        if self.user is not None:
+            self.user.upstream_drained()
+
+    def failed(self) -> None:
+        """Tell the user."""
+        if self.user is not None:
+            self.user.upstream_failed()
+
+    def gone(self) -> None:
+        """Leave the counts."""
+        self.user = None
+        self._upstreams.gone(self, self._lane)
+
+    def expired(self) -> None:
+        """Give up connecting, or close what was idle for long."""
+        user = self.user
+        self.close()
+        if user is not None:
+            user.upstream_failed()
+
+    def drain(self) -> None:
+        """Close if idle; what is in use is closed by its user."""
+        if self.user is None:
+            self.close()
+
+    def stale(self) -> bool:
+        """Tell whether the upstream has closed already; the reactor may not have told yet."""
+        try:
+            self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def release(self, idle_timeout: int | None) -> None:
+        """Make the connection available for another request.
+
+        :param idle_timeout: seconds after which the upstream closes it, if it said so.
+        """
+        self.user = None
+        self.used += 1
+        if idle_timeout is not None:
+            margin = idle_timeout - limits.UPSTREAM_IDLE_MARGIN_SECONDS
+            self.idle_limit = min(limits.UPSTREAM_IDLE_SECONDS, margin)
+        self.resume_reading()
+        self._upstreams.released(self, self._lane)
+
+
+class Lane:
+    """The connections to one worker.
+
+    :ivar idle: those that wait for a request; the last one used is the last.
+    :ivar busy: how many are in use.
+    """
+
+    __slots__ = ("app", "busy", "idle", "worker")
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.app = worker.app
+        self.idle: list[UpstreamConnection] = []
+        self.busy = 0
+
+
+class AppLanes:
+    """The connections to one app's workers.
+
+    :ivar next_probe: when a connection is opened even though idle ones exist.
+    """
+
+    __slots__ = ("lanes", "next_probe", "total")
+
+    def __init__(self) -> None:
+        self.lanes: dict[Worker, Lane] = {}
+        self.next_probe = 0.0
+        self.total = 0
+
+
+class Upstreams:
+    """All connections to workers."""
+
+    def __init__(self, reactor: IReactorFDSet, live: Live, pool: IWorkerPool) -> None:
+        self.reactor = reactor
+        self._live = live
+        self._pool = pool
+        self._apps: dict[str, AppLanes] = {}
+        self.draining = False
+
+    def take(self, app: str, *, fresh: bool = False) -> UpstreamConnection | None:
+        """Return a connection to the least busy worker of ``app``; None if there is none.
+
+        :param fresh: do not take one that was used before.
+        """
+        lanes = self._apps.get(app)
+        if lanes is None:
+            lanes = self._apps[app] = AppLanes()
+        if fresh or self._live.now >= lanes.next_probe:
+            lanes.next_probe = self._live.now + limits.PROBE_SECONDS
+            return self._connect(app, lanes) or self._reuse(lanes)
+        return self._reuse(lanes) or self._connect(app, lanes)
+
+    def _reuse(self, lanes: AppLanes) -> UpstreamConnection | None:
+        best: Lane | None = None
+        for lane in lanes.lanes.values():
+            if lane.worker.accepting and (best is None or lane.busy < best.busy):
+                best = lane
+        if best is None:
+            return None
+        while best.idle:
+            connection = best.idle.pop()
+            if connection.deadline > self._live.now:
+                connection.deadline = NEVER
+                best.busy += 1
+                return connection
+            best.idle.append(connection)
+            connection.close()
+        return None
+
+    def _connect(self, app: str, lanes: AppLanes) -> UpstreamConnection | None:
+        if lanes.total >= limits.UPSTREAMS_PER_APP_MAX:
+            return None
+        upstream = self._pool.connect(app)
+        if upstream is None:
+            return None
+        worker = upstream.worker
+        lane = lanes.lanes.get(worker)
+        if lane is None:
+            lane = lanes.lanes[worker] = Lane(worker)
+        return self._open(upstream, lanes, lane)
+
+    def _open(self, upstream: Upstream, lanes: AppLanes, lane: Lane) -> UpstreamConnection:
+        connection = UpstreamConnection(self, lane, upstream, not upstream.pipe)
+        if upstream.pipe:
+            connection.resume_reading()
+        else:
+            connection.deadline = self._live.now + limits.CONNECT_SECONDS
+        upstream.worker.pipes += 1
+        lanes.total += 1
+        lane.busy += 1
+        self._live.add(connection)
+        return connection
+
+    def released(self, connection: UpstreamConnection, lane: Lane) -> None:
+        """Take back a connection whose exchange is complete."""
+        if self.draining or not lane.worker.accepting:
+            connection.close()
+            return
+        lane.busy -= 1
+        # ``now`` is up to one tick behind when it is compared: be early rather than late
+        connection.deadline = self._live.now + connection.idle_limit - TICK_SECONDS
+        lane.idle.append(connection)
+
+    def gone(self, connection: UpstreamConnection, lane: Lane) -> None:
+        """Forget a connection that is closed."""
+        self._live.discard(connection)
+        lanes = self._apps[lane.app]
+        lanes.total -= 1
+        lane.worker.pipes -= 1
+        if connection in lane.idle:
+            lane.idle.remove(connection)
+        else:
+            lane.busy -= 1
+        if not lane.busy and not lane.idle:
+            lanes.lanes.pop(lane.worker, None)
