@@ -73,7 +73,7 @@ class AppContainer:
         self.app = app
         self.hosts = hosts
         self.roster = Roster(name)
-        self.shared = SharedServers(app.user is None)
+        self.shared = SharedServers(self._privileged)
         self.slots: dict[int, Slot] = {}
         self.leaving: set[WorkerProcess] = set()
         self.deaths: deque[Death] = deque(maxlen=DEATHS_KEPT)
@@ -86,6 +86,7 @@ class AppContainer:
         self.when_gone: Callable[[], None] = lambda: None
         self._unfit = False
         self._serial = 0
+        self._uid: int | None = None
         self._doors: dict[int, Door] = {}
 
     # -- what is wanted
@@ -168,7 +169,9 @@ class AppContainer:
         self._serial += 1
         mode = launch.mode(self.app, self._unfit)
         what = Plan(self.name, self.app, mode, self.hosts)
-        door = self._door(find(self.app.user, self.app.group))
+        account = find(self.app.user, self.app.group)
+        self._uid = account.uid
+        door = self._door(account)
         places = launch.Places(str(door.join_path), str(door.back_path))
         worker = WorkerProcess(
             self.context, what, self, places, instance=instance, serial=self._serial
@@ -219,7 +222,8 @@ class AppContainer:
         self.look()
 
     def _privileged(self) -> bool:
-        return any(uid == 0 for uid in self._doors)
+        """Whether the app runs as root, so that ood may do for it what only root may."""
+        return self._uid == 0
 
     def look(self) -> None:
         """Let everyone who waits look again."""

@@ -13,6 +13,8 @@ from ood.procmon.preflight import package
 
 SAMPLE_SECONDS = 1.0
 """How old a sample may be: one reading of /proc for all workers costs some milliseconds."""
+NEW_SAMPLE_SECONDS = 0.1
+"""The same when there is a worker that no sample has seen."""
 FORGET_SECONDS = 60.0
 """A sample older than this says nothing about processor use "over the last seconds"."""
 VERSION_LENGTH_MAX = 64
@@ -49,7 +51,9 @@ class Resources:
 
     def usage(self, root: int | None) -> Usage:
         """Return what the worker with root process ``root`` uses."""
-        if self._clock.seconds() - self._at >= SAMPLE_SECONDS:
+        age = self._clock.seconds() - self._at
+        unknown = root is not None and root not in self._usage
+        if age >= (NEW_SAMPLE_SECONDS if unknown else SAMPLE_SECONDS):
             self._sample()
         return self._usage.get(root or 0, Usage())
 

@@ -15,7 +15,7 @@ const STAY_MILLISECONDS = 5000;
 /** Descriptors on their way count against the user's limit of open files. */
 const MAX_UNDERWAY = 64;
 
-const { setImmediate, setInterval, clearInterval } = globalThis;
+const { performance, setImmediate, setInterval, clearInterval } = globalThis;
 const noop = () => {};
 
 /** Empties this process of connections. */

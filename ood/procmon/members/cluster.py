@@ -25,9 +25,12 @@ Send = Callable[[bytes, int], bool]
 
 
 class SharedServers:
-    """What the workers of one app have in common: real handles, and session ticket keys."""
+    """What the workers of one app have in common: real handles, and session ticket keys.
 
-    def __init__(self, privileged: bool) -> None:
+    :param privileged: tells whether the app runs as root.
+    """
+
+    def __init__(self, privileged: Callable[[], bool]) -> None:
         self._privileged = privileged
         self._sockets: dict[str, socket.socket] = {}
         self._data: dict[str, Any] = {}
@@ -49,7 +52,7 @@ class SharedServers:
         return sock
 
     def _bind(self, query: cluster.Query) -> socket.socket:
-        if 0 < query.port < PRIVILEGED_PORTS and not self._privileged:
+        if 0 < query.port < PRIVILEGED_PORTS and not self._privileged():
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if len(self._sockets) >= KEYS_MAX:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+import select
 import socket
 
 from ood.errors import WorkerError
@@ -29,8 +30,14 @@ def connecting(port: int) -> tuple[socket.socket, int]:
 def accepts(port: int) -> bool:
     """Tell whether someone listens on ``port``; on loopback the answer is immediate."""
     sock, error = connecting(port)
-    sock.close()
-    return error == 0
+    with sock:
+        if error == errno.EINPROGRESS:
+            done = select.poll()
+            done.register(sock, select.POLLOUT)
+            if not done.poll(0):
+                return False
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return error == 0
 
 
 def free_port(taken: frozenset[int], chance: random.Random) -> int:

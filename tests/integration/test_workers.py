@@ -1,0 +1,502 @@
+"""Real workers: how connections reach them, and what happens when they fail."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import pwd
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from ood.errors import UnavailableError, WorkerError
+from tests.procmon.support import (
+    SERVER,
+    Client,
+    MonitorTestCase,
+    alive,
+    free_port,
+    get,
+    in_thread,
+    node_runtimes,
+    until,
+)
+
+Test = Callable[[Any], Coroutine[Any, Any, None]]
+
+
+def run(test: Test) -> Callable[[Any], Deferred[None]]:
+    """Let trial run a coroutine function."""
+
+    @functools.wraps(test)
+    def wrapped(self: Any) -> Deferred[None]:
+        return Deferred.fromCoroutine(test(self))
+
+    return wrapped
+
+
+class WorkersTestCase(MonitorTestCase):
+    """A monitor and an edge in front of it."""
+
+    async def answers(self, count: int = 8) -> list[dict[str, Any]]:
+        """Ask on connections of their own; return what the workers said."""
+        texts = [await in_thread(get, self.edge.port) for _ in range(count)]
+        return [json.loads(text) for text in texts]
+
+
+class HandOffTests(WorkersTestCase):
+    """Connections reach workers in each of the ways."""
+
+    if not node_runtimes():
+        skip = "there is no node"
+
+    async def check(self, via: str, **changes: Any) -> None:
+        await self.run_app(instances=2, **changes)
+        said = await self.answers()
+        self.assertEqual({one["instance"] for one in said}, {"0", "1"})
+        workers = self.monitor.status("app").workers
+        self.assertEqual([worker.via for worker in workers], [via, via])
+        self.assertTrue(self.monitor.takes_sockets("app", alone=True))
+        self.assertEqual(self.monitor.takes_sockets("app", alone=False), via == "guard")
+
+    @run
+    async def test_guard(self) -> None:
+        """Workers join and answer, both get their share, and PORT is bound by none."""
+        await self.check("guard")
+        with socket.socket() as sock:
+            self.assertNotEqual(sock.connect_ex(("127.0.0.1", self.app.port)), 0)
+
+    @run
+    async def test_cluster_channel(self) -> None:
+        """Workers without our code take part by Node's own channel."""
+        await self.check("cluster", handoff="cluster")
+
+    @run
+    async def test_npm(self) -> None:
+        """A worker below npm start joins, too, and its whole tree ends with it."""
+        self.write("package.json", json.dumps({"scripts": {"start": "node server.js"}}))
+        await self.check("guard", interpreter="npm", script=None)
+        pids = [one["pid"] for one in await self.answers()]
+        await self.run_app(running=False)
+        self.assertFalse([pid for pid in pids if alive(pid)])
+
+    @run
+    async def test_unfit(self) -> None:
+        """Where the guard can't work (the permission model), the channel is used unasked."""
+        await self.check("cluster", node_args=("--experimental-permission", "--allow-fs-read=*"))
+
+    @run
+    async def test_permission_in_guard(self) -> None:
+        """A guard that says it is unfit gets its worker replaced by one on the channel."""
+        self.write("break.cjs", "process.binding = () => { throw new Error('no bindings'); };")
+        options = f"--require {self.cwd}/break.cjs"
+        await self.check("cluster", env={"NODE_OPTIONS": options})
+        self.assertIn("guard can't work", self.texts())
+
+    @run
+    async def test_pipes(self) -> None:
+        """A pipe into a joined worker carries requests, with the client's address."""
+        await self.run_app()
+        upstream = self.monitor.connect("app")
+        assert upstream is not None
+        self.addCleanup(upstream.sock.close)
+        self.assertTrue(upstream.pipe)
+        self.assertTrue(upstream.worker.accepting)
+        upstream.sock.setblocking(True)
+        upstream.sock.settimeout(5)
+        upstream.sock.sendall(b"GET / HTTP/1.1\r\nHost: app.localhost\r\n\r\n")
+        answer = await in_thread(upstream.sock.recv, 65536)
+        self.assertIn(b" 200 ", answer)
+        await self.run_app(running=False)
+        self.assertFalse(upstream.worker.accepting)
+
+    @run
+    async def test_own_cluster(self) -> None:
+        """An app that forks its own cluster is one worker with several members."""
+        self.write(
+            "forks.js",
+            "const cluster = require('cluster');\n"
+            "if (cluster.isPrimary) { cluster.fork(); cluster.fork(); }\n"
+            "else { require('./server.js'); }",
+        )
+        await self.run_app(script="forks.js")
+        await until(lambda: len(self.monitor._rosters["app"].sockets) == 2)
+        pids = {one["pid"] for one in await self.answers()}
+        self.assertEqual(len(pids), 2)
+        await self.run_app(running=False)
+        self.assertFalse([pid for pid in pids if alive(pid)])
+
+    @run
+    async def test_extra_port(self) -> None:
+        """A second server is reached on its own port of the loopback address."""
+        extra = free_port()
+        self.write(
+            "two.js",
+            "const http = require('http');\n"
+            "const own = (q, r) => r.setHeader('Content-Length', 5).end('extra');\n"
+            f"http.createServer(own).listen({extra});" + SERVER.replace("const http", "var h2"),
+        )
+        await self.run_app(script="two.js")
+        await until(lambda: self.monitor._apps["app"].extras.ports)
+        self.assertEqual(await in_thread(get, extra), "extra")
+        self.assertIn("instance", await in_thread(get, self.edge.port))
+
+    @run
+    async def test_program(self) -> None:
+        """A program that is not Node is reached on a port of its own."""
+        self.write(
+            "serve",
+            "#!/usr/bin/env python3\n"
+            "import http.server, os\n"
+            "http.server.HTTPServer(('127.0.0.1', int(os.environ['PORT'])),"
+            " http.server.SimpleHTTPRequestHandler).serve_forever()\n",
+            0o755,
+        )
+        await self.run_app(script="serve", interpreter="none", instances=2)
+        self.assertFalse(self.monitor.takes_sockets("app", alone=True))
+        upstream = self.monitor.connect("app")
+        assert upstream is not None
+        self.addCleanup(upstream.sock.close)
+        self.assertFalse(upstream.pipe)
+        upstream.sock.settimeout(5)
+        upstream.sock.sendall(b"GET /serve HTTP/1.0\r\n\r\n")
+        self.assertIn(b"200", await in_thread(upstream.sock.recv, 100))
+
+    @run
+    async def test_environment(self) -> None:
+        """PORT, NODE_ENV, NODE_APP_INSTANCE and the app's own variables arrive; others don't."""
+        os.environ["OOD_TEST_SECRET"] = "1"
+        self.addCleanup(os.environ.pop, "OOD_TEST_SECRET")
+        self.write("server.js", "console.log(JSON.stringify(process.env));" + SERVER)
+        await self.run_app(env={"COLOR": "blue"})
+        env = json.loads(self.logs.tail("app", 10, "out")[0].text)
+        self.assertEqual(env["PORT"], str(self.app.port))
+        self.assertEqual((env["NODE_ENV"], env["NODE_APP_INSTANCE"]), ("production", "0"))
+        self.assertEqual(env["COLOR"], "blue")
+        self.assertNotIn("OOD_TEST_SECRET", env)
+
+    @run
+    async def test_symbolic_link(self) -> None:
+        """Where a linked directory leads is found out at each start."""
+        for name in ("one", "two"):
+            (self.cwd / name).mkdir()
+            self.write(f"{name}/server.js", f"console.log('release {name}');" + SERVER)
+        link = self.home / "current"
+        link.symlink_to(self.cwd / "one")
+        await self.run_app(cwd=str(link))
+        link.unlink()
+        link.symlink_to(self.cwd / "two")
+        await self.monitor.restart("app")
+        self.assertIn("release two", self.texts())
+
+
+class EveryNodeTests(WorkersTestCase):
+    """The ways of the connections in each Node that is there."""
+
+    if not node_runtimes():
+        skip = "there is no node"
+
+    @run
+    async def test_every_node(self) -> None:
+        """Guard, channel and a rolling restart work in each Node."""
+        for runtime in node_runtimes():
+            self.monitor._context.runtime = runtime
+            for handoff, via in (("auto", "guard"), ("cluster", "cluster")):
+                await self.run_app(running=True, handoff=handoff)
+                self.assertEqual(self.monitor.status("app").workers[0].via, via, runtime.node())
+                await self.answers(2)
+                await self.monitor.restart("app")
+                await self.answers(2)
+                await self.run_app(running=False)
+
+
+class DeathTests(WorkersTestCase):
+    """What workers' deaths do, and what they don't."""
+
+    if not node_runtimes():
+        skip = "there is no node"
+
+    @run
+    async def test_kill_under_load(self) -> None:
+        """SIGKILL of one worker fails no request of connections that others hold."""
+        await self.run_app(instances=2)
+        clients = [await in_thread(Client, self.edge.port) for _ in range(8)]
+        pids = [json.loads(await in_thread(client.get))["pid"] for client in clients]
+        victim = pids[0]
+        others = [client for client, pid in zip(clients, pids, strict=True) if pid != victim]
+        self.assertTrue(others)
+        load = gatherResults([in_thread(self._ask, client, 200) for client in others])
+        os.kill(victim, signal.SIGKILL)
+        self.assertEqual(await load, [200] * len(others))
+        await until(lambda: self.monitor.status("app").state == "online")
+        self.assertIn("SIGKILL", self.texts())
+        self.assertEqual(len({one["pid"] for one in await self.answers()} - {victim}), 2)
+        for client in clients:
+            client.close()
+
+    @staticmethod
+    def _ask(client: Client, times: int) -> int:
+        for _ in range(times):
+            client.get()
+        return times
+
+    @run
+    async def test_stopped_worker(self) -> None:
+        """Connections that a stopped worker never took are answered by the other one."""
+        await self.run_app(instances=2)
+        first, second = self.pids()
+        os.kill(first, signal.SIGSTOP)
+        os.kill(second, signal.SIGSTOP)
+        clients = [await in_thread(Client, self.edge.port) for _ in range(40)]
+        for client in clients:
+            client.send()
+        handed = self.monitor._rosters["app"].sockets
+        await until(lambda: sum(len(member.pending) for member in handed) == 40)
+        self.assertGreater(min(len(member.pending) for member in handed), 10)
+        os.kill(second, signal.SIGCONT)
+        os.kill(first, signal.SIGKILL)
+        texts = await gatherResults([in_thread(client.answer) for client in clients])
+        self.assertEqual(len(texts), 40)
+        self.assertNotIn(str(first), {str(json.loads(text)["pid"]) for text in texts})
+        for client in clients:
+            client.close()
+
+    @run
+    async def test_only_worker_stopped(self) -> None:
+        """Connections of the only worker, killed, wait for the one that replaces it."""
+        await self.run_app()
+        (pid,) = self.pids()
+        os.kill(pid, signal.SIGSTOP)
+        clients = [await in_thread(Client, self.edge.port) for _ in range(5)]
+        for client in clients:
+            client.send()
+        await until(lambda: len(self.monitor._rosters["app"].sockets[0].pending) == 5)
+        os.kill(pid, signal.SIGKILL)
+        texts = await gatherResults([in_thread(client.answer) for client in clients])
+        self.assertEqual(len(texts), 5)
+        self.assertEqual(self.edge.refusals, 5)
+        for client in clients:
+            client.close()
+
+    @run
+    async def test_orphans(self) -> None:
+        """A child in a session of its own ends with its worker."""
+        self.write(
+            "server.js",
+            "const child = require('child_process').spawn('sleep', ['600'], {detached: true});\n"
+            "console.log('child', child.pid);" + SERVER,
+        )
+        await self.run_app()
+        line = next(line for line in self.texts().splitlines() if line.startswith("child"))
+        pid = int(line.split()[1])
+        self.assertTrue(alive(pid))
+        await self.run_app(running=False)
+        self.assertFalse(alive(pid))
+
+    @run
+    async def test_killed_launcher(self) -> None:
+        """SIGKILL of npm, not of its child: nothing of the old tree is left behind."""
+        self.write("package.json", json.dumps({"scripts": {"start": "node server.js"}}))
+        await self.run_app(interpreter="npm", script=None)
+        (launcher,) = self.pids()
+        (said,) = await self.answers(1)
+        os.kill(launcher, signal.SIGKILL)
+        await until(lambda: not alive(said["pid"]))
+        await until(lambda: self.pids() not in ([], [launcher]))
+        self.assertNotEqual((await self.answers(1))[0]["pid"], said["pid"])
+
+    @run
+    async def test_ignores_stop_signal(self) -> None:
+        """A worker that ignores SIGTERM is killed after killTimeout."""
+        self.write("server.js", "process.on('SIGTERM', () => {});" + SERVER)
+        await self.run_app(kill_timeout=600)
+        pids = self.pids()
+        await self.run_app(running=False)
+        self.assertFalse([pid for pid in pids if alive(pid)])
+
+    @run
+    async def test_misbehaving_process(self) -> None:
+        """A process that breaks the protocol costs its own worker, and nothing else."""
+        self.write(
+            "server.js",
+            "const net = require('net');\n"
+            "if (process.env.NODE_APP_INSTANCE === '1') setTimeout(() => {\n"
+            "  const socket = net.connect(process.env.OOD_JOIN);\n"
+            "  const hello = {ood: 'hello', v: 1, token: process.env.OOD_TOKEN, pid: 1};\n"
+            '  socket.write(JSON.stringify(hello) + \'\\n\' + \'{"ood":"ack","n":99}\\n\');\n'
+            "}, 200);" + SERVER,
+        )
+        await self.run_app(instances=2)
+        first = self.pids()[0]
+        await until(lambda: "broke the join protocol" in self.texts())
+        self.assertEqual((await self.answers(1))[0]["pid"], first)
+
+    @run
+    async def test_foreign_process(self) -> None:
+        """A process that is no worker's is not let in, even if it knows a token."""
+        await self.run_app()
+        container = self.monitor._apps["app"]
+        (worker,) = container.workers()
+        (door,) = container._doors.values()
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(door.join_path))
+            sock.sendall(b'{"ood":"hello","v":1,"token":"%s","pid":1}\n' % worker.token.encode())
+            sock.settimeout(5)
+            self.assertEqual(await in_thread(sock.recv, 10), b"")
+        self.assertIn("is no process of worker 0", self.texts())
+
+
+class StartTests(WorkersTestCase):
+    """Starts that fail say why."""
+
+    if not node_runtimes():
+        skip = "there is no node"
+
+    async def failure(self, **changes: Any) -> WorkerError:
+        try:
+            await self.run_app(**changes)
+        except WorkerError as error:
+            return error
+        raise AssertionError("it started")
+
+    @run
+    async def test_syntax_error(self) -> None:
+        """A syntax error fails at once, with exit status and the lines that name the place."""
+        self.write("server.js", "const a = ;\n")
+        error = await self.failure()
+        self.assertIn("exited with status 1", str(error))
+        self.assertIn("SyntaxError", "\n".join(error.log))
+        unavailable = self.monitor.when_available("app")
+        self.converge(running=False)
+        await self.assertFailure(unavailable, UnavailableError)
+
+    @run
+    async def test_never_listens(self) -> None:
+        """An app that never listens fails after listenTimeout."""
+        self.write("server.js", "setInterval(() => {}, 1000);")
+        error = await self.failure(listen_timeout=400)
+        self.assertIn("did not listen", str(error))
+
+    @run
+    async def test_never_ready(self) -> None:
+        """With waitReady, listening alone is not enough."""
+        error = await self.failure(listen_timeout=700, wait_ready=True)
+        self.assertIn("did not say that it is ready", str(error))
+
+    @run
+    async def test_ready(self) -> None:
+        """process.send('ready') counts from a direct child and from one below npm."""
+        self.write("server.js", SERVER + "setTimeout(() => process.send('ready'), 100);")
+        self.write("package.json", json.dumps({"scripts": {"start": "node server.js"}}))
+        await self.run_app(wait_ready=True)
+        await self.run_app(running=False)
+        await self.run_app(running=True, interpreter="npm", script=None)
+
+    @run
+    async def test_missing_script(self) -> None:
+        """A script that is not there is named."""
+        error = await self.failure(script="nothing.js")
+        self.assertIn("nothing.js", str(error))
+        self.assertIn("No such file", str(error))
+
+    @run
+    async def test_bad_release(self) -> None:
+        """A restart with a broken app fails with the reason; the old workers go on serving."""
+        await self.run_app(instances=2)
+        before = self.pids()
+        self.write("server.js", "throw new Error('broken release');")
+        try:
+            await self.monitor.restart("app")
+        except WorkerError as error:
+            self.assertIn("broken release", "\n".join(error.log))
+        else:
+            self.fail("the restart went well")
+        self.assertEqual(self.pids(), before)
+        self.assertEqual({one["pid"] for one in await self.answers()}, set(before))
+
+    @run
+    async def test_roll_keeps_connections(self) -> None:
+        """A restart moves idle keep-alive connections to the new workers, none is closed."""
+        await self.run_app(instances=2)
+        clients = [await in_thread(Client, self.edge.port) for _ in range(10)]
+        before = {json.loads(await in_thread(client.get))["pid"] for client in clients}
+        await self.monitor.restart("app")
+        after = {json.loads(await in_thread(client.get))["pid"] for client in clients}
+        self.assertFalse(before & after)
+        self.assertEqual(self.edge.adopted, 10)
+        for client in clients:
+            client.close()
+
+    @run
+    async def test_roll_finishes_requests(self) -> None:
+        """A request that is being answered when its worker is replaced gets its answer."""
+        await self.run_app()
+        client = await in_thread(Client, self.edge.port)
+        await in_thread(client.get)
+        slow = in_thread(client.get, "/?slow=700")
+        await self.monitor.restart("app")
+        self.assertIn("pid", await slow)
+        client.close()
+
+    @run
+    async def test_scale(self) -> None:
+        """Scaling keeps the workers that stay, and lets the newest go."""
+        await self.run_app(instances=3)
+        before = self.pids()
+        await self.run_app(instances=1)
+        await until(lambda: self.pids() == before[:1])
+        self.assertEqual(len(self.monitor.status("app").workers), 1)
+
+
+class UserTests(WorkersTestCase):
+    """Workers of other users."""
+
+    if not node_runtimes():
+        skip = "there is no node"
+    elif os.getuid() != 0:
+        skip = "only root can run workers as another user"
+
+    @staticmethod
+    def somebody() -> pwd.struct_passwd:
+        """Return a user with supplementary groups if there is one, else nobody."""
+        others = [entry for entry in pwd.getpwall() if entry.pw_uid not in (0, 65534)]
+        several = (one for one in others if len(os.getgrouplist(one.pw_name, one.pw_gid)) > 1)
+        return next(several, pwd.getpwnam("nobody"))
+
+    @run
+    async def test_user(self) -> None:
+        """The worker has the user's id and just that user's groups, and joins all the same."""
+        user = self.somebody()
+        await self.run_app(user=user.pw_name)
+        (pid,) = self.pids()
+        status = Path(f"/proc/{pid}/status").read_text()
+        fields = dict(line.split(":", 1) for line in status.splitlines())
+        self.assertEqual(fields["Uid"].split(), [str(user.pw_uid)] * 4)
+        self.assertEqual(fields["Gid"].split(), [str(user.pw_gid)] * 4)
+        groups = {int(number) for number in fields["Groups"].split()}
+        self.assertEqual(groups, set(os.getgrouplist(user.pw_name, user.pw_gid)))
+        await self.answers(2)
+
+    @run
+    async def test_directory_of_another(self) -> None:
+        """A directory that the user can't enter is named before anything is started."""
+        self.cwd.chmod(0o700)
+        try:
+            await self.run_app(user="nobody")
+        except WorkerError as error:
+            self.assertIn(f"can't enter {self.cwd}", str(error))
+        else:
+            self.fail("it started")
+
+    @run
+    async def test_sockets_belong_to_user(self) -> None:
+        """Nobody but the app's user can reach its sockets."""
+        await self.run_app(user="nobody")
+        (directory,) = (self.home / "run").glob("app.*")
+        status = directory.stat()
+        self.assertEqual((status.st_uid, status.st_mode & 0o777), (65534, 0o700))
