@@ -307,10 +307,13 @@ class WorkerProcess:
         if self.state in REQUESTED:
             return
         self._output.end()
+        self.state = "stopping"
+        self._open_doors()
+        self._cancel_timers()
         uptime = self.context.clock.seconds() - self.started
-        self.stop(drain=False)
         death = Death(wall_time(), self.instance, self.pid, reason, uptime)
         self.crew.worker_failed(self, death)
+        self._begin_to_stop()
 
     def stop(self, *, drain: bool) -> None:
         """End the worker; ``crew.worker_gone`` is called when nothing is left."""
@@ -320,6 +323,9 @@ class WorkerProcess:
         online = self.state == "online"
         self.state = "draining" if drain and online else "stopping"
         self._open_doors()
+        self._begin_to_stop()
+
+    def _begin_to_stop(self) -> None:
         name = f"stopping worker {self.instance} of {self.plan.name}"
         self.context.background.run(name, self._stop())
 
