@@ -242,7 +242,7 @@ test('HTTP/2 sessions finish their streams and go', async (t) => {
   const ood = await FakeOod.start(t, { own: ['a.test'], foreign: ['b.test'], default: false, port: 1 });
   const { app, member } = await ood.serve(`
     require('http2').createServer((q, r) => {
-      if (q.url === '/slow') { console.log('asked'); process.once('SIGUSR2', () => r.end('slow')); } else r.end(q.url);
+      if (q.url === '/slow') { process.once('SIGUSR2', () => r.end('slow')); console.log('asked'); } else r.end(q.url);
     }).listen(3000);`);
   const { socket } = await ood.visit(member);
   const session = require('http2').connect('http://a.test', { createConnection: () => socket });

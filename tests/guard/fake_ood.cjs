@@ -266,18 +266,41 @@ class Reader extends events.EventEmitter {
     return within(PATIENCE_MILLISECONDS, () => `${what}; got ${JSON.stringify(this.text)}`, this, () => condition(this));
   }
 
-  /** Wait for one answer with a content-length, and take it out. */
+  /** Wait for one answer and take it out. */
   async answer() {
     return this.until(() => {
-      const match = /^(HTTP\/1\.1 (\d+)[^]*?\r\n\r\n)/.exec(this.text);
-      if (!match) return null;
-      const length = /content-length: (\d+)/i.exec(match[1]);
-      const end = match[1].length + (length ? Number(length[1]) : 0);
-      if (this.text.length < end) return null;
-      const body = this.text.slice(match[1].length, end);
-      this.text = this.text.slice(end);
-      return { status: Number(match[2]), head: match[1], body };
+      const answer = parse(this.text);
+      if (answer !== null) this.text = this.text.slice(answer.end);
+      return answer;
     }, 'an answer');
+  }
+}
+
+/** Parse the answer that a text begins with; null if it is not whole. */
+function parse(text) {
+  const match = /^HTTP\/1\.1 (\d+)[^]*?\r\n\r\n/.exec(text);
+  if (match === null) return null;
+  const [head, status] = match;
+  const content = /transfer-encoding: chunked/i.test(head) ? chunked(text, head.length) : plain(text, head);
+  return content && { status: Number(status), head, ...content };
+}
+
+function plain(text, head) {
+  const length = /content-length: (\d+)/i.exec(head);
+  const end = head.length + (length ? Number(length[1]) : 0);
+  return text.length < end ? null : { body: text.slice(head.length, end), end };
+}
+
+function chunked(text, from) {
+  let body = '';
+  for (let at = from; ; ) {
+    const line = text.indexOf('\r\n', at);
+    if (line < 0) return null;
+    const size = parseInt(text.slice(at, line), 16);
+    at = line + 2 + size + 2;
+    if (text.length < at) return null;
+    if (size === 0) return { body, end: at };
+    body += text.slice(line + 2, line + 2 + size);
   }
 }
 

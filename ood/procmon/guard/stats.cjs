@@ -2,17 +2,16 @@
 /**
  * Counters and heartbeat.
  */
-const { monitorEventLoopDelay } = require('perf_hooks');
 
-const STATS_MILLISECONDS = 1000;
+/** The event loop's lag is sampled ten times a second; a delay may be up to this much longer than it shows. */
+const SAMPLE_MILLISECONDS = 100;
+const SAMPLES_PER_REPORT = 10;
 /** Even an idle process says so often that its event loop turns. */
-const HEARTBEAT_MILLISECONDS = 5000;
-/** The lag is sampled natively, ten times a second: what is shorter is seen by chance, what is longer for certain. */
-const LAG_SAMPLE_MILLISECONDS = 100;
+const REPORTS_PER_HEARTBEAT = 5;
 /** ood is slow to read: more numbers would only fill the memory. */
 const MAX_BACKLOG_BYTES = 64 * 1024;
 
-const { setInterval } = globalThis;
+const { performance, setInterval } = globalThis;
 
 /** Sends `stats`. */
 class Stats {
@@ -20,23 +19,34 @@ class Stats {
     this.join = join;
     this.requests = requests;
     this.servers = servers;
+    this.samples = 0;
+    this.lag = 0; // the longest since the last report that was sent
     this.last = '';
-    this.quiet = 0;
-    this.delay = monitorEventLoopDelay({ resolution: LAG_SAMPLE_MILLISECONDS });
-    this.delay.enable();
-    setInterval(() => this.tick(), STATS_MILLISECONDS).unref();
+    this.unsent = 0;
+    let before = performance.now();
+    const timer = setInterval(() => {
+      const now = performance.now();
+      this.sample(now - before - SAMPLE_MILLISECONDS);
+      before = now;
+    }, SAMPLE_MILLISECONDS);
+    timer.unref();
   }
 
-  tick() {
+  sample(late) {
+    if (late > this.lag) this.lag = late;
+    if (++this.samples % SAMPLES_PER_REPORT === 0) this.report();
+  }
+
+  report() {
     const numbers = this.numbers();
-    const now = JSON.stringify(numbers);
-    this.quiet += STATS_MILLISECONDS;
-    if ((now === this.last && this.quiet < HEARTBEAT_MILLISECONDS) || this.join.backlog > MAX_BACKLOG_BYTES) return;
-    this.last = now;
-    this.quiet = 0;
-    const lag = Math.max(0, Math.round(this.delay.max / 1e6) - LAG_SAMPLE_MILLISECONDS);
-    this.delay.reset();
-    this.join.send({ ood: 'stats', ...numbers, rss: process.memoryUsage.rss(), lag });
+    const text = JSON.stringify(numbers);
+    this.unsent++;
+    const news = text !== this.last || this.unsent >= REPORTS_PER_HEARTBEAT;
+    if (!news || this.join.backlog > MAX_BACKLOG_BYTES) return;
+    this.join.send({ ood: 'stats', ...numbers, rss: process.memoryUsage.rss(), lag: Math.round(this.lag) });
+    this.last = text;
+    this.unsent = 0;
+    this.lag = 0;
   }
 
   numbers() {
