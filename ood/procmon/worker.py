@@ -348,15 +348,21 @@ class WorkerProcess:
     async def _drain(self, deadline: float) -> None:
         for member in self.members:
             member.drain()
-        await self._changes.until(self._drained, deadline, DRAIN_POLL_SECONDS)
+        if await self._changes.until(self._drained, deadline, DRAIN_POLL_SECONDS):
+            await self._changes.until(self._empty, deadline, DRAIN_POLL_SECONDS)
         for member in self.members:
             member.leave()
         if self.plan.mode != "cluster":  # there it goes on until requests are done
-            deadline = min(deadline, self.context.clock.seconds() + LEAVE_SECONDS)
+            deadline = self.context.clock.seconds() + LEAVE_SECONDS
         await self._changes.until(self._left, deadline)
 
     def _drained(self) -> bool:
         return self._process.exited or all(member.drained for member in self.members)
+
+    def _empty(self) -> bool:
+        """Whether WebSockets and the like have ended, or nobody else would serve them."""
+        stopped = self._process.exited or not self.crew.app.running
+        return stopped or not any(member.staying for member in self.joined())
 
     def _left(self) -> bool:
         return self._process.exited or all(member.left for member in self.members)
