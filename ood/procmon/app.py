@@ -313,8 +313,15 @@ class AppContainer:
             slot.worker = None
             self.fill(slot)
         elif worker is self.fresh:
-            self.fresh = None
-            self.fresh = self.launch(worker.instance)
+            self._launch_fresh(worker.instance)
+        self.look()
+
+    def _launch_fresh(self, instance: int) -> None:
+        self.fresh = None
+        try:
+            self.fresh = self.launch(instance)
+        except WorkerError as error:
+            self.fresh_failure = error
 
     def drop_fresh(self, why: str) -> None:
         """End the new worker of a rolling restart."""

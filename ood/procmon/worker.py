@@ -10,7 +10,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall
 
 from ood.clock import wall_time
-from ood.errors import OodError
+from ood.errors import OodError, WorkerError
 from ood.interfaces import Worker as PoolWorker
 from ood.model.document import App
 from ood.net.fdchannel import FdChannel
@@ -129,8 +129,10 @@ class WorkerProcess:
             self._spawn(what)
         except OodError:
             self._release()
-            self.state = "stopped"
             raise
+        except OSError as error:
+            self._release()
+            raise WorkerError(f"can't start a process: {error}", "see: ulimit -a") from None
         timeout = self.crew.app.listen_timeout / 1000
         self._listen_timer = clock.callLater(timeout, self._too_late)
         if self._own_port is not None:
@@ -342,7 +344,6 @@ class WorkerProcess:
             await self._end(signal.Signals[app.stop_signal], deadline)
         finally:
             self._release()
-            self.state = "stopped"
             self.crew.worker_gone(self)
 
     async def _drain(self, deadline: float) -> None:
@@ -386,6 +387,7 @@ class WorkerProcess:
 
     def _release(self) -> None:
         """Give everything back."""
+        self.state = "stopped"
         self._cancel_timers()
         self._output.end()
         for member in list(self.members):
