@@ -141,6 +141,7 @@ class AppContainer:
             else:
                 self.slots[step.instance] = Slot(step.instance)
                 self.fill(self.slots[step.instance])
+        self._close_if_gone()
         self.look()
 
     def workers(self) -> list[WorkerProcess]:
@@ -195,6 +196,8 @@ class AppContainer:
     def fill(self, slot: Slot) -> None:
         """Start a worker in ``slot``."""
         slot.cancel()
+        if self.slots.get(slot.instance) is not slot:
+            return  # no longer wanted
         slot.state = "launching"
         try:
             slot.worker = self.launch(slot.instance)
@@ -259,16 +262,15 @@ class AppContainer:
         error = self._error(death, was_online=was_online)
         self._report(slot, death, decision, error)
         slot.history, slot.state, slot.reason = decision.history, decision.state, death.reason
-        if not was_online or decision.delay is None:
-            self.failure = error
-            self.waiters.fail(error)
-        if decision.delay is None:
-            return
-        slot.restarts += 1
+        if decision.delay is not None:
+            slot.restarts += 1
         if decision.delay == 0:
             self.fill(slot)
-        else:
+        elif decision.delay is not None:
             slot.timer = self.context.clock.callLater(decision.delay, partial(self.fill, slot))
+        if not was_online or decision.delay is None:
+            self.failure = error
+            self.waiters.fail(error)  # last: who waited may change everything
 
     def _report(
         self, slot: Slot, death: Death, decision: restart.Decision, error: WorkerError
@@ -293,9 +295,7 @@ class AppContainer:
     def worker_gone(self, worker: WorkerProcess) -> None:
         """Nothing is left of a worker."""
         self.leaving.discard(worker)
-        if self.gone:
-            self._close()
-            self.when_gone()
+        self._close_if_gone()
         self.look()
 
     def worker_unfit(self, worker: WorkerProcess, why: str) -> None:
@@ -313,8 +313,15 @@ class AppContainer:
             slot.worker = None
             self.fill(slot)
         elif worker is self.fresh:
-            self.fresh = None
-            self.fresh = self.launch(worker.instance)
+            self._launch_fresh(worker.instance)
+        self.look()
+
+    def _launch_fresh(self, instance: int) -> None:
+        self.fresh = None
+        try:
+            self.fresh = self.launch(instance)
+        except WorkerError as error:
+            self.fresh_failure = error
 
     def drop_fresh(self, why: str) -> None:
         """End the new worker of a rolling restart."""
@@ -369,10 +376,13 @@ class AppContainer:
         """Fire when a worker can take requests."""
         return self.waiters.when_available()
 
-    def _close(self) -> None:
-        """Give everything back: no worker is there any more."""
+    def _close_if_gone(self) -> None:
+        """Give everything back when no worker is there any more."""
+        if not self.gone:
+            return
         self.extras.close()
         self.shared.close()
         for door in self._doors.values():
             door.close()
         self._doors.clear()
+        self.when_gone()

@@ -52,38 +52,55 @@ class Rolled(Protocol):
 
 
 class Rolls:
-    """The rolling restarts of one app: one at a time, a second request joins the first."""
+    """The rolling restarts of one app, one at a time.
+
+    A second request joins the first, unless the settings changed in between: then
+    another one follows.
+    """
 
     def __init__(self, app: Rolled) -> None:
         self._app = app
-        self._waiters: list[Deferred[None]] = []
+        self._waiters: dict[Deferred[None], App] = {}
+        self._running = False
 
     def request(self) -> Deferred[None]:
         """Restart every worker that runs now."""
-        waiter: Deferred[None] = Deferred(self._waiters.remove)
-        self._waiters.append(waiter)
-        if len(self._waiters) == 1:
-            name = f"restarting {self._app.name}"
-            self._app.context.background.run(name, self._run())
+        waiter: Deferred[None] = Deferred(self._forget)
+        self._waiters[waiter] = self._app.app
+        if not self._running:
+            self._app.context.background.run(f"restarting {self._app.name}", self._run())
         return waiter
 
+    def _forget(self, waiter: Deferred[None]) -> None:
+        self._waiters.pop(waiter, None)
+
     async def _run(self) -> None:
+        self._running = True
+        try:
+            while self._waiters:
+                await self._once()
+        finally:
+            self._running = False
+
+    async def _once(self) -> None:
+        """Restart; tell everyone who asked for it with the settings of now."""
+        settings, first = self._app.app, set(self._waiters)
+        error: OodError | None = WorkerError(f"{self._app.name}: the restart was cut short")
         try:
             await self._roll()
-        except OodError as error:
-            for waiter in self._taken():
-                waiter.errback(error)
-        except BaseException:
-            for waiter in self._taken():
-                waiter.errback(WorkerError(f"{self._app.name}: the restart was cut short"))
-            raise
-        else:
-            for waiter in self._taken():
-                waiter.callback(None)
-
-    def _taken(self) -> list[Deferred[None]]:
-        waiters, self._waiters = self._waiters, []
-        return waiters
+            error = None
+        except OodError as reason:
+            error = reason
+        finally:
+            asked = self._waiters.items()
+            waiters = [one for one, wish in asked if one in first or wish == settings]
+            for waiter in waiters:
+                self._forget(waiter)
+            for waiter in waiters:
+                if error is None:
+                    waiter.callback(None)
+                else:
+                    waiter.errback(error)
 
     async def _roll(self) -> None:
         before = self._app.serial

@@ -10,7 +10,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall
 
 from ood.clock import wall_time
-from ood.errors import OodError
+from ood.errors import OodError, WorkerError
 from ood.interfaces import Worker as PoolWorker
 from ood.model.document import App
 from ood.net.fdchannel import FdChannel
@@ -129,8 +129,10 @@ class WorkerProcess:
             self._spawn(what)
         except OodError:
             self._release()
-            self.state = "stopped"
             raise
+        except OSError as error:
+            self._release()
+            raise WorkerError(f"can't start a process: {error}", "see: ulimit -a") from None
         timeout = self.crew.app.listen_timeout / 1000
         self._listen_timer = clock.callLater(timeout, self._too_late)
         if self._own_port is not None:
@@ -307,10 +309,13 @@ class WorkerProcess:
         if self.state in REQUESTED:
             return
         self._output.end()
+        self.state = "stopping"
+        self._open_doors()
+        self._cancel_timers()
         uptime = self.context.clock.seconds() - self.started
-        self.stop(drain=False)
         death = Death(wall_time(), self.instance, self.pid, reason, uptime)
         self.crew.worker_failed(self, death)
+        self._begin_to_stop()
 
     def stop(self, *, drain: bool) -> None:
         """End the worker; ``crew.worker_gone`` is called when nothing is left."""
@@ -320,6 +325,9 @@ class WorkerProcess:
         online = self.state == "online"
         self.state = "draining" if drain and online else "stopping"
         self._open_doors()
+        self._begin_to_stop()
+
+    def _begin_to_stop(self) -> None:
         name = f"stopping worker {self.instance} of {self.plan.name}"
         self.context.background.run(name, self._stop())
 
@@ -336,21 +344,26 @@ class WorkerProcess:
             await self._end(signal.Signals[app.stop_signal], deadline)
         finally:
             self._release()
-            self.state = "stopped"
             self.crew.worker_gone(self)
 
     async def _drain(self, deadline: float) -> None:
         for member in self.members:
             member.drain()
-        await self._changes.until(self._drained, deadline, DRAIN_POLL_SECONDS)
+        if await self._changes.until(self._drained, deadline, DRAIN_POLL_SECONDS):
+            await self._changes.until(self._empty, deadline, DRAIN_POLL_SECONDS)
         for member in self.members:
             member.leave()
         if self.plan.mode != "cluster":  # there it goes on until requests are done
-            deadline = min(deadline, self.context.clock.seconds() + LEAVE_SECONDS)
+            deadline = self.context.clock.seconds() + LEAVE_SECONDS
         await self._changes.until(self._left, deadline)
 
     def _drained(self) -> bool:
         return self._process.exited or all(member.drained for member in self.members)
+
+    def _empty(self) -> bool:
+        """Whether WebSockets and the like have ended, or nobody else would serve them."""
+        stopped = self._process.exited or not self.crew.app.running
+        return stopped or not any(member.staying for member in self.joined())
 
     def _left(self) -> bool:
         return self._process.exited or all(member.left for member in self.members)
@@ -374,6 +387,7 @@ class WorkerProcess:
 
     def _release(self) -> None:
         """Give everything back."""
+        self.state = "stopped"
         self._cancel_timers()
         self._output.end()
         for member in list(self.members):

@@ -72,6 +72,8 @@ test('a server that throws in its connection listener does not put the stream ou
   two.socket.write(get('/'));
   assert.strictEqual((await two.reader.answer()).status, 200);
   await member.until((m) => m.messages.some((message) => message.ood === 'ack' && message.n === 2));
+  member.tell({ ood: 'drain' });
+  await member.message('back');
 });
 
 test('a connection for a closed server is refused unread, before the ack that covers it', async (t) => {

@@ -19,6 +19,7 @@ from twisted.trial import unittest
 
 from ood.clock import MonotonicClock
 from ood.model.document import App, Document
+from ood.procmon import processes
 from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
 from ood.procmon.runtime import NodeRuntime
@@ -210,9 +211,12 @@ class MonitorTestCase(unittest.TestCase):
         self.write("server.js", SERVER)
 
     async def _tear_down(self) -> None:
+        roots = set(self.monitor._roots())
         await self.monitor.stopService()
         await self.logs.stopService()
         self.edge.close()
+        left = processes.family(processes.table(), roots)
+        self.assertEqual(left, [], "processes are left behind")
 
     def tearDown(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._tear_down())

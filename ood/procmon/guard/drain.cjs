@@ -10,7 +10,7 @@ const { closeUpgraded } = require('./farewell.cjs');
 
 /** Sweeps look for connections that became idle without an answer, or arrived late. */
 const SWEEP_MILLISECONDS = 20;
-/** Node's own keepAliveTimeout is 5 s; a connection that can't move is closed after that, even if the app waits longer. */
+/** A connection that can't move is closed after 5 s, as by Node's own keepAliveTimeout, even if the app waits longer. */
 const STAY_MILLISECONDS = 5000;
 /** Descriptors on their way count against the user's limit of open files. */
 const MAX_UNDERWAY = 64;
@@ -29,12 +29,14 @@ class Drain {
     this.underway = 0; // descriptors being sent
     this.reported = -1; // what `left` was in the last report
     this.idleSince = new WeakMap();
-    this.sessions = new Set(); // of HTTP/2
+    this.watched = new WeakSet(); // HTTP/2 servers
+    this.sessions = new Set(); // theirs
   }
 
   /** @param {object} server that takes connections from now on */
   watch(server) {
-    if (!isHttp2(server)) return;
+    if (!isHttp2(server) || this.watched.has(server)) return;
+    this.watched.add(server);
     this.requests.watchHttp2(server);
     server.on('session', (session) => {
       this.sessions.add(session);

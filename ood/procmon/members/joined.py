@@ -26,6 +26,7 @@ class JoinedMember(SocketMember):
 
     :ivar pid: its process id, from the kernel.
     :ivar stats: its last counts.
+    :ivar staying: connections that end only by themselves, as it said when it drained.
     """
 
     via = "guard"
@@ -52,6 +53,7 @@ class JoinedMember(SocketMember):
         self._given = 0
         self._settled = 0
         self._drained = False
+        self.staying = 0
         self._lines = Lines(join.MESSAGE_BYTES_MAX)
         self._descriptors: list[int] = []
         self._window = clock.seconds()
@@ -157,8 +159,9 @@ class JoinedMember(SocketMember):
             case join.Close(id=server):
                 self.servers.remove(server)
                 self._servers_changed()
-            case join.Drained():
+            case join.Drained(left=left):
                 self._drained = True
+                self.staying = left
                 self.owner.member_changed()
             case join.Ready():
                 self.owner.ready()

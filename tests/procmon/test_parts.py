@@ -1,0 +1,464 @@
+"""Smaller parts of the process monitor: doors, returned connections, hosts, accounts."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import tempfile
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from ood.errors import WorkerError
+from ood.interfaces import Worker
+from ood.model.document import App, Document
+from ood.net.fdchannel import FdChannel
+from ood.procmon import accounts, launch, preflight, processes
+from ood.procmon.core.join import Hello
+from ood.procmon.door import Door, directory_name
+from ood.procmon.extras import ExtraPorts
+from ood.procmon.hosts import hosts_of
+from ood.procmon.members.joined import JoinedMember
+from ood.procmon.members.port import accepts, free_port
+from ood.procmon.returned import returned_socket
+from ood.procmon.roster import Roster
+from ood.procmon.runtime import NodeRuntime
+from ood.procmon.untouched import untouched
+from tests.procmon.machine import Machine
+
+
+class TemporaryTestCase(SynchronousTestCase):
+    """Has a directory of its own."""
+
+    def setUp(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="ood-part-"))
+        self.directory.chmod(0o755)
+        self.addCleanup(rmtree, self.directory)
+
+
+class DoorTests(TemporaryTestCase):
+    """Where processes join."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.machine = Machine()
+        self.clock = Clock()
+        self.admitted: list[tuple[Hello, int]] = []
+        self.remarks: list[str] = []
+        self.refusal = ""
+
+    def admit(self, channel: FdChannel, hello: Hello, pid: int) -> str:
+        self.admitted.append((hello, pid))
+        self.channel = channel
+        return self.refusal
+
+    def stranger(self, sock: socket.socket, pid: int) -> bool:
+        return False
+
+    def remark(self, text: str) -> None:
+        self.remarks.append(text)
+
+    def door(self, directory: Path | None = None, uid: int | None = None) -> Door:
+        account = accounts.find(None, None)
+        if uid is not None:
+            account = accounts.Account("x", "/", uid, 0, frozenset(), other=False)
+        machine: Any = self.machine
+        where = directory or self.directory / "app.0"
+        door = Door(machine, self.clock, directory=where, account=account, host=self)
+        door.open()
+        self.addCleanup(door.close)
+        return door
+
+    def knock(self, door: Door, data: bytes) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX)
+        self.addCleanup(sock.close)
+        sock.connect(str(door.join_path))
+        sock.setblocking(False)
+        sock.sendall(data)
+        self.machine.pump()
+        return sock
+
+    def test_hello(self) -> None:
+        """A process is let in with what it says and what the kernel says about it."""
+        self.knock(self.door(), b'{"ood":"hello","v":1,"token":"t","pid":1}\n')
+        self.addCleanup(self.channel.close)
+        self.assertEqual(self.admitted, [(Hello(1, "t", 1), os.getpid())])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_refused(self) -> None:
+        """Who is refused is disconnected, and the log says why."""
+        self.refusal = "no"
+        sock = self.knock(self.door(), b'{"ood":"hello","v":1,"token":"t","pid":1}\n')
+        self.assertEqual(sock.recv(1), b"")
+        self.assertIn("may not join: no", self.remarks[0])
+
+    def test_nonsense(self) -> None:
+        """Who says something else first is disconnected."""
+        for data in (b"GET / HTTP/1.1\r\n\r\n", b'{"ood":"ack","n":1}\n', b"x" * 66_000):
+            sock = self.knock(self.door(self.directory / f"d{len(data)}"), data)
+            self.assertRaises((ConnectionError, AssertionError), self.nothing, sock)
+        self.assertEqual(self.admitted, [])
+
+    def nothing(self, sock: socket.socket) -> None:
+        self.assertNotEqual(sock.recv(1), b"")
+
+    def test_silent(self) -> None:
+        """Who says nothing is disconnected after a while."""
+        sock = self.knock(self.door(), b"")
+        self.clock.advance(60)
+        self.assertEqual(sock.recv(1), b"")
+
+    def test_other_user(self) -> None:
+        """A process of another user is not even heard."""
+        sock = self.knock(self.door(uid=4_000_000), b"")
+        self.assertEqual(sock.recv(1), b"")
+
+    def test_path_too_long(self) -> None:
+        """A path that no socket can have is an error with the limit."""
+        directory = self.directory / ("x" * 100)
+        error = self.assertRaises(WorkerError, self.door, directory)
+        self.assertIn("at most 107 bytes", str(error))
+
+    def test_long_names(self) -> None:
+        """Long names of apps give short names of directories, each its own."""
+        names = {directory_name("a" * 99 + end, 1) for end in "bc"}
+        self.assertEqual(len(names), 2)
+        self.assertTrue(all(len(name) < 60 for name in names))
+
+
+class ConnectionTestCase(SynchronousTestCase):
+    """Has a client's connection."""
+
+    def setUp(self) -> None:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            self.port = listener.getsockname()[1]
+            self.client = socket.create_connection(("127.0.0.1", self.port))
+            self.ours, _ = listener.accept()
+        self.addCleanup(self.client.close)
+        self.addCleanup(self.ours.close)
+
+
+class ReturnedTests(ConnectionTestCase):
+    """Connections that workers give back."""
+
+    def test_client(self) -> None:
+        """A client's connection is taken, and what was read before does not count."""
+        self.client.sendall(b"first request")
+        self.ours.recv(100)
+        self.assertFalse(untouched(self.ours))
+        returned = returned_socket(self.ours, {self.port})
+        assert returned is not None
+        self.addCleanup(returned.close)
+        self.assertTrue(untouched(returned))
+        self.client.sendall(b"second request")
+        self.assertTrue(untouched(returned))
+        returned.recv(3)
+        self.assertFalse(untouched(returned))
+
+    def test_fin(self) -> None:
+        """A client that has closed its side has not been read from."""
+        self.client.sendall(b"request")
+        self.client.shutdown(socket.SHUT_WR)
+        self.assertTrue(untouched(self.ours))
+
+    def test_others(self) -> None:
+        """Anything else is refused: other ports, listeners, unix sockets, files."""
+        self.assertIsNone(returned_socket(self.ours, {1}))
+        left, right = socket.socketpair()
+        with left, right, socket.socket() as fresh, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            for sock in (left, fresh, udp):
+                self.assertIsNone(returned_socket(sock, {self.port, 0}))
+
+
+class BlockedTests(ConnectionTestCase):
+    """Members that don't read."""
+
+    def test_other_member(self) -> None:
+        """When a member's pipe is full the others get the connections, and nothing is lost."""
+        machine: Any = Machine()
+        clock = Clock()
+        owner: Any = _Owner()
+        roster = Roster("app")
+        members = []
+        for number in range(2):
+            ours, theirs = socket.socketpair()
+            self.addCleanup(theirs.close)
+            channel = FdChannel(machine, clock, ours, lambda _d, _f: None, lambda: None)
+            worker = Worker(app="app", instance=number)
+            member = JoinedMember(worker, owner, 1, channel=channel, pid=1, clock=clock)
+            self.addCleanup(member.close)
+            roster.add(member)
+            channel.received(b'{"ood":"listening","id":0,"port":1}\n', [])
+            members.append(member)
+        full, other = members
+        roster.accept(full, True)
+        while full.load < 1 << 50:
+            self.assertTrue(roster.hand_off(self.ours, self.refused))
+        roster.accept(other, True)
+        for _ in range(20):
+            self.assertTrue(roster.hand_off(self.ours, self.refused))
+        self.assertEqual(other.unacknowledged, 20)
+
+    def test_too_many_in_flight(self) -> None:
+        """When the kernel has too many descriptors in flight it is tried again soon."""
+        machine: Any = Machine()
+        clock = Clock()
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        channel = FdChannel(machine, clock, ours, lambda _d, _f: None, lambda: None)
+        self.addCleanup(channel.close)
+        send, channel._sendmsg = channel._sendmsg, self.too_many
+        self.assertTrue(channel.send(b"ab", self.ours.fileno()))
+        self.assertTrue(channel.blocked)
+        self.assertEqual(machine.writers, set())
+        clock.advance(1)
+        channel.doWrite()
+        self.assertTrue(channel.blocked)
+        channel._sendmsg = send
+        clock.advance(1)
+        self.assertEqual(machine.writers, {channel})
+        channel.doWrite()
+        self.assertEqual(theirs.recv(10), b"ab")
+
+    @staticmethod
+    def too_many(*_: object) -> int:
+        raise OSError(109, "Too many references: cannot splice")
+
+    def refused(self, app: str, sock: socket.socket) -> None:
+        self.fail("refused")
+
+
+class _Owner:
+    def member_changed(self) -> None:
+        pass
+
+
+class AcknowledgementTests(ConnectionTestCase):
+    """What a joined process may say about connections."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.complaints: list[str] = []
+        machine: Any = Machine()
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        self.channel = FdChannel(machine, Clock(), ours, lambda _d, _f: None, lambda: None)
+        owner: Any = self
+        worker = Worker(app="app", instance=0)
+        self.member = JoinedMember(worker, owner, 1, channel=self.channel, pid=1, clock=Clock())
+        self.addCleanup(self.member.close)
+        self.say(b'{"ood":"listening","id":0,"port":1}\n')
+        for _ in range(3):
+            self.member.give(self.ours.dup(), None)
+
+    def member_changed(self) -> None:
+        pass
+
+    def member_lost(self, member: JoinedMember) -> None:
+        for sock, _, _ in member.take_pending():
+            sock.close()
+
+    def refused(self, member: JoinedMember, entry: Any) -> None:
+        entry[0].close()
+
+    def misbehaved(self, why: str) -> None:
+        self.complaints.append(why)
+
+    def say(self, data: bytes) -> None:
+        self.channel.received(data, [])
+
+    def test_cumulative(self) -> None:
+        """An acknowledgement settles all before it, except what was refused."""
+        self.say(b'{"ood":"nack","n":2}\n{"ood":"ack","n":2}\n')
+        self.assertEqual(list(self.member.pending), [3])
+        self.assertEqual(self.member.load // (1 << 20), 1)
+        self.assertEqual(self.complaints, [])
+
+    def test_lies(self) -> None:
+        """Who acknowledges or refuses what it never got is sent away."""
+        for lie in (b'{"ood":"ack","n":4}\n', b'{"ood":"nack","n":4}\n', b'{"ood":"back"}\n'):
+            self.setUp()
+            self.say(lie)
+            self.assertEqual(len(self.complaints), 1)
+            self.assertFalse(self.channel.open)
+
+    def test_backwards(self) -> None:
+        """An acknowledgement can't be taken back."""
+        self.say(b'{"ood":"ack","n":2}\n{"ood":"ack","n":1}\n')
+        self.assertEqual(len(self.complaints), 1)
+
+
+class HostsTests(SynchronousTestCase):
+    """Which requests are whose."""
+
+    def document(self, **apps: App) -> Document:
+        return Document(apps=apps)
+
+    def test_alone(self) -> None:
+        """The only app is the default."""
+        hosts = hosts_of("a", self.document(a=App(cwd="/", port=1, domains=("a.example",))))
+        self.assertEqual((hosts.own, hosts.default), (("a.example", "a.localhost"), True))
+
+    def test_foreign(self) -> None:
+        """The default app hears of all names that are not its own; others of none."""
+        apps = {"a": App(cwd="/", port=1, default=True), "b": App(cwd="/", port=2)}
+        document = self.document(**apps)
+        self.assertEqual(hosts_of("a", document).foreign, ("b.localhost",))
+        self.assertEqual(hosts_of("b", document).foreign, ())
+        self.assertFalse(hosts_of("b", document).default)
+
+    def test_wildcard(self) -> None:
+        """An app with a wildcard hears of the names below it that are another's."""
+        apps = {
+            "a": App(cwd="/", port=1, domains=("*.example.com",)),
+            "b": App(cwd="/", port=2, domains=("www.example.com", "other.example")),
+        }
+        self.assertEqual(hosts_of("a", self.document(**apps)).foreign, ("www.example.com",))
+
+
+class ModeTests(SynchronousTestCase):
+    """How connections get into workers."""
+
+    def test_modes(self) -> None:
+        """The setting decides, and where Node forbids the guard, Node's channel."""
+        app = App(cwd="/", port=1)
+        for changes, unfit, mode in (
+            ({}, False, "guard"),
+            ({}, True, "cluster"),
+            ({"interpreter": "npm"}, False, "guard"),
+            ({"interpreter": "npm"}, True, "port"),
+            ({"interpreter": "python3"}, False, "port"),
+            ({"handoff": "never"}, False, "port"),
+            ({"handoff": "cluster"}, False, "cluster"),
+            ({"handoff": "guard"}, True, "guard"),
+            ({"node_args": ("--permission",)}, False, "cluster"),
+            ({"env": {"NODE_OPTIONS": "--permission"}}, False, "cluster"),
+        ):
+            changed = App(**{"cwd": app.cwd, "port": 1, **changes})  # type: ignore[arg-type]
+            self.assertEqual(launch.mode(changed, unfit), mode, changes)
+
+
+class PreflightTests(TemporaryTestCase):
+    """What is checked before anything is started."""
+
+    def app(self, **changes: Any) -> App:
+        return App(**{"cwd": str(self.directory), "port": 1, "script": "a.js", **changes})
+
+    def error(self, **changes: Any) -> str:
+        runtime = NodeRuntime("/bin/true", "/usr/bin:/bin")
+        raised = self.assertRaises(WorkerError, preflight.command, self.app(**changes), runtime)
+        return str(raised)
+
+    def test_missing(self) -> None:
+        """Whatever is missing is named with its key."""
+        self.assertIn("a.js: No such file or directory", self.error())
+        self.assertIn("script: none is set", self.error(script=None))
+        self.assertIn("cwd: /nowhere", self.error(cwd="/nowhere"))
+        self.assertIn("there is no user nobody-here", self.error(user="nobody-here"))
+        self.assertIn("no program florp", self.error(interpreter="florp"))
+        (self.directory / "package.json").write_text('{"scripts":{"serve":"x"}}')
+        error = self.error(interpreter="npm", script=None)
+        self.assertIn("no script start", error)
+        self.assertIn("there are: serve", error)
+
+    def test_odd_package(self) -> None:
+        """A package.json that is none, or a pipe, is no trouble."""
+        for content in ("[]", "{", '{"scripts":7}', "\x00"):
+            (self.directory / "package.json").write_text(content)
+            self.assertIn("no script", self.error(interpreter="npm", script="x"))
+        (self.directory / "package.json").unlink()
+        os.mkfifo(self.directory / "package.json")
+        self.assertIn("no script", self.error(interpreter="npm", script="x"))
+
+    def test_not_executable(self) -> None:
+        """A program must be executable."""
+        (self.directory / "a.js").write_text("")
+        (self.directory / "a.js").chmod(0o644)
+        self.assertIn("can't run", self.error(interpreter="none"))
+
+    def test_groups_count(self) -> None:
+        """A directory of a group is open to its members, closed to others."""
+        inner = self.directory / "inner"
+        inner.mkdir(mode=0o750)
+        group = inner.stat().st_gid
+        for groups, wall in ((frozenset({group}), None), (frozenset({99_999}), inner)):
+            account = accounts.Account("x", "/", 99_999, 99_999, groups, other=True)
+            self.assertEqual(accounts.obstacle(account, inner, os.X_OK), wall)
+
+    def test_command(self) -> None:
+        """Links are resolved, arguments in their places."""
+        (self.directory / "b.js").write_text("")
+        (self.directory / "a.js").symlink_to("b.js")
+        app = self.app(node_args=("--inspect",), args=("x",))
+        argv = preflight.command(app, NodeRuntime("/bin/true")).argv
+        script = str((self.directory / "b.js").resolve())
+        self.assertEqual(argv, ("/bin/true", "--inspect", script, "x"))
+
+
+class PortTests(SynchronousTestCase):
+    """Ports of workers and further ports of apps."""
+
+    def test_free_port(self) -> None:
+        """A free port is below those that the kernel gives out, and nobody listens there."""
+        port = free_port(frozenset(), random.Random(1))
+        self.assertTrue(20_000 <= port < 32_768)
+        self.assertFalse(accepts(port))
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", port))
+            sock.listen()
+            self.assertTrue(accepts(port))
+
+    def test_occupied(self) -> None:
+        """A further port that is taken is told once, and others are served all the same."""
+        machine: Any = Machine()
+        remarks: list[str] = []
+        extras = ExtraPorts(machine, lambda _port, _sock: False, remarks.append)
+        self.addCleanup(extras.close)
+        port = free_port(frozenset(), random.Random(2))
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            sock.listen()
+            taken = sock.getsockname()[1]
+            for _ in range(3):
+                extras.update([taken, port, 22], privileged=False)
+        self.assertEqual(extras.ports, {port})
+        self.assertEqual(len(remarks), 2)
+        self.assertIn(f"port {taken} is not served", remarks[0])
+
+
+class ProcessTests(SynchronousTestCase):
+    """The system's processes."""
+
+    def test_myself(self) -> None:
+        """This process is found, with its parent, and belongs to itself only."""
+        me = processes.read(os.getpid())
+        assert me is not None
+        self.assertEqual(me.parent, os.getppid())
+        self.assertGreater(me.memory_bytes, 1 << 20)
+        self.assertTrue(processes.belongs(me.pid, me.parent))
+        self.assertFalse(processes.belongs(me.parent, me.pid))
+        self.assertFalse(processes.belongs(1 << 23, me.pid))
+
+    def test_family(self) -> None:
+        """A family is the session, and whoever descends from it, whatever its session."""
+
+        def process(pid: int, parent: int, session: int, zombie: bool = False) -> processes.Process:
+            return processes.Process(pid, parent, session, 1, 0.0, 0, zombie)
+
+        every = [
+            process(10, 1, 10),
+            process(11, 10, 10),
+            process(12, 11, 12),
+            process(13, 1, 10),
+            process(14, 10, 10, zombie=True),
+            process(20, 1, 20),
+        ]
+        table = {one.pid: one for one in every}
+        found = {one.pid for one in processes.family(table, {10})}
+        self.assertEqual(found, {10, 11, 12, 13})
