@@ -27,7 +27,7 @@ class GuardTests(TestCase):
     """Each file passes with every Node that is there."""
 
     #: Some tests wait for limits of seconds, and every test starts several processes.
-    timeout = 300
+    timeout = 600
 
     async def _passes(self, name: str) -> None:
         found = nodes()
@@ -58,3 +58,7 @@ class GuardTests(TestCase):
     def test_life(self) -> Deferred[None]:
         """Readiness, numbers, and the end of a process."""
         return Deferred.fromCoroutine(self._passes("life"))
+
+    def test_stress(self) -> Deferred[None]:
+        """Clients of every kind outlive several workers without a failure or a close."""
+        return Deferred.fromCoroutine(self._passes("stress"))

@@ -172,7 +172,10 @@ class FakeOod extends events.EventEmitter {
   async stop() {
     for (const app of this.apps) if (app.status === null) process.kill(-app.child.pid, 'SIGKILL');
     await Promise.all(this.apps.map((app) => app.exit()));
-    for (const member of this.members) member.close();
+    for (const member of this.members) {
+      member.close();
+      for (const handle of member.returned) handle.close(); // or the clients' sockets would keep the tests alive
+    }
     this.joiner.close();
     this.front.close();
     for (const handle of this.accepted) handle.close();
