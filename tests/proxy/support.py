@@ -37,7 +37,7 @@ class Wire(Protocol):
     """
 
     def __init__(self) -> None:
-        self.data = b""
+        self.data = bytearray()
         self.over = False
         self.reset = False
         self._waiting: list[tuple[Callable[[], bool], Deferred[None]]] = []
@@ -82,21 +82,24 @@ class Wire(Protocol):
         if at < 0:
             raise AssertionError(f"the connection ended before {end!r}: {self.data!r}")
         at += len(end)
-        found, self.data = self.data[:at], self.data[at:]
-        return found
+        return self._cut(at)
 
     async def take(self, size: int) -> bytes:
         """Wait for ``size`` bytes and take them."""
         await self._until(lambda: len(self.data) >= size or self.over)
         if len(self.data) < size:
             raise AssertionError(f"the connection ended too early: {self.data!r}")
-        found, self.data = self.data[:size], self.data[size:]
+        return self._cut(size)
+
+    def _cut(self, size: int) -> bytes:
+        found = bytes(self.data[:size])
+        del self.data[:size]
         return found
 
     async def end(self) -> bytes:
         """Wait for the connection's end; return what was left."""
         await self._until(lambda: self.over)
-        return self.data
+        return bytes(self.data)
 
 
 class Server(Factory):
