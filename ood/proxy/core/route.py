@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-
 REMEMBERED_HOSTS_MAX = 1024
 """Hosts whose route is remembered; a client can name any number of them."""
 
