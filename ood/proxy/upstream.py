@@ -143,13 +143,18 @@ class Lane:
     :ivar busy: how many are in use.
     """
 
-    __slots__ = ("app", "busy", "idle", "worker")
+    __slots__ = ("busy", "idle", "lanes", "worker")
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, lanes: AppLanes) -> None:
         self.worker = worker
-        self.app = worker.app
+        self.lanes = lanes
         self.idle: list[UpstreamConnection] = []
         self.busy = 0
+
+    def close_idle(self) -> None:
+        """Close what waits for requests."""
+        for connection in list(self.idle):
+            connection.close()
 
 
 class AppLanes:
@@ -191,9 +196,14 @@ class Upstreams:
 
     def _reuse(self, lanes: AppLanes) -> UpstreamConnection | None:
         best: Lane | None = None
+        leaving: Lane | None = None
         for lane in lanes.lanes.values():
-            if lane.worker.accepting and (best is None or lane.busy < best.busy):
+            if not lane.worker.accepting:
+                leaving = lane
+            elif best is None or lane.busy < best.busy:
                 best = lane
+        if leaving is not None:
+            leaving.close_idle()
         if best is None:
             return None
         while best.idle:
@@ -215,7 +225,7 @@ class Upstreams:
         worker = upstream.worker
         lane = lanes.lanes.get(worker)
         if lane is None:
-            lane = lanes.lanes[worker] = Lane(worker)
+            lane = lanes.lanes[worker] = Lane(worker, lanes)
         return self._open(upstream, lanes, lane)
 
     def _open(self, upstream: Upstream, lanes: AppLanes, lane: Lane) -> UpstreamConnection:
@@ -243,7 +253,7 @@ class Upstreams:
     def gone(self, connection: UpstreamConnection, lane: Lane) -> None:
         """Forget a connection that is closed."""
         self._live.discard(connection)
-        lanes = self._apps[lane.app]
+        lanes = lane.lanes
         lanes.total -= 1
         lane.worker.pipes -= 1
         if connection in lane.idle:

@@ -43,6 +43,12 @@ _SPECIAL = re.compile(
     rb"|[Uu](?i:pgrade)|[Ee](?i:xpect))(?=:)|[Xx](?i:-ood-))[^:\r]*:([^\r]*)"
 )
 _SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding"))
+_KNOWN_METHODS = frozenset(
+    b"DELETE GET HEAD POST PUT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK"
+    b" BIND REBIND UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE"
+    b" UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK UNLINK".split()
+)
+"""Methods that every Node knows; CONNECT is none of ours."""
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -127,7 +133,7 @@ def _request(
         and authority is None
         and target[:1] == b"/"
         and (not upgrade or upgrade == b"websocket")
-        and method != b"CONNECT"
+        and method in _KNOWN_METHODS
         and b"x-ood-" not in found
     )
     host = host if authority is None else authority

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from ood.model.document import App
+from typing import Protocol
 
 REMEMBERED_HOSTS_MAX = 1024
 """Hosts whose route is remembered; a client can name any number of them."""
@@ -18,6 +17,17 @@ def normalise(host: bytes) -> str:
     return text.partition(":")[0].removesuffix(".")
 
 
+class Site(Protocol):
+    """What is known of an app: :class:`ood.model.document.App`."""
+
+    @property
+    def default(self) -> bool:
+        """Whether it gets what nobody claims."""
+
+    def hosts(self, name: str) -> tuple[str, ...]:
+        """Return the Host names that the app, called ``name``, answers to."""
+
+
 class Table:
     """Which app answers to which Host.
 
@@ -25,7 +35,7 @@ class Table:
     and what nobody claims goes to the default app: the one that says so, or the only one.
     """
 
-    def __init__(self, apps: Mapping[str, App]) -> None:
+    def __init__(self, apps: Mapping[str, Site]) -> None:
         self._exact: dict[str, str] = {}
         self._wild: dict[str, str] = {}
         for name, app in apps.items():
