@@ -29,7 +29,7 @@ class CompletionTests(CliCase):
         with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
             run((), invocation)
         out.seek(0)
-        return [line.partition(",")[2] for line in out.read().splitlines()]
+        return [line.partition(",")[2] for line in out.read().splitlines() if line]
 
     def test_commands(self) -> None:
         """Commands are completed."""

@@ -17,6 +17,8 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Site
 
 from ood.api.service import ApiService
 from ood.api.site import make_site
@@ -161,9 +163,7 @@ class ProcessTests(TestCase):
         sock = socket.create_server(("127.0.0.1", 0))
         self.port = sock.getsockname()[1]
         self.announce()
-        from twisted.web.resource import Resource
-        from twisted.web.server import Site
-
+        sock.setblocking(False)
         port = reactor.adoptStreamPort(sock.fileno(), sock.family, Site(Resource()))
         sock.close()
         status, _, err = await self.ood("status")
