@@ -65,10 +65,11 @@ def _configuration(table: Mapping[str, Key], kind: type[msgspec.Struct]) -> Sche
     return _object(properties, list(properties))
 
 
-def _changes(table: Mapping[str, Key], patterns: Schema) -> Schema:
-    """Return the schema of changes to a configuration."""
+def _changes(table: Mapping[str, Key], kind: type[msgspec.Struct], patterns: Schema) -> Schema:
+    """Return the schema of changes to a configuration; what has a default can be reset."""
+    required = {field.encode_name for field in msgspec.structs.fields(kind) if field.required}
     properties = {
-        name: _described(_nullable(_as_text(entry)), entry)
+        name: _described(_as_text(entry) if name in required else _nullable(_as_text(entry)), entry)
         for name, entry in _public(table).items()
     }
     more: Schema = {"patternProperties": patterns} if patterns else {}
@@ -134,15 +135,16 @@ def _schemas() -> Schema:
         "App": _configuration(APP_KEYS, App),
         "NewApp": _new_app(),
         "AppChanges": _changes(
-            APP_KEYS, {r"^env\.[A-Za-z_][A-Za-z0-9_]*$": {"type": ["string", "null"]}}
+            APP_KEYS, App, {r"^env\.[A-Za-z_][A-Za-z0-9_]*$": {"type": ["string", "null"]}}
         ),
         "Settings": _configuration(SETTINGS_KEYS, Settings),
-        "SettingsChanges": _changes(SETTINGS_KEYS, {}),
+        "SettingsChanges": _changes(SETTINGS_KEYS, Settings, {}),
         "Scale": _object(
             {
                 "instances": {
                     "type": ["string", "integer"],
-                    "pattern": r"^([+-]?[0-9]{1,3}|max)$",
+                    "pattern": r"^([+-][0-9]{1,3}|[1-9][0-9]{0,2}|max)$",
+                    "minimum": 1,
                     "description": "N, +N, -N or max.",
                 }
             },

@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
+from ood.errors import NotFoundError
+
 PREFIX = "/api/v1"
 """Every route of this version of the API begins with it."""
 DEFAULT_PORT = 2016
@@ -39,7 +41,12 @@ LOG_STREAMS = ("out", "err", "ood")
 
 
 def app_path(app: str, *rest: str) -> str:
-    """Return the path of an app, or of what is below it, without the prefix."""
+    """Return the path of an app, or of what is below it, without the prefix.
+
+    :raises NotFoundError: no app can have that name, nor can a path hold it.
+    """
+    if "/" in app or app in {"", ".", ".."}:
+        raise NotFoundError(f"there is no app {app}", "see: ood status")
     return "/".join(("/apps", quote(app, safe=""), *rest))
 
 

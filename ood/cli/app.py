@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 from click.types import StringParamType
 
+from ood import __version__
 from ood.api.types import LOG_LINES_DEFAULT, LOG_LINES_MAX
 from ood.cli.help import OodCommand, OodGroup
 from ood.cli.session import Invocation, Session
@@ -85,7 +86,7 @@ def common(function: F) -> F:
     options_metavar="",
     subcommand_metavar="[command]",
 )
-@click.version_option(package_name="ood", message="%(version)s")
+@click.version_option(__version__, message="%(version)s")
 @common
 @click.pass_context
 def ood(ctx: click.Context) -> None:

@@ -96,17 +96,23 @@ def run_coroutine(begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
     results: list[object] = []
 
     def ended(result: object) -> None:
-        results.append(result)
-        if reactor.running:
+        if not results:
+            results.append(result)
             reactor.stop()
+
+    def interrupted() -> None:
+        # What the end of its connections then does to the verb is not its failure.
+        if not results:
+            results.append(StoppedError("stopped"))
 
     def start() -> None:
         _ = Deferred.fromCoroutine(begin()).addBoth(ended)
 
+    reactor.addSystemEventTrigger("before", "shutdown", interrupted)
     reactor.callWhenRunning(start)
     reactor.run()
-    if not results:
-        raise StoppedError("stopped")
+    if isinstance(results[0], StoppedError):
+        raise results[0]
     if isinstance(results[0], Failure):
         results[0].raiseException()
 

@@ -16,6 +16,21 @@ from rich.text import Text
 from ood.cli.output import STATE_COLOURS
 from ood.cli.text import visible
 
+GAP = 3
+"""Characters between two columns."""
+DISPENSABLE = (
+    "version",
+    "via",
+    "restarts",
+    "user",
+    "requests",
+    "cpu",
+    "uptime",
+    "instance",
+    "memory",
+)
+"""Columns that a narrow terminal does without, in this order."""
+
 
 def write_table(
     out: TextIO,
@@ -25,13 +40,30 @@ def write_table(
     *,
     colours: bool,
 ) -> None:
-    """Write a table that fits the terminal's width."""
+    """Write a table that fits the terminal's width: what matters least is left away."""
+    console = Console(file=out, highlight=False, no_color=not colours)
+    shown = _fitting(headers, rows, console.width)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for header in headers:
+    for position in shown:
+        header = headers[position]
         table.add_column(header, justify="right" if header in right else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(_cell(header, cell) for header, cell in zip(headers, row, strict=True)))
-    Console(file=out, highlight=False, no_color=not colours).print(table)
+        table.add_row(*(_cell(headers[position], row[position]) for position in shown))
+    console.print(table)
+
+
+def _fitting(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Return the positions of the columns that there is room for."""
+    widths = [
+        max(len(header), *(len(row[position]) for row in rows))
+        for position, header in enumerate(headers)
+    ]
+    shown = list(range(len(headers)))
+    for name in DISPENSABLE:
+        if sum(widths[position] + GAP for position in shown) <= width:
+            break
+        shown = [position for position in shown if headers[position] != name]
+    return shown
 
 
 def _cell(header: str, cell: str) -> Text:

@@ -1,0 +1,199 @@
+"""The ``ood`` command as a process, against an API on a loopback socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from ood.api.service import ApiService
+from ood.api.site import make_site
+from ood.api.token import load_or_create_token
+from ood.testing.controller import MemoryController
+
+
+class Command(ProcessProtocol):
+    """A running ``ood``."""
+
+    def __init__(self) -> None:
+        self.out = b""
+        self.err = b""
+        self.ended: Deferred[int] = Deferred()
+        self._waiting: list[tuple[bytes, Deferred[None]]] = []
+
+    def outReceived(self, data: bytes) -> None:
+        self.out += data
+        for entry in tuple(self._waiting):
+            if entry[0] in self.out:
+                self._waiting.remove(entry)
+                entry[1].callback(None)
+
+    def errReceived(self, data: bytes) -> None:
+        self.err += data
+
+    def until(self, text: bytes) -> Deferred[None]:
+        """Fire when ``text`` was written."""
+        written: Deferred[None] = Deferred()
+        self._waiting.append((text, written))
+        self.outReceived(b"")
+        return written
+
+    def processEnded(self, reason: Failure) -> None:
+        self.ended.callback(reason.value.exitCode)
+
+
+class ProcessTests(TestCase):
+    timeout = 60
+
+    async def _start(self) -> None:
+        self.home = Path(tempfile.mkdtemp()).absolute()
+        self.addCleanup(shutil.rmtree, self.home)
+        self.controller = MemoryController()
+        await self.controller.init("shop.example", {"cwd": "/srv/shop"})
+        self.controller.log("shop.example", "first\x1b[2J line")
+        sock = socket.create_server(("127.0.0.1", 0))
+        self.port = sock.getsockname()[1]
+        site = make_site(self.controller, load_or_create_token(self.home), reactor=Clock())
+        self.service = ApiService(site, sock, reactor, Clock())
+        self.service.startService()
+        self.announce()
+        self.commands: list[Command] = []
+
+    def setUp(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._start())
+
+    def tearDown(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._end())
+
+    async def _end(self) -> None:
+        for command in self.commands:
+            if not command.ended.called:
+                command.transport.signalProcess("KILL")
+                await command.ended
+        if self.service.running:
+            await self.service.stopService()
+
+    def announce(self) -> None:
+        (self.home / "run").mkdir(exist_ok=True)
+        (self.home / "run" / "api.json").write_text(json.dumps({"port": self.port, "pid": 1}))
+
+    def spawn(self, *arguments: str, home: Path | None = None) -> Command:
+        command = Command()
+        self.commands.append(command)
+        environ = {**os.environ, "OOD_HOME": str(home or self.home)}
+        environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        words = [sys.executable, "-m", "ood.cli.main", *arguments]
+        reactor.spawnProcess(command, sys.executable, words, environ)
+        return command
+
+    async def ood(self, *arguments: str, home: Path | None = None) -> tuple[int, str, str]:
+        command = self.spawn(*arguments, home=home)
+        status = await command.ended
+        return status, command.out.decode(), command.err.decode()
+
+    async def test_a_day(self) -> None:
+        """The commands of a day work one after the other."""
+        for line, text in (
+            ("start shop.example", "is online"),
+            ("scale shop.example +1", "2 workers"),
+            ("status", "4002"),
+            ("config -a shop.example -s env.MODE x", "env.MODE  x"),
+            ("log shop.example", "first\\x1b[2J line"),
+            ("stop shop.example", "is stopped"),
+        ):
+            status, out, err = await self.ood(*line.split())
+            self.assertEqual((status, err), (0, ""), line)
+            self.assertIn(text, out)
+            self.assertNotIn("\x1b", out)
+
+    async def test_refused(self) -> None:
+        """A refusal is one line on stderr, and status 1."""
+        self.assertEqual(
+            await self.ood("start", "nobody"),
+            (1, "", "ood: there is no app nobody (apps: shop.example)\n"),
+        )
+
+    async def test_usage(self) -> None:
+        """Misuse is status 2."""
+        status, out, err = await self.ood("strat", "shop.example")
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("did you mean: ood start", err)
+
+    async def test_not_running(self) -> None:
+        """Without a service it says so, names the home, and how to start it."""
+        await self.service.stopService()
+        status, _, err = await self.ood("status")
+        self.assertEqual((status, err.count("\n")), (1, 1))
+        self.assertIn(f"not running for the home {self.home}", err)
+        self.assertIn(f"twistd -n ood --home {self.home}", err)
+
+    async def test_wrong_home(self) -> None:
+        """A service of another home is not mistaken for this one's."""
+        other = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, other)
+        load_or_create_token(other)
+        shutil.copytree(self.home / "run", other / "run")
+        status, _, err = await self.ood("status", home=other)
+        self.assertEqual(status, 1)
+        self.assertIn(f"is not the one of {other}", err)
+
+    async def test_home_option(self) -> None:
+        """--home beats OOD_HOME, before and after the command."""
+        for line in (("--home", str(self.home), "status"), ("status", "--home", str(self.home))):
+            status, _, err = await self.ood(*line, home=Path("/nowhere"))
+            self.assertEqual((status, err), (0, ""))
+
+    async def test_not_ood(self) -> None:
+        """Something else on the port is told from ood, and does not hang the command."""
+        await self.service.stopService()
+        sock = socket.create_server(("127.0.0.1", 0))
+        self.port = sock.getsockname()[1]
+        self.announce()
+        sock.setblocking(False)
+        port = reactor.adoptStreamPort(sock.fileno(), sock.family, Site(Resource()))
+        sock.close()
+        status, _, err = await self.ood("status")
+        await port.stopListening()
+        self.assertEqual((status, err.count("\n")), (1, 1))
+        self.assertIn("is not ood", err)
+
+    async def test_follow(self) -> None:
+        """Lines come as they are written; when the service stops, it says so."""
+        command = self.spawn("log", "shop.example", "-f")
+        await command.until(b"first")
+        self.controller.log("shop.example", "second")
+        await command.until(b"second")
+        await self.service.stopService()
+        self.assertEqual(await command.ended, 1)
+        self.assertIn(b"the log has ended", command.err)
+
+    async def test_interrupt(self) -> None:
+        """Ctrl-C ends a command quietly, as shells expect."""
+        command = self.spawn("log", "-f")
+        await command.until(b"first")
+        command.transport.signalProcess(signal.SIGINT)
+        self.assertEqual(await command.ended, 130)
+        self.assertEqual(command.err, b"")
+
+    async def test_nobody_reads(self) -> None:
+        """As in ``ood log -f | head``: it ends without complaint when its output is closed."""
+        command = self.spawn("log", "-f")
+        await command.until(b"first")
+        command.transport.closeStdout()
+        self.controller.log("shop.example", "to nobody")
+        self.assertEqual(await command.ended, 1)
+        self.assertEqual(command.err, b"")
