@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -29,18 +30,32 @@ from ood.model.schema import (
 )
 from ood.model.status import AppStatus, LogLine
 
+NO_OVERRIDES: Mapping[str, int] = MappingProxyType({})
 SCRIPT_INTERPRETERS = ("node",)
 """Interpreters whose ``script`` is a file below ``cwd``."""
 
 
 @implementer(IController)
 class Controller:
-    """Carries out the verbs of CLI and web page over store and process monitor."""
+    """Carries out the verbs of CLI and web page over store and process monitor.
 
-    def __init__(self, store: IStore, monitor: IProcessMonitor, logs: ILogs) -> None:
+    :param overrides: settings that hold while this service runs, whatever is stored.
+    :param port_is_free: whether nobody on this machine listens on a port.
+    """
+
+    def __init__(
+        self,
+        store: IStore,
+        monitor: IProcessMonitor,
+        logs: ILogs,
+        overrides: Mapping[str, int] = NO_OVERRIDES,
+        port_is_free: Callable[[int], bool] = lambda _: True,
+    ) -> None:
         self._store = store
         self._monitor = monitor
         self._logs = logs
+        self._overrides = overrides
+        self._port_is_free = port_is_free
 
     def init(self, name: str, values: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Add an app; a missing ``port`` is assigned.  Fires with its configuration."""
@@ -55,7 +70,7 @@ class Controller:
                     f"there is an app {name} already",
                     f"change it with: ood config --app {name} --set KEY VALUE",
                 )
-            app = check_app(name, {"port": document.free_port(), **values})
+            app = check_app(name, {"port": document.free_port(self._port_is_free), **values})
             _check_files(app)
             return _checked(document.with_app(name, app))
 
@@ -120,7 +135,7 @@ class Controller:
     def configuration(self, name: str | None) -> dict[str, Any]:
         """Return the settings, or an app's configuration, with defaults filled in."""
         if name is None:
-            return _settings_in_force(self._store.document.settings)
+            return {**_settings_in_force(self._store.document.settings), **self._overrides}
         return _every_key(self._app(name))
 
     def configure(self, name: str | None, changes: Mapping[str, Any]) -> Deferred[dict[str, Any]]:

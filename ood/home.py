@@ -100,8 +100,9 @@ class Home:
         fresh.replace(self._address)
 
     def close(self) -> None:
-        """Give the lock back and take the announcement down."""
+        """Take the announcement down and give the lock back, if it was taken."""
+        if self._lock is None:
+            return  # another service's announcement is not ours to take down
         self._address.unlink(missing_ok=True)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        os.close(self._lock)
+        self._lock = None

@@ -40,6 +40,8 @@ class Opening(SynchronousTestCase):
         second = Home(self.path)
         error = self.assertRaises(StartupError, second.open)
         self.assertIn(f"(process {os.getpid()})", error.message)
+        second.close()
+        self.assertTrue((self.home.run / "api.json").exists())
         self.home.close()
         second.open()
         second.close()

@@ -8,7 +8,7 @@ everyone who did not choose otherwise.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -100,10 +100,14 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         apps = {other: app for other, app in self.apps.items() if other != name}
         return msgspec.structs.replace(self, apps=apps)
 
-    def free_port(self) -> int:
-        """Return the first port from :data:`FIRST_APP_PORT` that no app has."""
+    def free_port(self, is_free: Callable[[int], bool] = lambda _: True) -> int:
+        """Return the first port from :data:`FIRST_APP_PORT` that no app has.
+
+        :param is_free: whether nobody else listens on it.
+        """
         taken = {app.port for app in self.apps.values()}
-        return next(port for port in range(FIRST_APP_PORT, 65536) if port not in taken)
+        candidates = (port for port in range(FIRST_APP_PORT, 65536) if port not in taken)
+        return next(port for port in candidates if is_free(port))
 
 
 def to_plain(value: msgspec.Struct) -> dict[str, Any]:

@@ -62,6 +62,17 @@ def bind(address: str, port: int, *, what: str) -> socket.socket:
     return sock
 
 
+def port_is_free(port: int) -> bool:
+    """Tell whether nobody listens on ``port``, on any address."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+        return True
+
+
 def _prepare(sock: socket.socket, family: socket.AddressFamily) -> None:
     sock.setblocking(False)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

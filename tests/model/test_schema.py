@@ -193,4 +193,5 @@ class CommandLine(SynchronousTestCase):
         """The first port that no app has."""
         document = Document(apps={"x": App(cwd="/srv", port=3001)})
         self.assertEqual(document.free_port(), 3002)
+        self.assertEqual(document.free_port(lambda port: port > 3002), 3003)
         check_together(document)

@@ -1,0 +1,147 @@
+"""The composition root: ``twistd ood`` puts the parts together here.
+
+Everything that can be wrong with a start (home, document, ports) is found in
+:func:`makeService`, before twistd becomes a daemon and before anything was
+changed; it ends with one line on stderr and exit status 1.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.python import usage
+
+from ood.api.service import ApiService
+from ood.api.site import make_site
+from ood.api.token import load_or_create_token
+from ood.clock import MonotonicClock
+from ood.controller import Controller
+from ood.errors import OodError
+from ood.home import Home, default_home
+from ood.model.document import Document
+from ood.model.schema import changed_settings
+from ood.net.listen import bind, bind_public, port_is_free
+from ood.procmon.logs import Logs
+from ood.procmon.monitor import ProcessMonitor
+from ood.proxy.edge import ReverseProxy
+from ood.store.file import FileStore
+
+LOOPBACK = "127.0.0.1"
+
+
+def port_option(text: str) -> int:
+    """Return the port that an option names.
+
+    :raises ValueError: it is none.
+    """
+    if not text.isdigit() or int(text) > 65535:
+        raise ValueError("a port is a number from 0 to 65535 (0: off)")
+    return int(text)
+
+
+class Options(usage.Options):
+    """The options of ``twistd ood``."""
+
+    synopsis = "[options]"
+    longdesc = "Runs Node.js sites. The ood command steers it: see ood help."
+    optParameters = [
+        ["home", None, None, "Where ood keeps its state (OOD_HOME; /var/lib/ood or ~/.ood)."],
+        ["http-port", None, None, "Port for HTTP instead of the setting httpPort.", port_option],
+        ["https-port", None, None, "Port for HTTPS instead of httpsPort.", port_option],
+        ["api-port", None, None, "Loopback port of the API instead of apiPort.", port_option],
+    ]
+
+
+class OodService(MultiService):
+    """All parts of one ood.
+
+    :param home: its home, which is given back when the last part has stopped.
+    :param api_port: where the API listens, for the announcement.
+    """
+
+    def __init__(self, home: Home, api_port: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._home = home
+        self._api_port = api_port
+
+    def startService(self) -> None:
+        """Start every part, then tell the ``ood`` command where to find the API."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._home.announce(self._api_port)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop every part; fire when all they started is gone."""
+        stopped: Deferred[Any] = super().stopService()  # type: ignore[no-untyped-call]
+        return stopped.addCallback(lambda _: self._home.close())
+
+
+def makeService(options: Options) -> OodService:
+    """Return ood as a service for twistd.
+
+    :raises SystemExit: it can't start here; the message is one line for stderr.
+    """
+    home = Home(Path(options["home"]) if options["home"] else default_home())
+    try:
+        home.open()
+        return _compose(home, options)
+    except OodError as error:
+        home.close()
+        raise SystemExit(f"ood: {error}") from None
+
+
+def _overrides(options: Options) -> dict[str, int]:
+    """Return the settings that options take the place of, by their key."""
+    names = {"httpPort": "http-port", "httpsPort": "https-port", "apiPort": "api-port"}
+    chosen = {key: options[name] for key, name in names.items()}
+    return {key: port for key, port in chosen.items() if port is not None}
+
+
+def _compose(home: Home, options: Options) -> OodService:
+    """Bind the ports and connect the parts."""
+    from twisted.internet import reactor  # noqa: PLC0415 - the one place that chooses it
+
+    any_reactor: Any = reactor
+    clock = MonotonicClock(any_reactor)
+    overrides = _overrides(options)
+    store = FileStore(home.path, deferToThread)
+
+    def in_force(document: Document) -> Document:
+        settings = changed_settings(document.settings, overrides)
+        return msgspec.structs.replace(document, settings=settings)
+
+    settings = in_force(store.document).settings
+    http_port, _ = settings.ports(root=os.geteuid() == 0)
+    api_socket = bind(LOOPBACK, settings.api_port, what="the API (apiPort)")
+    http_sockets = bind_public(http_port, what="HTTP (httpPort)") if http_port else []
+    token = load_or_create_token(home.path)
+
+    logs = Logs(home.logs, clock)
+    monitor = ProcessMonitor(any_reactor, clock, home.run, logs)
+    proxy = ReverseProxy(
+        any_reactor,
+        clock,
+        monitor,
+        http_sockets,
+        lambda app, error: logs.remark(app, str(error)),
+    )
+    monitor.set_edge(proxy)
+    controller = Controller(store, monitor, logs, overrides, port_is_free)
+    site = make_site(controller, token, reactor=clock)
+
+    service = OodService(home, settings.api_port)
+    for part in (logs, monitor, proxy, ApiService(site, api_socket, any_reactor, clock)):
+        part.setServiceParent(service)  # type: ignore[no-untyped-call]
+
+    def converge(document: Document) -> None:
+        for part in (proxy, monitor):
+            part.converge(in_force(document))
+
+    store.subscribe(converge)
+    converge(store.document)
+    return service
