@@ -17,6 +17,8 @@ from tests.support.ood import RunningOod, wait_until
 from tests.support.websocket import BINARY, WebSocket
 
 KEPT_ALIVE_REQUESTS = 20
+WORDS_CHARACTERS = 10_000
+"""60 kB as JSON: several reads, and within Express's limit of 100 kB."""
 FRAME_BYTES = 70_000
 """More than fits a frame with a 16-bit length."""
 
@@ -65,7 +67,7 @@ class AppsOnNode20(SynchronousTestCase):
         self.assertEqual(environment["instance"], "0")
         self.assertEqual(get(self.service.http_port, host, "/boom").status, 500)
         with Client(self.service.http_port, host) as client:
-            body = json.dumps({"words": "ä" * 50_000}).encode()
+            body = json.dumps({"words": "ä" * WORDS_CHARACTERS}).encode()
             echoed = client.ask(
                 "/echo", method="POST", body=body, headers={"Content-Type": "application/json"}
             )
