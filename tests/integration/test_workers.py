@@ -299,6 +299,19 @@ class DeathTests(WorkersTestCase):
         self.assertFalse(alive(pid))
 
     @run
+    async def test_children_of_the_killed(self) -> None:
+        """A child that outlives a killed worker, and never joined, is ended."""
+        self.write(
+            "server.js",
+            "const child = require('child_process').spawn('sleep', ['600']);\n"
+            "console.log('child', child.pid);" + SERVER,
+        )
+        await self.run_app()
+        line = next(line for line in self.texts().splitlines() if line.startswith("child"))
+        os.kill(self.pids()[0], signal.SIGKILL)
+        await until(lambda: not alive(int(line.split()[1])))
+
+    @run
     async def test_killed_launcher(self) -> None:
         """SIGKILL of npm, not of its child: nothing of the old tree is left behind."""
         self.write("package.json", json.dumps({"scripts": {"start": "node server.js"}}))

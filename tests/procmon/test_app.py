@@ -352,6 +352,14 @@ class DispatchTests(ContainerTestCase):
         self.machine.pump()
         self.assertEqual((other.hear(), self.returned, ours.fileno()), ([], [], -1))
 
+    def test_refused_once(self) -> None:
+        """Who refused a connection does not get it again while there is another."""
+        nodes = self.start(2)
+        self.hand_off()
+        refuser, other = nodes if nodes[0].hear() else nodes[::-1]
+        self.acknowledge(refuser, accepted=False)
+        self.assertEqual(self.counts([refuser, other]), [0, 1])
+
     def test_refusal(self) -> None:
         """A connection that a worker refuses goes to another; if all do, back to the edge."""
         nodes = self.start(2)
