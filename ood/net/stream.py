@@ -26,6 +26,7 @@ WRITE_LOW_BYTES = 65_536
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _DONTWAIT = socket.MSG_DONTWAIT
+_LAST = _DONTWAIT | socket.MSG_MORE
 
 
 @implementer(IReadWriteDescriptor)
@@ -113,11 +114,14 @@ class Stream:
             self._reading = False
             self._reactor.removeReader(self)
 
-    def write(self, data: bytes) -> None:
-        """Send ``data``, at once if nothing waits before it."""
+    def write(self, data: bytes, *, last: bool = False) -> None:
+        """Send ``data``, at once if nothing waits before it.
+
+        :param last: the stream is closed right after it: data and end then go in one packet.
+        """
         if not self._out and not self.connecting and not self.closed:
             try:
-                sent = self.sock.send(data, _DONTWAIT)
+                sent = self.sock.send(data, _LAST if last else _DONTWAIT)
             except BlockingIOError:
                 sent = 0
             except OSError:

@@ -300,7 +300,7 @@ class Exchange:
         self._chunked = length < 0 and self._request.minor == 1
         head = forward.response_head(response, chunked=self._chunked, close=not self._keep)
         if length == len(data):
-            self._client.write(head + data if data else head)
+            self._client.write(head + data if data else head, last=not self._keep)
             self._finish(clean=True)
             return
         if length >= 0:

@@ -233,6 +233,7 @@ class Upstreams:
         if upstream.pipe:
             connection.resume_reading()
         else:
+            upstream.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.deadline = self._live.now + limits.CONNECT_SECONDS
         upstream.worker.pipes += 1
         lanes.total += 1
