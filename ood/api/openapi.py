@@ -13,12 +13,16 @@ import msgspec
 import ood
 from ood.api.operations import OPERATIONS, Operation
 from ood.api.types import JSON_TYPE, LINES_TYPE
+from ood.model import kinds
 from ood.model.document import App, Settings
 from ood.model.kinds import APP_NAME_ALLOWED
 from ood.model.schema import APP_KEYS, SETTINGS_KEYS, Key
 from ood.model.status import WORKER_STATES, AppStatus, LogLine
 
 Schema = dict[str, Any]
+
+TEXT_LIKE = ("string", "number")
+"""What is taken as a text in arguments and environment variables: ``PORT: 3000`` is meant well."""
 
 
 def _reference(name: str) -> Schema:
@@ -38,6 +42,9 @@ def _as_text(entry: Key) -> Schema:
     schema = dict(entry.kind.json_schema)
     if schema.get("type") == "string":
         return schema
+    for inner in {"items", "additionalProperties"} & set(schema):
+        if entry.kind in (kinds.ARGUMENTS, kinds.ENVIRONMENT):
+            schema[inner] = {"type": list(TEXT_LIKE)}
     return {"anyOf": [schema, {"type": "string", "description": f"{entry.kind.allowed}, as text"}]}
 
 
@@ -135,7 +142,7 @@ def _schemas() -> Schema:
         "App": _configuration(APP_KEYS, App),
         "NewApp": _new_app(),
         "AppChanges": _changes(
-            APP_KEYS, App, {r"^env\.[A-Za-z_][A-Za-z0-9_]*$": {"type": ["string", "null"]}}
+            APP_KEYS, App, {r"^env\.[A-Za-z_][A-Za-z0-9_]*$": {"type": [*TEXT_LIKE, "null"]}}
         ),
         "Settings": _configuration(SETTINGS_KEYS, Settings),
         "SettingsChanges": _changes(SETTINGS_KEYS, Settings, {}),
