@@ -21,14 +21,7 @@ from pathlib import Path
 import msgspec
 
 from ood.errors import StartupError
-
-
-def default_home() -> Path:
-    """Return the home where none was named."""
-    named = os.environ.get("OOD_HOME")
-    if named:
-        return Path(named)
-    return Path("/var/lib/ood") if os.geteuid() == 0 else Path.home() / ".ood"
+from ood.paths import ADDRESS_FILE, LOGS_DIRECTORY, RUN_DIRECTORY
 
 
 class Home:
@@ -36,10 +29,9 @@ class Home:
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
-        self.token = self.path / "api-token"
-        self.logs = self.path / "logs"
-        self.run = self.path / "run"
-        self._address = self.run / "api.json"
+        self.logs = self.path / LOGS_DIRECTORY
+        self.run = self.path / RUN_DIRECTORY
+        self._address = self.path / ADDRESS_FILE
         self._lock: int | None = None
 
     def open(self) -> None:

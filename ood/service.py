@@ -23,10 +23,11 @@ from ood.api.token import load_or_create_token
 from ood.clock import MonotonicClock
 from ood.controller import Controller
 from ood.errors import OodError
-from ood.home import Home, default_home
+from ood.home import Home
 from ood.model.document import Document
 from ood.model.schema import changed_settings
 from ood.net.listen import bind, bind_public, port_is_free
+from ood.paths import default_home
 from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
 from ood.proxy.edge import ReverseProxy

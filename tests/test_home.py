@@ -8,7 +8,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from ood.errors import StartupError
-from ood.home import Home, default_home
+from ood.home import Home
+from ood.paths import default_home
 
 
 class Opening(SynchronousTestCase):

@@ -1,4 +1,4 @@
-"""The API's routes put together: a klein app behind the guard, in a site."""
+"""The API put together: the routes behind the guard, in a site."""
 
 from __future__ import annotations
 
@@ -6,29 +6,22 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from klein import Klein
-from klein.resource import KleinResource
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web.server import Site
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from ood.api.guard import Guard, Mount
 from ood.api.handlers import Handlers
 from ood.api.limits import LimitedRequest
 from ood.api.openapi import openapi_document
-from ood.api.operations import OPERATIONS, Operation
-from ood.api.problems import InternalError, MethodError, NoRouteError, WebRequest, refuse
-from ood.errors import OodError
+from ood.api.operations import OPERATIONS
+from ood.api.problems import WebRequest
+from ood.api.router import Router
 from ood.interfaces import IController
 
 IDLE_SECONDS = 60
 """How long a connection may be silent between requests: clients reconnect for free."""
 NO_MOUNTS: Mapping[str, Mount] = MappingProxyType({})
 """No further resources."""
-
-_log = Logger(namespace="ood.api")
 
 
 class Api:
@@ -42,20 +35,12 @@ class Api:
     ) -> None:
         self._handlers = Handlers(controller, openapi_document)
         public = frozenset(operation.path for operation in OPERATIONS if operation.public)
-        self.root = Guard(self._routes(), token, mounts, public)
+        routes = ((operation, getattr(self._handlers, operation.name)) for operation in OPERATIONS)
+        self.root = Guard(Router(routes), token, mounts, public)
 
     def stop(self) -> None:
         """End every request that is still open."""
         self._handlers.stop()
-
-    def _routes(self) -> KleinResource:
-        app = Klein()
-        app.url_map.strict_slashes = False
-        app.url_map.merge_slashes = False
-        for operation in OPERATIONS:
-            _add_route(app, operation, getattr(self._handlers, operation.name))
-        _add_errors(app)
-        return app.resource()
 
 
 class ApiSite(Site):
@@ -87,36 +72,3 @@ def make_site(
     :param reactor: for the timeouts of connections.
     """
     return ApiSite(Api(controller, token, mounts), reactor)
-
-
-def _add_route(app: Klein, operation: Operation, handler: Any) -> None:
-    async def call(request: WebRequest, **parts: str) -> Any:
-        return await handler(request, **parts)
-
-    path = operation.path.replace("{", "<").replace("}", ">")
-    app.route(path, methods=[operation.method], endpoint=operation.name)(call)
-
-
-def _add_errors(app: Klein) -> None:
-    def known(request: WebRequest, failure: Failure) -> bytes:
-        error = failure.value
-        assert isinstance(error, OodError)
-        return refuse(request, error)
-
-    def routing(request: WebRequest, failure: Failure) -> bytes:
-        path = request.path.decode("utf-8", "replace")
-        error = failure.value
-        if isinstance(error, MethodNotAllowed):
-            methods = tuple(sorted(error.valid_methods or ()))
-            return refuse(
-                request, MethodError(f"{path} does not take {request.method.decode()}", methods)
-            )
-        return refuse(request, NoRouteError(f"there is no {path} here", "see /openapi.json"))
-
-    def unexpected(request: WebRequest, failure: Failure) -> bytes:
-        _log.failure("{path} failed", failure=failure, path=request.path)
-        return refuse(request, InternalError("ood failed", "its log says how; please report it"))
-
-    app.handle_errors(OodError)(known)
-    app.handle_errors(HTTPException)(routing)
-    app.handle_errors(Exception)(unexpected)

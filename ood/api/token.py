@@ -6,8 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
-from ood.api.types import TOKEN_FILE
 from ood.errors import StartupError
+from ood.paths import TOKEN_FILE
 
 TOKEN_BYTES = 32
 """Random bytes of a token: beyond guessing."""

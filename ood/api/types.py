@@ -6,7 +6,6 @@ small and imports nothing that takes time.
 
 from __future__ import annotations
 
-from pathlib import Path
 from urllib.parse import quote
 
 from ood.errors import NotFoundError
@@ -17,15 +16,6 @@ DEFAULT_PORT = 2016
 """The API's loopback port unless the setting ``apiPort`` says otherwise."""
 LOOPBACK = "127.0.0.1"
 """The only address the API listens on."""
-
-SYSTEM_HOME = Path("/var/lib/ood")
-"""Home of the service that root runs."""
-TOKEN_FILE = "api-token"  # noqa: S105 - a file's name
-"""Below the home: the token, mode 0600."""
-ADDRESS_FILE = "run/api.json"
-"""Below the home: ``{"port", "pid"}`` of the running service, written by it."""
-DOCUMENT_FILE = "config.json"
-"""Below the home: the document."""
 
 JSON_TYPE = "application/json"
 """Media type of requests and answers."""
@@ -48,8 +38,3 @@ def app_path(app: str, *rest: str) -> str:
     if "/" in app or app in {"", ".", ".."}:
         raise NotFoundError(f"there is no app {app}", "see: ood status")
     return "/".join(("/apps", quote(app, safe=""), *rest))
-
-
-def default_home(*, root: bool) -> Path:
-    """Return the home directory of the service that this user would run."""
-    return SYSTEM_HOME if root else Path.home() / ".ood"

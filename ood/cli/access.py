@@ -13,15 +13,16 @@ import pwd
 from dataclasses import dataclass
 from pathlib import Path
 
-from ood.api.types import (
+from ood.api.types import DEFAULT_PORT
+from ood.errors import OodError, UnavailableError
+from ood.paths import (
     ADDRESS_FILE,
-    DEFAULT_PORT,
     DOCUMENT_FILE,
+    RUN_DIRECTORY,
     SYSTEM_HOME,
     TOKEN_FILE,
     default_home,
 )
-from ood.errors import OodError, UnavailableError
 
 KERNEL_SOCKETS = Path("/proc/net/tcp")
 """Where the kernel lists TCP sockets; listening ones come first."""
@@ -52,7 +53,7 @@ def resolve_home(named: str | None) -> Path:
     """Return the home that ``named``, or this user, means."""
     if named:
         return Path(named).expanduser().absolute()
-    return default_home(root=os.geteuid() == 0)
+    return default_home()
 
 
 def find_access(home: Path, sockets: Path = KERNEL_SOCKETS) -> Access:
@@ -133,7 +134,7 @@ def _is_something_else(home: Path) -> bool:
         names = {path.name for path in home.iterdir()}
     except OSError:
         return False
-    return bool(names) and DOCUMENT_FILE not in names and "run" not in names
+    return bool(names) and DOCUMENT_FILE not in names and RUN_DIRECTORY not in names
 
 
 def _forbidden(home: Path, path: Path) -> NoAccessError:

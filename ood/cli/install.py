@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ood.api.types import SYSTEM_HOME
 from ood.cli.session import Invocation, run_coroutine
 from ood.cli.systemd import UNIT_NAME, Installation, unit_text
 from ood.errors import OodError, StartupError
+from ood.paths import SYSTEM_HOME
 
 START_SECONDS_MAX = 30.0
 """How long the service may take until its API answers: it has little to do."""

@@ -22,6 +22,7 @@ from ood.errors import InvalidError, StoreError
 from ood.interfaces import IStore
 from ood.model.document import Document, to_plain
 from ood.model.schema import check_document
+from ood.paths import DOCUMENT_FILE, VERSIONS_DIRECTORY
 from ood.store.files import Files, RealFiles
 
 VERSIONS_KEPT = 20
@@ -61,8 +62,8 @@ class FileStore:
     log = Logger()
 
     def __init__(self, directory: Path, in_thread: InThread, files: Files | None = None) -> None:
-        self.path = directory / "config.json"
-        self._versions = directory / "versions"
+        self.path = directory / DOCUMENT_FILE
+        self._versions = directory / VERSIONS_DIRECTORY
         self._files: Files = files or RealFiles()
         self._in_thread = in_thread
         self._lock = DeferredLock()
