@@ -195,6 +195,11 @@ class ProxyTestCase(TestCase):
         for _ in range(10):
             await deferLater(reactor, 0, lambda: None)
 
+    async def eventually(self, true: Callable[[], bool]) -> None:
+        """Let the reactor run until something is true, or the test's time is over."""
+        while not true():
+            await deferLater(reactor, 0.001, lambda: None)
+
     def advance(self, seconds: float) -> None:
         """Let time pass, tick by tick."""
         self.clock.pump([0.25] * int(seconds / 0.25))
