@@ -12,7 +12,7 @@ import select
 import socket
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IReadDescriptor, IReactorTime, IReactorFDSet
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer

@@ -25,6 +25,7 @@ from ood.balancer.model import SCHEDULERS
 
 KERNEL = "linux.uml"
 MEMORY = "512M"
+PROJECT = Path(__file__).resolve().parents[2]
 GUEST = Path(__file__).with_name("guest.py")
 
 IPVS_MODULES = (
@@ -67,7 +68,7 @@ def obstacle() -> str | None:
 
 
 def run(command: Sequence[str], *, seconds: float, modules: Sequence[str] = IPVS_MODULES) -> Result:
-    """Run ``command`` in a guest of its own, with the present directory and environment."""
+    """Run ``command`` in a guest of its own, in the project's directory."""
     with tempfile.TemporaryDirectory(prefix="ood-uml-", dir=_roomy_directory()) as name:
         job = Path(name)
         _prepare(job, command, modules)
@@ -88,7 +89,7 @@ def _prepare(job: Path, command: Sequence[str], modules: Sequence[str]) -> None:
     environment = {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
     description = {
         "command": list(command),
-        "cwd": str(Path.cwd()),
+        "cwd": str(PROJECT),
         "environment": environment,
         "modules": list(modules),
     }
