@@ -19,6 +19,7 @@ from contextlib import ExitStack, suppress
 
 ANSWER_SECONDS = 5.0
 SILENCE_SECONDS = 0.3
+POLL_SECONDS = 0.02
 HOST_SECONDS = 20
 
 
@@ -260,9 +261,9 @@ class Bench:
 
     def eventually(self, question, seconds=10.0):
         """Ask again until the answer is true; return it."""
-        for _ in range(int(seconds / 0.1)):
+        for _ in range(int(seconds / POLL_SECONDS)):
             answer = question()
             if answer:
                 return answer
-            self.wait(0.1)
+            self.wait(POLL_SECONDS)
         raise AssertionError(f"not true within {seconds} s")

@@ -12,6 +12,10 @@ import time
 import traceback
 from functools import partial
 
+from twisted.internet.task import Clock
+
+from ood.balancer.kernel import KernelEngine
+from tests.balancer.contract import CONTRACT
 from tests.integration.balancer.bench import Bench
 from tests.integration.balancer.differential import CASES, compare
 from tests.integration.balancer.scenarios import KERNEL_ONLY, SCENARIOS
@@ -22,8 +26,18 @@ def scripts(kind):
     played = dict(SCENARIOS)
     if kind == "ipvs":
         played.update(KERNEL_ONLY)
+        played.update({f"contract_{name}": partial(keep, clause=c) for name, c in CONTRACT.items()})
     played.update({f"differential_{case}": partial(compare, case=case) for case in CASES})
     return played
+
+
+def keep(_bench, clause):
+    """Check a clause of the contract on the real kernel, without a service in between."""
+    engine = KernelEngine(Clock())
+    try:
+        clause(engine)
+    finally:
+        engine.flush()
 
 
 def play(bench, script):
