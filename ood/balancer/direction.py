@@ -114,7 +114,6 @@ class Direction:
         try:
             size = os.splice(self._source.fileno(), self._pipe.write_end, PIPE_BYTES, flags=_SPLICE)
         except BlockingIOError:
-            self._give_back()
             return -1
         self._held = size
         return size
@@ -134,16 +133,15 @@ class Direction:
             return False
         return True
 
-    def _give_back(self) -> None:
-        """Return an empty pipe while there is nothing to move; bulk takes it again."""
+    def rest(self) -> None:
+        """Return an empty pipe; when bulk begins again, another one is taken."""
         if self._pipe is not None and not self._held:
             self._pipes.give(self._pipe)
             self._pipe = None
-            self._full_reads = BULK_READS - 1
 
     def _finish(self) -> None:
         self.finished = True
-        self._give_back()
+        self.rest()
         self._sink.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:

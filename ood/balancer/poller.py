@@ -27,6 +27,8 @@ ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 FAILED = select.EPOLLERR
 WRITABLE = select.EPOLLOUT
 READABLE = select.EPOLLIN | ENDED
+REREAD = select.EPOLLIN | select.EPOLLRDHUP
+"""What to act as if it had happened, to read a socket to where it blocks or ends."""
 
 
 @implementer(IReadDescriptor)

@@ -16,7 +16,7 @@ from ood.balancer.core.state import VirtualKey, VirtualSettings
 from ood.balancer.core.targets import Target
 from ood.balancer.direction import Direction
 from ood.balancer.pipes import PipeStock
-from ood.balancer.poller import ENDED, FAILED, READABLE, WRITABLE
+from ood.balancer.poller import ENDED, FAILED, READABLE, REREAD, WRITABLE
 from ood.balancer.relay import Relay, RelayContext, bound_socket, host_of
 
 BACKLOG_CONNECTIONS = 4096
@@ -120,8 +120,8 @@ class Tunnel:
             self.abort()  # a side that had ended before was reset since
 
     def _resume(self) -> None:
-        self._event(READABLE, self._forth, self._back)
-        self._event(READABLE, self._back, self._forth)
+        self._event(REREAD, self._forth, self._back)
+        self._event(REREAD, self._back, self._forth)
 
     def abort(self) -> None:
         """End both connections with a reset, as the other side would see it directly."""
@@ -145,13 +145,15 @@ class Tunnel:
         self._relay.ended(self)
 
     def account(self) -> None:
-        """Count what was passed on since the last time."""
+        """Count what was passed on since the last time; what is idle needs no pipe."""
         for meter in (self._meter, self._relay.meter):
             meter.bytes_in += self._forth.moved
             meter.packets_in += self._forth.pieces
             meter.bytes_out += self._back.moved
             meter.packets_out += self._back.pieces
         for direction in (self._forth, self._back):
+            if not direction.moved:
+                direction.rest()
             direction.moved = direction.pieces = 0
 
 

@@ -122,7 +122,7 @@ def missing_ones_are_refused(engine):
     assert execute(engine, AddServer(SERVICE, SERVER, PLAIN)) == [no_service]
     assert execute(engine, RemoveService(SERVICE)) == []
     assert execute(engine, RemoveServer(SERVICE, SERVER)) == []
-    assert execute(engine, AddService(SERVICE, RR._replace(scheduler="none"))) == [no_server]
+    assert execute(engine, AddService(SERVICE, RR._replace(scheduler="best"))) == [no_server]
     execute(engine, AddService(SERVICE, RR))
     assert execute(engine, EditServer(SERVICE, SERVER, PLAIN)) == [no_server]
     assert execute(engine, RemoveServer(SERVICE, SERVER)) == []
