@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError, ProcessDone, ProcessExitedAlready
 from twisted.internet.interfaces import (
@@ -112,8 +112,7 @@ async def run_script(
     reactor: IReactorProcess, check: Check, service: Service, server: Server
 ) -> str | None:
     """Run the check's command; it learns the server from its environment."""
-    ended: Deferred[str | None] = Deferred(lambda _: script.kill())
-    script = ScriptProtocol(ended)
+    script = ScriptProtocol()
     environment = {
         **SCRIPT_ENVIRONMENT,
         "OOD_SERVICE": service.id,
@@ -122,14 +121,24 @@ async def run_script(
         "OOD_SERVER_WEIGHT": str(server.weight),
     }
     reactor.spawnProcess(script, check.script[0], list(check.script), env=environment)
-    return await ended
+    try:
+        return await script.outcome
+    except CancelledError:
+        script.kill()
+        await script.gone
+        raise
 
 
 class ScriptProtocol(ProcessProtocol):
-    """A check's command while it runs."""
+    """A check's command while it runs.
 
-    def __init__(self, ended: Deferred[str | None]) -> None:
-        self._ended = ended
+    :ivar outcome: None for exit status 0, else what happened instead.
+    :ivar gone: fires when the process has been reaped.
+    """
+
+    def __init__(self) -> None:
+        self.outcome: Deferred[str | None] = Deferred()
+        self.gone: Deferred[None] = Deferred()
 
     def kill(self) -> None:
         """End the command; its time is up."""
@@ -141,9 +150,7 @@ class ScriptProtocol(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         """Judge by the exit status."""
-        if self._ended.called:
-            return
-        if isinstance(reason.value, ProcessDone):
-            self._ended.callback(None)
-        else:
-            self._ended.callback(str(reason.value).rstrip("."))
+        if not self.outcome.called:
+            done = isinstance(reason.value, ProcessDone)
+            self.outcome.callback(None if done else str(reason.value).rstrip("."))
+        self.gone.callback(None)
