@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import contextlib
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,9 +80,9 @@ class FramingTests(SynchronousTestCase):
     @given(st.binary(max_size=200))
     def test_junk(self, data):
         """Bytes that are no messages raise the one error that says so."""
-        with suppress(NetlinkError):
+        with contextlib.suppress(NetlinkError):
             list(messages(data))
-        with suppress(NetlinkError):
+        with contextlib.suppress(NetlinkError):
             attributes(data)
 
 

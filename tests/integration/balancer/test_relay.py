@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import socket
 import struct
-from contextlib import suppress
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -99,7 +99,7 @@ def descriptors():
     """Return what this process has open."""
     found = set()
     for number in os.listdir("/proc/self/fd"):
-        with suppress(FileNotFoundError):  # the directory's own
+        with contextlib.suppress(FileNotFoundError):  # the directory's own
             found.add(os.readlink(f"/proc/self/fd/{number}"))
     return found
 
