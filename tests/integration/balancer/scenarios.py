@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import subprocess
 
+from twisted.internet.task import Clock
+
+from ood.balancer.engines import choose_engine
 from tests.integration.balancer.bench import Bench
 
 SCENARIOS = {}
@@ -301,3 +304,11 @@ def templates_ignore_weight_zero(bench: Bench):
     servers[first - 1]["weight"] = 0
     bench.configure(service)
     same(bench.reach(service, 3), [first] * 3)
+
+
+@kernel_scenario
+def auto_takes_the_kernel(bench: Bench):
+    """Where IPVS can be configured, it is what auto means."""
+    engine = choose_engine("auto", None, Clock())
+    same(engine.name, "ipvs")
+    engine.close()

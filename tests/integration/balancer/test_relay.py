@@ -214,7 +214,7 @@ class TcpTests(RelayCase):
 
     async def test_nothing_is_left(self):
         """Closed engines and removed services hold no descriptor."""
-        client, server = await self.pair()  # from here on the reactor has all of its own
+        await self.pair()  # from here on the reactor has all of its own
         with_it = descriptors()
         self.assertEqual(len(self.engine._context.poller), 3)
         await self.engine.execute([RemoveService(virtual_key(self.services[0]))])
