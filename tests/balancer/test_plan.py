@@ -134,6 +134,12 @@ class DrainTests(SynchronousTestCase):
         actual = {TCP: standing((ONE, PLAIN), counts=Counts())}
         self.assertEqual(plan({TCP: wanted()}, actual).steps, (EditServer(TCP, ONE, QUIET),))
 
+    def test_quiet_again(self):
+        """Who drains and was given weight by somebody else is quiesced again, not removed."""
+        actual = {TCP: standing((ONE, HEAVY), counts=Counts())}
+        made = plan({TCP: wanted()}, actual, draining=self.draining, now=140.0)
+        self.assertEqual(made.steps, (EditServer(TCP, ONE, QUIET),))
+
     def test_at_once(self):
         """Drain 0 and dead servers wait for nothing."""
         actual = {TCP: standing((ONE, PLAIN))}

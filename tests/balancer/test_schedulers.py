@@ -239,22 +239,23 @@ class PersistenceTests(SynchronousTestCase):
         self.assertEqual(self.pool.counts(key(3)).persistent, 1)
 
     def test_it_expires(self):
-        """A network that was away for the time-out is scheduled anew."""
+        """A network that was away for the time-out since its last connection is scheduled anew."""
         self.pool.open(flow()).release()
-        self.assertEqual(number(self.pool.open(flow(time=299))), 3)
+        self.pool.open(flow(time=299)).release()
+        self.assertEqual(number(self.pool.open(flow(time=599))), 2)
 
-    def test_it_expires_when_quiet(self):
-        """The time-out counts from the last connection."""
+    def test_the_expired_are_swept(self):
+        """Clients that do not come back are forgotten."""
         self.pool.open(flow()).release()
         self.pool.expire(301.0)
         self.assertEqual(self.pool.counts(key(3)).persistent, 0)
-        self.assertEqual(number(self.pool.open(flow(time=301))), 2)
 
     def test_connections_extend_it(self):
         """While a connection remains, its client stays with its server."""
         connection = self.pool.open(flow())
-        self.pool.expire(301.0)
         self.assertEqual(number(self.pool.open(flow(time=301))), 3)
+        self.pool.expire(700.0)
+        self.assertEqual(number(self.pool.open(flow(time=701))), 3)
         connection.release()
 
     def test_quiesced_servers_keep_clients(self):

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from ood.balancer import direction
 from ood.balancer.core.plan import RemoveServer, RemoveService, make_plan
 from ood.balancer.core.state import desired_state, server_key, virtual_key
 from ood.balancer.direction import BUFFER_BYTES
@@ -151,6 +152,22 @@ class TcpTests(RelayCase):
         rest = await deferToThread(receive_all, client)
         await sending
         self.assertTrue(first + rest == sent)
+
+    async def test_a_slow_reader_without_splice(self):
+        """The same for a direction that is copied: what the sink did not take is kept."""
+        self.patch(direction, "BULK_READS", 10**9)
+        await self.test_a_slow_reader()
+
+    async def test_a_client_that_speaks_first(self):
+        """Data that came before the server was reached is passed on."""
+        # in the reactor's thread, so that nothing is accepted before it was sent
+        client = socket.create_connection(("127.0.0.1", self.front), SECONDS)
+        self.addCleanup(client.close)
+        client.sendall(b"early")
+        server, _ = await deferToThread(self.listener.accept)
+        self.addCleanup(server.close)
+        server.settimeout(SECONDS)
+        self.assertEqual(await deferToThread(receive, server, 5), b"early")
 
     async def test_sizes_around_the_buffer(self):
         """Pieces that just fill the buffer, or just do not, are passed on at once."""
