@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -70,10 +70,20 @@ class HealthChecker:
     async def _run(self, watch: _Watch, delay: float) -> None:
         await self._sleep(delay)
         while not watch.stopped:
-            failure = await self._prober(watch.service, watch.server)
+            failure = await self._probe(watch)
             if not watch.stopped:
                 self._note(watch, failure)
                 await self._sleep(watch.check.interval)
+
+    async def _probe(self, watch: _Watch) -> str | None:
+        try:
+            return await self._prober(watch.service, watch.server)
+        except CancelledError:
+            raise
+        except Exception as error:
+            # whatever it was: a server that is no longer probed would be the worse failure
+            self.log.failure("A probe of {server} failed", server=watch.server.id)
+            return f"the probe failed: {error}"
 
     def _note(self, watch: _Watch, failure: str | None) -> None:
         before = watch.health

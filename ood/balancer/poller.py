@@ -12,7 +12,7 @@ import select
 import socket
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IReactorFDSet, IReactorTime, IReadDescriptor
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -44,6 +44,7 @@ class Poller:
         self._handlers: dict[int, Handler] = {}
         self._closing: list[socket.socket] = []
         self._unfinished: list[Callable[[], None]] = []
+        self._call: IDelayedCall | None = None
         self._working = False
         reactor.addReader(self)
 
@@ -91,10 +92,11 @@ class Poller:
     def again(self, work: Callable[[], None]) -> None:
         """Do ``work`` after the reactor had a turn: what an edge won't report again."""
         if not self._unfinished:
-            self._clock.callLater(0, self._finish)
+            self._call = self._clock.callLater(0, self._finish)
         self._unfinished.append(work)
 
     def _finish(self) -> None:
+        self._call = None
         works, self._unfinished = self._unfinished, []
         self._working = True
         for work in works:
@@ -130,5 +132,7 @@ class Poller:
     def stop(self) -> None:
         """Close everything that is still registered."""
         self._reactor.removeReader(self)
+        if self._call is not None:
+            self._call.cancel()
         self._handlers.clear()
         self._epoll.close()

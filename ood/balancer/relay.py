@@ -126,6 +126,7 @@ class Relay:
 
     def flow(self, host: str, port: int, now: float) -> Flow:
         """Return who wants to reach this service."""
+        host = host.partition("%")[0]  # a link-local client's address names an interface
         return Flow(socket.inet_pton(self._family, host), port, self.key.address, now)
 
     def actual(self) -> ActualService:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from struct import Struct
 
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from ood.balancer.core.meter import Meter
@@ -168,6 +169,7 @@ class TcpRelay(Relay):
         self.now = context.clock.seconds()
         self._tunnels: set[Tunnel] = set()
         self._connecting: set[Tunnel] = set()
+        self._paused: IDelayedCall | None = None
         self._listener = bound_socket(key, socket.SOCK_STREAM)
         self._listener.listen(BACKLOG_CONNECTIONS)
         context.poller.listen(self._listener, self._accept)
@@ -193,11 +195,11 @@ class TcpRelay(Relay):
             reason=error.strerror,
         )
         self.context.poller.pause(self._listener)
-        self.context.clock.callLater(PAUSE_SECONDS, self._unpause)
+        self._paused = self.context.clock.callLater(PAUSE_SECONDS, self._unpause)
 
     def _unpause(self) -> None:
-        if self._listener.fileno() >= 0:
-            self.context.poller.listen(self._listener, self._accept)
+        self._paused = None
+        self.context.poller.listen(self._listener, self._accept)
 
     def _connect(self, client: socket.socket, host: str, port: int) -> None:
         hold = self.pool.open(self.flow(host, port, self.now))
@@ -264,6 +266,8 @@ class TcpRelay(Relay):
 
     def close(self) -> None:
         """Stop listening and end every connection."""
+        if self._paused is not None:
+            self._paused.cancel()
         self.context.poller.release(self._listener)
         super().close()
         self.pipes.close()

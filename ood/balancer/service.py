@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from twisted.application.service import Service as TwistedService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -23,7 +23,7 @@ from ood.balancer.interfaces import IEngine, StepFailure
 from ood.balancer.model import Service
 from ood.balancer.ownership import Ownership
 from ood.balancer.report import describe, service_statistics
-from ood.errors import InvalidError, OodError
+from ood.errors import InvalidError
 
 DRIFT_SECONDS = 5.0
 """How often the engine is compared with what it shall have."""
@@ -124,7 +124,10 @@ class BalancerService(TwistedService):
         problem: Exception | None = None
         try:
             await self._pass()
-        except (OSError, OodError) as error:
+        except CancelledError:
+            raise
+        except Exception as error:
+            # whatever it was: a balancer that gives up would be the worse failure
             self.log.failure("The {engine} engine failed", engine=self.engine.name)
             problem = error
         served, self._waiters = self._waiters[:waiting], self._waiters[waiting:]

@@ -47,21 +47,31 @@ class UserspaceEngine:
     def __init__(
         self, reactor: IReactorFDSet, clock: IReactorTime, timeouts: Timeouts | None = None
     ) -> None:
+        self._reactor = reactor
         self._clock = clock
-        self._context = RelayContext(Poller(reactor, clock), clock, timeouts or Timeouts())
+        self._timeouts = timeouts or Timeouts()
+        self._context: RelayContext | None = None
         self._relays: dict[VirtualKey, Relay] = {}
         self._timers: dict[str, IDelayedCall] = {}
-        self._every("sweep", SWEEP_SECONDS)
-        self._every("sample", SAMPLE_SECONDS)
 
-    def _every(self, name: str, seconds: float) -> None:
-        """Call a method of every relay, again and again."""
-        for relay in list(self._relays.values()):
-            if name == "sweep":
-                relay.sweep(self._clock.seconds())
-            else:
-                relay.sample()
-        self._timers[name] = self._clock.callLater(seconds, self._every, name, seconds)
+    def _running(self) -> RelayContext:
+        """Return what relays need; it begins with the first of them."""
+        if self._context is None:
+            poller = Poller(self._reactor, self._clock)
+            self._context = RelayContext(poller, self._clock, self._timeouts)
+            self._sweep()
+            self._sample()
+        return self._context
+
+    def _sweep(self) -> None:
+        for relay in self._relays.values():
+            relay.sweep(self._clock.seconds())
+        self._timers["sweep"] = self._clock.callLater(SWEEP_SECONDS, self._sweep)
+
+    def _sample(self) -> None:
+        for relay in self._relays.values():
+            relay.sample()
+        self._timers["sample"] = self._clock.callLater(SAMPLE_SECONDS, self._sample)
 
     def refusals(self, services: Sequence[Service]) -> list[Fault]:
         """Return what only the kernel can do."""
@@ -95,7 +105,7 @@ class UserspaceEngine:
                     raise ConflictError("it exists already")
                 if key.protocol not in _RELAYS:
                     raise ConflictError(_MARK_REASON)
-                self._relays[key] = _RELAYS[key.protocol](key, settings, self._context)
+                self._relays[key] = _RELAYS[key.protocol](key, settings, self._running())
             case EditService(key, settings):
                 self._relay(key).edit(settings)
             case RemoveService(key):
@@ -135,7 +145,9 @@ class UserspaceEngine:
         for relay in self._relays.values():
             relay.close()
         self._relays.clear()
-        self._context.poller.stop()
+        if self._context is not None:
+            self._context.poller.stop()
+            self._context = None
         return succeed(None)
 
 

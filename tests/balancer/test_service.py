@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -229,6 +229,19 @@ class HealthTests(ServiceCase):
         self.configure(1, 2, 3, check=self.check)
         self.assertEqual(self.weights(), {1: 1, 3: 1})
 
+    def test_a_probe_that_breaks(self):
+        """A probe with an error of its own counts as failed, and probing goes on."""
+        self.prober.dead["10.0.1.1"] = "unused"
+
+        def broken(service, server):
+            raise ValueError("oops")
+
+        self.service._checker._prober = broken
+        self.configure(1, check=self.check)
+        self.seconds(3)
+        self.assertEqual(self.weights(), {})
+        self.assertGreater(len(self.flushLoggedErrors(ValueError)), 1)
+
     def test_probing_stops(self):
         """Nothing is probed any more once the service has stopped."""
         self.configure(1, check=self.check)
@@ -238,6 +251,18 @@ class HealthTests(ServiceCase):
         self.seconds(10)
         self.assertEqual(self.prober.asked, asked)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class RobustnessTests(ServiceCase):
+    def test_an_unexpected_error(self):
+        """Not even a fault of our own makes the balancer give up."""
+        read = self.service.engine.read
+        self.service.engine.read = lambda: fail(KeyError("bug"))
+        self.failureResultOf(self.service.configure(read_services(documents(1))), KeyError)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.service.engine.read = read
+        self.clock.advance(RETRY_SECONDS)
+        self.assertEqual(self.weights(), {1: 1})
 
 
 class StoppingTests(ServiceCase):
