@@ -50,12 +50,12 @@ def make_balancer(
     reactor: object,
     clock: IReactorTime,
     record: Path,
-    resolve: Callable[[Service], Service] = lambda service: service,
+    port_of: Callable[[str], int | None] = lambda _: None,
 ) -> BalancerService:
     """Return the balancer's service over the engine that the setting asks for.
 
     :param record: the file that remembers which of the kernel's services are ours.
-    :param resolve: returns a service with the servers that it has right now.
+    :param port_of: returns the loopback port of one of ood's apps that runs.
     """
     engine = choose_engine(setting, reactor, clock)
     lasting = isinstance(engine, KernelEngine)
@@ -64,4 +64,4 @@ def make_balancer(
     async def prober(service: Service, server: Server) -> str | None:
         return await probe(reactor, clock, service, server)
 
-    return BalancerService(engine, clock, ownership, prober, resolve)
+    return BalancerService(engine, clock, ownership, prober, port_of)

@@ -55,9 +55,18 @@ class KernelEngine:
         self._clock = clock
         self._channel = Channel(transport(), ipvs.FAMILY_NAME)
 
-    def refusals(self, _services: Sequence[Service]) -> list[Fault]:
-        """Return nothing: the kernel does everything the model can say."""
-        return []
+    def refusals(self, services: Sequence[Service]) -> list[Fault]:
+        """Return which servers are apps: the kernel sends nobody from outside to loopback."""
+        return [
+            Fault(
+                f"{service.id}.{server.id}.app",
+                "the kernel does not forward to this machine's loopback, where apps answer",
+                "another server, or balancerEngine userspace",
+            )
+            for service in services
+            for server in service.servers
+            if server.app
+        ]
 
     def read(self) -> Deferred[Actual]:
         """Return the whole table."""

@@ -7,11 +7,13 @@ a double underscore or seven single ones, so an id parses back without
 ambiguity.  Addresses that embed IPv4 in IPv6, which would break that, are
 refused: they are written as IPv4.  A firewall-mark service has no address of
 its own: its id is ``fwmark-<mark>``, or ``fwmark6-<mark>`` for IPv6 traffic.
+A server that is an app of ood is ``app-<name>``.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import msgspec
@@ -72,8 +74,10 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """One machine and port that takes a service's connections.
+    """One machine and port, or an app of ood, that takes a service's connections.
 
+    :ivar app: the app's name; its address is looked up when it is needed, and
+        ``host`` and ``port`` are empty where the server is configured.
     :ivar forwarder: ``g`` gatewaying, ``i`` ipip, ``m`` masquerading.
     :ivar weight: its share; 0 keeps its connections and sends it no new ones.
     :ivar upper_threshold: connections at which no more are sent; 0 is no limit.
@@ -81,8 +85,9 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
         three quarters of the upper one.
     """
 
-    host: str
-    port: int
+    host: str = ""
+    port: int = 0
+    app: str = ""
     forwarder: str = DEFAULT_FORWARDER
     weight: int = 1
     upper_threshold: int = 0
@@ -91,12 +96,18 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def id(self) -> str:
         """Return the id that names this server within its service."""
-        return f"{host_id(self.host)}-{self.port}"
+        return f"app-{self.app}" if self.app else f"{host_id(self.host)}-{self.port}"
 
     def document(self) -> dict[str, object]:
         """Return the JSON form that the API answers with."""
         fields = msgspec.structs.asdict(self)
+        if not self.app:
+            del fields["app"]
         return {"id": self.id, **fields}
+
+    def at(self, host: str, port: int) -> Server:
+        """Return this app's server where the app answers now."""
+        return msgspec.structs.replace(self, host=host, port=port)
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +149,23 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     def server(self, server_id: str) -> Server | None:
         """Return the server with this id, if there is one."""
         return next((server for server in self.servers if server.id == server_id), None)
+
+    def resolved(self, port_of: Callable[[str], int | None]) -> Service:
+        """Return this service with its apps where they answer now; absent ones are left out.
+
+        :param port_of: returns the loopback port of an app that runs.
+        """
+        if not any(server.app for server in self.servers):
+            return self
+        loopback = "127.0.0.1" if self.family == 4 else "::1"
+        servers = []
+        for server in self.servers:
+            port = port_of(server.app) if server.app else None
+            if not server.app:
+                servers.append(server)
+            elif port is not None:
+                servers.append(server.at(loopback, port))
+        return self.with_servers(tuple(servers))
 
     def with_servers(self, servers: tuple[Server, ...]) -> Service:
         """Return this service with other servers."""

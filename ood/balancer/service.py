@@ -41,6 +41,9 @@ RETRY_SECONDS = 5.0
 class BalancerService(TwistedService):
     """Converges an engine to the configured services.
 
+    :param port_of: returns the loopback port of one of ood's apps, or None
+        when it does not run; call :meth:`wake` when one starts or stops.
+
     :ivar failures: what could not be done in the latest pass.
     :ivar drift: how many steps were needed so far to undo what others changed.
     """
@@ -54,14 +57,14 @@ class BalancerService(TwistedService):
         clock: IReactorTime,
         ownership: Ownership,
         prober: Prober,
-        resolve: Callable[[Service], Service] = lambda service: service,
+        port_of: Callable[[str], int | None] = lambda _: None,
     ) -> None:
         self.engine = engine
         self.failures: tuple[StepFailure, ...] = ()
         self.drift = 0
         self._clock = clock
         self._ownership = ownership
-        self._resolve = resolve
+        self._port_of = port_of
         self._checker = HealthChecker(clock, prober, self.wake)
         self._background = Background()
         self._services: tuple[Service, ...] | None = None
@@ -151,9 +154,12 @@ class BalancerService(TwistedService):
         self._timer = None
         self.wake()
 
+    def _resolved(self) -> tuple[Service, ...]:
+        return tuple(service.resolved(self._port_of) for service in self._services or ())
+
     async def _pass(self) -> None:
         """Read, compare, apply."""
-        services = tuple(self._resolve(service) for service in self._services or ())
+        services = self._resolved()
         self._checker.watch(services)
         desired = desired_state(services, self._checker.down())
         actual = await self.engine.read()
@@ -214,8 +220,7 @@ class BalancerService(TwistedService):
 
     async def _statistics(self) -> dict[str, dict[str, object]]:
         actual = await self.engine.read()
-        services = tuple(self._resolve(service) for service in self._services or ())
-        return service_statistics(services, actual, self._checker.health)
+        return service_statistics(self._resolved(), actual, self._checker.health)
 
     def down(self) -> frozenset[Watched]:
         """Return the ids of services and servers whose checks fail."""

@@ -6,6 +6,7 @@ The words of the faults that clients of the seed system know are kept: see
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
 from typing import Any, TypeVar
@@ -61,6 +62,8 @@ LONGEST_CHECK_SECONDS = 3600.0
 MOST_RETRIES = 100
 MOST_SERVERS = 4093
 """The slots of the mh scheduler's table; nothing larger can be scheduled by it."""
+_APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}\Z")
+
 SHOWN_CHARACTERS = 40
 """How much of a wrong value a fault repeats."""
 
@@ -290,10 +293,12 @@ def _servers(raw: object, at: str, service: Service, faults: list[Fault]) -> tup
 
 def _server(fields: Fields, service: Service) -> Server:
     marked = service.type == "fwmark"
+    app = _app(fields)
     server = Server(
-        host=fields.host(service.family),
-        port=fields.number("port", 0, 0 if marked else 1, LARGEST_PORT),
-        forwarder=fields.choice("forwarder", DEFAULT_FORWARDER, FORWARDERS, BAD_FORWARDER),
+        host=fields.text("host", "") if app else fields.host(service.family),
+        port=fields.number("port", 0, 0 if app or marked else 1, 0 if app else LARGEST_PORT),
+        app=app,
+        forwarder=_forwarder(fields, app),
         weight=fields.number("weight", 1, 0, LARGEST_WEIGHT),
         upper_threshold=fields.number("upper_threshold", 0, 0, LARGEST_COUNT, ["UpperThreshold"]),
         lower_threshold=fields.number("lower_threshold", 0, 0, LARGEST_COUNT, ["LowerThreshold"]),
@@ -302,10 +307,25 @@ def _server(fields: Fields, service: Service) -> Server:
         limit = f"at most upper_threshold ({server.upper_threshold})"
         fields.wrong("lower_threshold", f"{server.lower_threshold} is above the upper one", limit)
     # the kernel takes another port here and ignores it: packets keep theirs
-    if server.forwarder != "m" and not marked and server.port != service.port:
+    if server.forwarder != "m" and not (app or marked) and server.port != service.port:
         fields.wrong("port", BAD_FORWARDER_PORT)
     fields.finish("id", "statistics")
     return server
+
+
+def _app(fields: Fields) -> str:
+    name = fields.text("app", "")
+    if name and not _APP_NAME.match(name):
+        fields.wrong("app", f"{shown(name)} is not an app's name")
+    if name and fields.text("host", ""):
+        fields.wrong("host", "goes without app: ood knows where its apps answer")
+    return name
+
+
+def _forwarder(fields: Fields, app: str) -> str:
+    if not app:
+        return fields.choice("forwarder", DEFAULT_FORWARDER, FORWARDERS, BAD_FORWARDER)
+    return fields.choice("forwarder", "m", ["m"], BAD_FORWARDER)
 
 
 def _check(outer: Fields) -> Check | None:

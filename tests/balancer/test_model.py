@@ -185,6 +185,30 @@ class FaultTests(SynchronousTestCase):
         wrong = {"type": "fwmark", "host": "10.0.0.1", "port": 80}
         self.assertEqual(set(self.faults(wrong)), {"mark", "host", "port"})
 
+    def test_apps(self):
+        """An app of ood as a server has a name instead of an address."""
+        read = read_service(service(servers=[{"app": "example.com", "weight": 3}]))
+        (one,) = read.servers
+        self.assertEqual((one.id, one.forwarder), ("app-example.com", "m"))
+        self.assertEqual(read_service(read.document()), read)
+        wrong = [{"app": "a/b"}, server(app="example.com"), {"app": "x", "forwarder": "g"}]
+        self.assertEqual(
+            set(self.faults(service(servers=wrong))),
+            {"servers[0].app", "servers[1].host", "servers[1].port", "servers[2].forwarder"},
+        )
+
+    def test_apps_are_looked_up(self):
+        """Where an app answers is known when it runs; else it is left out."""
+        apps = [{"app": "one.example"}, {"app": "two.example"}, server(forwarder="m")]
+        for host, loopback in (("127.0.0.1", "127.0.0.1"), ("::1", "::1")):
+            read = read_service(service(host=host, servers=apps[:2]))
+            found = read.resolved({"two.example": 3001}.get).servers
+            self.assertEqual(
+                [(s.id, s.host, s.port) for s in found], [("app-two.example", loopback, 3001)]
+            )
+        read = read_service(service(servers=apps[2:]))
+        self.assertIs(read.resolved({}.get), read)
+
     def test_checks(self):
         """A check's faults are named like all others."""
         raw = service(check={"type": "script", "interval": 0, "path": "up", "on_failure": "panic"})

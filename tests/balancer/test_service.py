@@ -265,6 +265,26 @@ class RobustnessTests(ServiceCase):
         self.assertEqual(self.weights(), {1: 1})
 
 
+class AppTests(ServiceCase):
+    def test_apps_come_and_go(self):
+        """An app is a server while it runs, at the port that it has then."""
+        ports = {}
+        self.service._port_of = ports.get
+        wanted = read_services(
+            [{"host": "127.0.0.1", "port": 80, "drain": 0, "servers": [{"app": "shop"}]}]
+        )
+        self.successResultOf(self.service.configure(wanted))
+        for present in ({"shop": 3001}, {"shop": 3002}, {}):
+            ports.clear()
+            ports.update(present)
+            self.service.wake()
+            (service,) = self.kernel.services.values()
+            self.assertEqual([key.port for key in service.servers], list(present.values()))
+        with self.assertRaises(InvalidError) as caught:
+            self.service.check(wanted)
+        self.assertIn("loopback", str(caught.exception))
+
+
 class StoppingTests(ServiceCase):
     def test_it_waits_for_what_runs(self):
         """A probe that runs is cancelled, and then the service has stopped."""
