@@ -11,7 +11,6 @@ import sys
 import time
 import traceback
 from functools import partial
-from pathlib import Path
 
 from twisted.internet.task import Clock
 
@@ -54,9 +53,6 @@ def play(bench, script):
 
 
 def main(kind):
-    if kind == "ipvs":
-        # refusals over IPv6 are told by ICMP, which is limited to one a second
-        Path("/proc/sys/net/ipv6/icmp/ratelimit").write_text("0")
     bench = Bench(kind)
     try:
         for name, script in scripts(kind).items():
