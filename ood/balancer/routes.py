@@ -111,7 +111,7 @@ class Layer4Routes:
 
     async def _serve(self, request: IRequest, handlers: Mapping[str, Handler], *ids: str) -> bytes:
         assert isinstance(request, Request)
-        method = request.method.decode("ascii")
+        method = request.method.decode("ascii").replace("HEAD", "GET")
         if method == "OPTIONS":
             allowed = ", ".join((*handlers, "OPTIONS"))
             request.responseHeaders.setRawHeaders("Allow", [allowed])

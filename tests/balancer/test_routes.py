@@ -254,6 +254,23 @@ class TokenTests(RoutesCase):
         self.assertEqual(self.send("OPTIONS", "/services", headers={}), (204, None))
 
 
+class MethodTests(RoutesCase):
+    def test_head(self):
+        """HEAD is GET without its body; it needs the token too."""
+        self.assertEqual(self.send("HEAD", "/services"), (200, None))
+        self.assertEqual(self.send("HEAD", "/services", headers={}), (401, None))
+
+    def test_others(self):
+        """What a route does not do is 405, and says nothing else."""
+        self.assertEqual(self.status("PATCH", "/services"), 405)
+        self.assertEqual(self.status("POST", f"/services/{ID}"), 405)
+
+    def status(self, method, path):
+        asking = self.treq.request(method, f"http://api{path}", headers={"X-AUTH-TOKEN": TOKEN})
+        self.treq.flush()
+        return self.successResultOf(asking).code
+
+
 class OrderTests(RoutesCase):
     def test_two_at_once(self):
         """Two changes at the same time both happen: the second waits for the first."""
