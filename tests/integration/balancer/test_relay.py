@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import resource
 import socket
 import struct
 
@@ -200,16 +201,15 @@ class TcpTests(RelayCase):
             error = server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             self.assertEqual(error, errno.EPIPE if half else errno.ECONNRESET)
 
+    def ask(self):
+        with socket.create_connection(("127.0.0.1", self.front), SECONDS) as client:
+            return client.recv(1)
+
     async def test_a_server_that_refuses(self):
         """The client's connection is reset, not left waiting."""
         self.listener.close()
-
-        def ask():
-            with socket.create_connection(("127.0.0.1", self.front), SECONDS) as client:
-                return client.recv(1)
-
         with self.assertRaises(ConnectionResetError):
-            await deferToThread(ask)
+            await deferToThread(self.ask)
         await self.until(self.idle)
 
     async def test_idle_connections_end(self):
@@ -228,6 +228,30 @@ class TcpTests(RelayCase):
             await deferToThread(client.recv, 1)
         await self.run_service()
         await self.pair()
+
+    async def test_out_of_descriptors(self):
+        """Clients wait while there are none, are served when there are, and nobody spins."""
+        (relay,) = self.engine._relays.values()
+        await self.pair()  # from here on the reactor has all of its own
+        _, most = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        client = socket.create_connection(("127.0.0.1", self.front), SECONDS)
+        self.addCleanup(client.close)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, most))
+
+        async def paused():
+            return relay._paused is not None
+
+        await self.until(paused)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        server, _ = await deferToThread(self.listener.accept)
+        server.close()
+
+    async def test_no_server(self):
+        """A client whom nobody can take is reset."""
+        await self.run_service(servers=[])
+        with self.assertRaises(ConnectionResetError):
+            await deferToThread(self.ask)
 
     async def test_nothing_is_left(self):
         """Closed engines and removed services hold no descriptor."""
