@@ -49,14 +49,27 @@ test('Host decides, on every request of a connection', async (t) => {
     client.socket.write(get(url, host));
     return (await client.reader.answer()).body;
   };
-  for (const host of ['a.test', 'A.Test:8080', 'a.test.', 'x.wild.test', 'a.test']) {
+  for (const host of ['a.test', 'A.Test:8080', 'a.test.', 'x.wild.test', 'x.y.wild.test', 'a.test']) {
     assert.strictEqual(await ask(host), '/', host);
   }
-  for (const host of ['b.test', 'wild.test', 'x.y.wild.test', 'a.test.evil', '[::1]:80', '127.0.0.1']) {
+  for (const host of ['b.test', 'wild.test', 'a.test.evil', '[::1]:80', '127.0.0.1']) {
     assert.strictEqual(await ask(host), `back ${host} /`);
   }
   assert.strictEqual(await ask('a.test', 'http://b.test/x'), 'back a.test http://b.test/x');
   assert.strictEqual(await ask('b.test', 'http://a.test/x'), 'http://a.test/x');
+});
+
+test('the most specific name decides: a foreign one is not ours because a wildcard of ours covers it', async (t) => {
+  const names = { own: ['*.a.test', 'own.b.a.test'], foreign: ['x.a.test', '*.b.a.test'], default: true, port: 1 };
+  const ood = await FakeOod.start(t, names);
+  await back(t, ood, (q, r) => r.end('back'));
+  const { member } = await ood.serve(HELLO);
+  const client = await ood.visit(member);
+  const expected = { 'y.a.test': '/', 'x.a.test': 'back', 'z.x.a.test': '/', 'y.b.a.test': 'back', 'own.b.a.test': '/' };
+  for (const [host, answer] of Object.entries({ ...expected, 'else.test': '/' })) {
+    client.socket.write(get('/', host));
+    assert.strictEqual((await client.reader.answer()).body, answer, host);
+  }
 });
 
 test('the default app takes every host but foreign ones; changes count at once', async (t) => {
