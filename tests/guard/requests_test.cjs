@@ -263,6 +263,8 @@ test("a stranger's upgrade is relayed byte by byte, its CONNECT refused", async 
   const ood = await FakeOod.start(t, OURS);
   const server = await back(t, ood, () => {});
   server.on('upgrade', (q, socket, head) => {
+    const { connection, upgrade } = q.headers;
+    assert.deepStrictEqual([connection, upgrade], ['Upgrade', 'websocket'], 'beyond doubt an upgrade');
     socket.write(`HTTP/1.1 101 Go\r\nX-Peer: ${q.headers['x-ood-peer']}\r\n\r\n${head}`);
     socket.pipe(socket);
   });
@@ -270,7 +272,7 @@ test("a stranger's upgrade is relayed byte by byte, its CONNECT refused", async 
     const server = require('http').createServer((q, r) => r.end('x')).listen(3000);
     for (const event of ['upgrade', 'connect']) server.on(event, (q, s) => s.end('HTTP/1.1 200 mine\\r\\n\\r\\n'));`);
   const client = await ood.visit(member);
-  client.socket.write(`${get('/ws', 'b.test', 'Connection: Upgrade\r\nUpgrade: websocket\r\nX-Ood-Peer: 6.6.6.6 6\r\n')}early`);
+  client.socket.write(`${get('/ws', 'b.test', 'Connection: x, upgrade\r\nUpgrade: websocket\r\nX-Ood-Peer: 6.6.6.6 6\r\n')}early`);
   await client.reader.until(() => client.reader.text.includes('early'), 'the echo of the first bytes');
   assert.match(client.reader.text, new RegExp(`^HTTP/1.1 101 Go\r\nX-Peer: 127.0.0.1 ${client.socket.localPort}\r\n`));
   client.socket.write('later');
