@@ -121,6 +121,27 @@ test("headers of ood's own are removed, from clients without being believed", as
   assert.deepStrictEqual(seen.peer, ['127.0.0.1', client.socket.localPort, 'IPv4']);
 });
 
+test('only ood says what proxies say: an app that trusts its proxy must not believe a client', async (t) => {
+  const ood = await FakeOod.start(t, OURS);
+  const own = `${ood.directory}/proxied`;
+  const { member } = await ood.serve(`const app = (q, r) => r.end(JSON.stringify(q.rawHeaders.filter((_, i) => i % 2 === 0)));
+    require('http').createServer(app).listen(${JSON.stringify(own)});
+    require('http').createServer(app).listen(3000);`);
+  const said = ['Forwarded', 'X-Forwarded-For', 'x-forwarded-proto', 'X-FORWARDED-HOST', 'X-Real-IP', 'X-Forwarded-Port'];
+  const head = get('/', 'a.test', `${said.map((name) => `${name}: 6.6.6.6\r\n`).join('')}Origin: o\r\nX-Forwarded: x\r\n`);
+  const client = await ood.visit(member);
+  const { socket, reader } = await pipe(t, ood, member);
+  const direct = net.connect(own); // a proxy of the app's own
+  t.after(() => direct.destroy());
+  const kept = ['Origin', 'X-Forwarded'];
+  for (const [to, from, names] of [
+    [client.socket, client.reader, kept], [socket, reader, [...said, ...kept]], [direct, new Reader(direct), [...said, ...kept]],
+  ]) {
+    to.write(head);
+    assert.deepStrictEqual(JSON.parse((await from.answer()).body), ['Host', ...names]);
+  }
+});
+
 test('on a pipe each request shows the address that ood says, and every host is right', async (t) => {
   const ood = await FakeOod.start(t, OURS);
   const { member } = await ood.serve(ECHO);
