@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Protocol
 
+import msgspec
+
 from ood.net.stream import READ_BYTES, WRITE_HIGH_BYTES, Stream
 from ood.proxy import limits
 from ood.proxy.context import Context, Incoming
@@ -256,6 +258,9 @@ class Client(Stream):
             told = told_peer(request)
             if told is not None:
                 peer = Peer(told[0], told[1], peer.scheme, peer.local_port)
+            if request.upgrade:
+                # what follows comes from the client itself, and so would its X-Ood-Peer
+                request = msgspec.structs.replace(request, keep_alive=False)
         app = self._entry.app or self._context.routes.find(request.host)
         if app is None:
             self.answer(pages.no_site(request.host), request, close=request.length != 0)

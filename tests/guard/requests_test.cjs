@@ -49,14 +49,27 @@ test('Host decides, on every request of a connection', async (t) => {
     client.socket.write(get(url, host));
     return (await client.reader.answer()).body;
   };
-  for (const host of ['a.test', 'A.Test:8080', 'a.test.', 'x.wild.test', 'a.test']) {
+  for (const host of ['a.test', 'A.Test:8080', 'a.test.', 'x.wild.test', 'x.y.wild.test', 'a.test']) {
     assert.strictEqual(await ask(host), '/', host);
   }
-  for (const host of ['b.test', 'wild.test', 'x.y.wild.test', 'a.test.evil', '[::1]:80', '127.0.0.1']) {
+  for (const host of ['b.test', 'wild.test', 'a.test.evil', '[::1]:80', '127.0.0.1']) {
     assert.strictEqual(await ask(host), `back ${host} /`);
   }
   assert.strictEqual(await ask('a.test', 'http://b.test/x'), 'back a.test http://b.test/x');
   assert.strictEqual(await ask('b.test', 'http://a.test/x'), 'http://a.test/x');
+});
+
+test('the most specific name decides: a foreign one is not ours because a wildcard of ours covers it', async (t) => {
+  const names = { own: ['*.a.test', 'own.b.a.test'], foreign: ['x.a.test', '*.b.a.test'], default: true, port: 1 };
+  const ood = await FakeOod.start(t, names);
+  await back(t, ood, (q, r) => r.end('back'));
+  const { member } = await ood.serve(HELLO);
+  const client = await ood.visit(member);
+  const expected = { 'y.a.test': '/', 'x.a.test': 'back', 'z.x.a.test': '/', 'y.b.a.test': 'back', 'own.b.a.test': '/' };
+  for (const [host, answer] of Object.entries({ ...expected, 'else.test': '/' })) {
+    client.socket.write(get('/', host));
+    assert.strictEqual((await client.reader.answer()).body, answer, host);
+  }
 });
 
 test('the default app takes every host but foreign ones; changes count at once', async (t) => {
@@ -106,6 +119,27 @@ test("headers of ood's own are removed, from clients without being believed", as
   assert.deepStrictEqual(seen.headers, { host: 'a.test', 'x-keep': '1' });
   assert.deepStrictEqual(Object.keys(seen.distinct), ['host', 'x-keep']);
   assert.deepStrictEqual(seen.peer, ['127.0.0.1', client.socket.localPort, 'IPv4']);
+});
+
+test('only ood says what proxies say: an app that trusts its proxy must not believe a client', async (t) => {
+  const ood = await FakeOod.start(t, OURS);
+  const own = `${ood.directory}/proxied`;
+  const { member } = await ood.serve(`const app = (q, r) => r.end(JSON.stringify(q.rawHeaders.filter((_, i) => i % 2 === 0)));
+    require('http').createServer(app).listen(${JSON.stringify(own)});
+    require('http').createServer(app).listen(3000);`);
+  const said = ['Forwarded', 'X-Forwarded-For', 'x-forwarded-proto', 'X-FORWARDED-HOST', 'X-Real-IP', 'X-Forwarded-Port'];
+  const head = get('/', 'a.test', `${said.map((name) => `${name}: 6.6.6.6\r\n`).join('')}Origin: o\r\nX-Forwarded: x\r\n`);
+  const client = await ood.visit(member);
+  const { socket, reader } = await pipe(t, ood, member);
+  const direct = net.connect(own); // a proxy of the app's own
+  t.after(() => direct.destroy());
+  const kept = ['Origin', 'X-Forwarded'];
+  for (const [to, from, names] of [
+    [client.socket, client.reader, kept], [socket, reader, [...said, ...kept]], [direct, new Reader(direct), [...said, ...kept]],
+  ]) {
+    to.write(head);
+    assert.deepStrictEqual(JSON.parse((await from.answer()).body), ['Host', ...names]);
+  }
 });
 
 test('on a pipe each request shows the address that ood says, and every host is right', async (t) => {
@@ -250,6 +284,8 @@ test("a stranger's upgrade is relayed byte by byte, its CONNECT refused", async 
   const ood = await FakeOod.start(t, OURS);
   const server = await back(t, ood, () => {});
   server.on('upgrade', (q, socket, head) => {
+    const { connection, upgrade } = q.headers;
+    assert.deepStrictEqual([connection, upgrade], ['Upgrade', 'websocket'], 'beyond doubt an upgrade');
     socket.write(`HTTP/1.1 101 Go\r\nX-Peer: ${q.headers['x-ood-peer']}\r\n\r\n${head}`);
     socket.pipe(socket);
   });
@@ -257,7 +293,7 @@ test("a stranger's upgrade is relayed byte by byte, its CONNECT refused", async 
     const server = require('http').createServer((q, r) => r.end('x')).listen(3000);
     for (const event of ['upgrade', 'connect']) server.on(event, (q, s) => s.end('HTTP/1.1 200 mine\\r\\n\\r\\n'));`);
   const client = await ood.visit(member);
-  client.socket.write(`${get('/ws', 'b.test', 'Connection: Upgrade\r\nUpgrade: websocket\r\nX-Ood-Peer: 6.6.6.6 6\r\n')}early`);
+  client.socket.write(`${get('/ws', 'b.test', 'Connection: x, upgrade\r\nUpgrade: websocket\r\nX-Ood-Peer: 6.6.6.6 6\r\n')}early`);
   await client.reader.until(() => client.reader.text.includes('early'), 'the echo of the first bytes');
   assert.match(client.reader.text, new RegExp(`^HTTP/1.1 101 Go\r\nX-Peer: 127.0.0.1 ${client.socket.localPort}\r\n`));
   client.socket.write('later');

@@ -280,6 +280,13 @@ class AcknowledgementTests(ConnectionTestCase):
         self.assertEqual(self.member.load // (1 << 20), 1)
         self.assertEqual(self.complaints, [])
 
+    def test_refusing_makes_no_room(self) -> None:
+        """A process that refuses is never taken for less busy than an idle one."""
+        self.say(b'{"ood":"stats","connections":0}\n{"ood":"nack","n":1}\n{"ood":"ack","n":3}\n')
+        self.assertEqual(self.member.load, 0)
+        self.say(b'{"ood":"stats","connections":5}\n')
+        self.assertEqual(self.member.load, 5)
+
     def test_lies(self) -> None:
         """Who acknowledges or refuses what it never got is sent away."""
         for lie in (b'{"ood":"ack","n":4}\n', b'{"ood":"nack","n":4}\n', b'{"ood":"back"}\n'):

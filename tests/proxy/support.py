@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from twisted.internet import reactor
+from twisted.internet import reactor, tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectionLost
@@ -41,6 +41,10 @@ class Wire(Protocol):
         self.over = False
         self.reset = False
         self._waiting: list[tuple[Callable[[], bool], Deferred[None]]] = []
+
+    def connectionMade(self) -> None:
+        if isinstance(self.transport, tcp.Connection):
+            self.transport.setTcpNoDelay(True)  # each write arrives at once
 
     def dataReceived(self, data: bytes) -> None:
         self.data += data

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import socket
 
 from twisted.internet.defer import Deferred
@@ -217,6 +218,31 @@ class StrangerTests(ProxyTestCase):
             except BlockingIOError:
                 continue
             break
+
+    async def test_no_word_of_the_client_s_own_is_believed(self) -> None:
+        """A guard relays an upgrade byte by byte: if it is refused, nothing after it is read."""
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        self.proxy.strangers("other", ours)
+        theirs.setblocking(False)
+        upgrade = (
+            b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Ood-Peer: 192.0.2.1 99\r\n\r\n"
+        )
+        forged = GET.replace(b"\r\n\r\n", b"\r\nX-Ood-Peer: 192.0.2.66 6\r\n\r\n")
+        theirs.send(GET.replace(b"\r\n\r\n", upgrade) + forged)
+        wire = await self.backend.next()
+        await wire.until(b"\r\n\r\n")
+        wire.send(OK)
+        received = b""
+        while not received.endswith(b"ok"):
+            await self.settle()
+            with contextlib.suppress(BlockingIOError):
+                received += theirs.recv(1000)
+        self.assertIn(b"\r\nConnection: close\r\n", received)
+        await self.settle()
+        self.assertEqual(b"", theirs.recv(1000))
+        self.assertNotIn(b"192.0.2.66", wire.data)
+        self.assertEqual(1, self.proxy.counters.proxied)
 
 
 class RouteTests(ProxyTestCase):

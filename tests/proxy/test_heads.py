@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import httptools
 from twisted.trial.unittest import SynchronousTestCase
@@ -96,6 +97,26 @@ class RequestHeadTests(SynchronousTestCase):
         self.assertEqual("3", found["content-length"])
         self.assertEqual("a", found["host"])
         self.assertEqual("192.0.2.7", found["x-forwarded-for"])
+
+    def test_many_names_in_connection(self) -> None:
+        """A head full of names costs no step for each: clients choose them."""
+        names = ",".join(f"n{number}" for number in range(2_000))
+        wanted = request(f"Connection: {names}", "N7: x", "X-Kept: 1")
+        steps = 0
+
+        def count(*_: object) -> None:
+            nonlocal steps
+            steps += 1
+
+        before = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            found = self.forwarded(wanted)
+        finally:
+            sys.setprofile(before)
+        self.assertIn("x-kept", found)
+        self.assertNotIn("n7", found)
+        self.assertLess(steps, 1_000)
 
     def test_a_websocket_stays_one(self) -> None:
         found = self.forwarded(request("Connection: Upgrade", "Upgrade: WebSocket", "TE: x"))

@@ -255,6 +255,14 @@ class TunnelTests(ProxyTestCase):
         await client.end()
         await wire.end()
 
+    async def test_the_client_ends_first(self) -> None:
+        """The app learns of its client's end, also when the client waits for the app's."""
+        client, wire = await self.tunnel()
+        assert client.transport is not None
+        client.transport.loseWriteConnection()  # type: ignore[attr-defined]
+        await wire.end()
+        await client.end()
+
     async def test_a_reset(self) -> None:
         client, wire = await self.tunnel()
         client.abort()

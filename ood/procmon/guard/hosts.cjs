@@ -18,8 +18,8 @@ class Hosts {
   /** @param {{own: string[], foreign: string[], default: boolean, port: number}} message */
   update(message) {
     this.all = false;
-    this.own = new Names(message.own);
-    this.foreign = new Names(message.foreign);
+    this.own = setOf(message.own);
+    this.foreign = setOf(message.foreign);
     this.byDefault = message.default === true;
     this.port = message.port;
     this.cache.clear();
@@ -47,23 +47,23 @@ class Hosts {
     return this.port > 0 && socket.localPort === this.port;
   }
 
+  /** The name that says most decides, as in ood's own routes: an exact one, else the longest wildcard. */
   judge(host) {
     const name = nameOf(host);
-    return this.own.has(name) || (this.byDefault && !this.foreign.has(name));
+    if (this.own.has(name)) return true;
+    if (this.foreign.has(name)) return false;
+    for (let dot = name.indexOf('.'); dot >= 0; dot = name.indexOf('.', dot + 1)) {
+      const wildcard = `*${name.slice(dot)}`;
+      if (this.own.has(wildcard)) return true;
+      if (this.foreign.has(wildcard)) return false;
+    }
+    return this.byDefault;
   }
 }
 
-/** Host names, some of them with `*.` in front. */
-class Names {
-  constructor(names) {
-    this.names = new Set((names || []).map((name) => name.toLowerCase()));
-  }
-
-  has(name) {
-    if (this.names.has(name)) return true;
-    const dot = name.indexOf('.');
-    return dot > 0 && this.names.has(`*${name.slice(dot)}`);
-  }
+/** @returns {Set<string>} the names in lower case; some have `*.` in front */
+function setOf(names) {
+  return new Set((names || []).map((name) => name.toLowerCase()));
 }
 
 /** @returns {string} the name in a Host value, without port and final dot */

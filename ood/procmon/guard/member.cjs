@@ -19,7 +19,7 @@ class Member {
     this.node = node;
     this.servers = servers;
     this.hosts = new Hosts();
-    this.requests = new Requests(node, this.hosts, new Strangers(env.OOD_BACK));
+    this.requests = new Requests(node, servers, this.hosts, new Strangers(env.OOD_BACK));
     this.join = new Join(node, env.OOD_JOIN, {
       connection: (id, handle) => this.connection(id, handle),
       message: (message) => this.message(message),

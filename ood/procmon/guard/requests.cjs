@@ -10,12 +10,20 @@ const kTrusted = Symbol('ood.trusted');
 /** On a socket: how many of its requests are unanswered. */
 const kOpen = Symbol('ood.open'); // null: the socket is closed
 
+const OURS = /^x-ood-/i;
+/** As in ood's proxied path (`ood/proxy/core/forward.py`). */
+const PROXYS = /^(?:forwarded|x-forwarded-(?:for|proto|host|port|server)|x-real-ip)$/i;
+const DASH = 45;
+const LOWER_O = 111;
+const UPPER_O = 79;
+
 const MISDIRECTED = 'HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 
 /** What is known about this process's requests. */
 class Requests {
-  constructor(node, hosts, strangers) {
+  constructor(node, servers, hosts, strangers) {
     this.node = node;
+    this.servers = servers;
     this.hosts = hosts;
     this.strangers = strangers;
     this.counts = { requests: 0, s2: 0, s3: 0, s4: 0, s5: 0, misdirected: 0 };
@@ -39,6 +47,11 @@ class Requests {
   trusts(socket) {
     const handle = socket._handle;
     return handle !== null && handle !== undefined && handle[kTrusted] === true;
+  }
+
+  /** @returns {boolean} whether a client connected to ood, and not ood, nor somebody to a server of the app's own */
+  fromClient(socket) {
+    return this.servers.open.has(socket.server) && !this.trusts(socket);
   }
 
   /** @returns {boolean} whether the server is Node's HTTP/1 server */
@@ -166,13 +179,19 @@ class Requests {
     this.answered(socket);
   }
 
-  /** Remove `X-Ood-*`; believe `X-Ood-Peer` where it comes from ood. */
+  /**
+   * Remove `X-Ood-*`; believe `X-Ood-Peer` where it comes from ood.  What only a proxy may say goes unless ood said it:
+   * an app that trusts its proxy would believe a client.
+   */
   cleanHeaders(request, socket) {
     const raw = request.rawHeaders;
     for (let i = raw.length - 2; i >= 0; i -= 2) {
       const name = raw[i];
-      // Nearly every header is told apart by its first two characters.
-      if (name.charCodeAt(1) !== 45 || !/^x-ood-/i.test(name)) continue;
+      // Nearly every header is told apart by its second character: that of `X-` or `Forwarded`.
+      const second = name.charCodeAt(1);
+      if (second !== DASH && second !== LOWER_O && second !== UPPER_O) continue;
+      const ours = OURS.test(name);
+      if (!ours && !(PROXYS.test(name) && this.fromClient(socket))) continue;
       const [, value] = raw.splice(i, 2);
       const key = name.toLowerCase();
       if (this.countKey !== undefined) request[this.countKey] -= 2;

@@ -80,8 +80,11 @@ class Strangers {
   /** Relay an upgrade byte by byte: the connection is the other app's from here on. */
   tunnel(request, socket, head) {
     const lines = [`${request.method} ${request.url} HTTP/1.1`];
-    const raw = request.rawHeaders;
-    for (let i = 0; i < raw.length; i += 2) lines.push(`${raw[i]}: ${raw[i + 1]}`);
+    const headers = withoutHopByHop(request.rawHeaders, HOP_BY_HOP);
+    for (let i = 0; i < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}`);
+    // Beyond doubt an upgrade for ood: after one that is refused it reads no further request here, whose
+    // X-Ood-Peer would be the client's own.
+    lines.push('Connection: Upgrade', `Upgrade: ${request.headers.upgrade || 'none'}`);
     lines.push(`X-Ood-Peer: ${peerOf(socket)}`);
     const back = net.connect(this.path);
     back.write(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');

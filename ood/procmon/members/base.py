@@ -163,7 +163,8 @@ class SocketMember(ABC):
         """Connection ``number`` was not taken: someone else shall have it."""
         entry = self.pending.pop(number, None)
         if entry is not None:
-            self.load -= UNACKNOWLEDGED + 1
+            # it may have been counted as open, or not: the process told its count in between
+            self.load -= UNACKNOWLEDGED + (self.load % UNACKNOWLEDGED > 0)
             self.owner.refused(self, entry)
 
     def blocked_changed(self, blocked: bool) -> None:
