@@ -11,11 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from twisted.internet.interfaces import IReactorFDSet, IReactorTime, IReadDescriptor
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
 from ood.errors import WorkerError
+from ood.net.accept import Acceptor
 from ood.net.fdchannel import FdChannel, close_all
 from ood.procmon.accounts import Account
 from ood.procmon.core import join
@@ -27,8 +26,6 @@ NAME_LENGTH_MAX = 48
 """Longest app's name that names its directory; a longer one is shortened and hashed."""
 BACKLOG = 512
 """Connections that wait: all processes of an app may join at once."""
-ACCEPTS_PER_TURN = 64
-"""Connections taken in one turn of the reactor: others want theirs, too."""
 HELLO_SECONDS = 5.0
 """How long a process may be silent after it connected: the guard speaks at once."""
 STRANGERS_AT_DOOR_MAX = 64
@@ -52,44 +49,17 @@ def peer(sock: socket.socket) -> tuple[int, int]:
     return pid, uid
 
 
-@implementer(IReadDescriptor)
-class _Listener:
-    """A listening unix socket on the reactor."""
-
-    def __init__(self, reactor: IReactorFDSet, path: Path, accepted: Callable[..., None]) -> None:
-        self._reactor = reactor
-        self._accepted = accepted
-        self._sock = socket.socket(socket.AF_UNIX)
-        self._sock.setblocking(False)
-        try:
-            self._sock.bind(str(path))
-            self._sock.listen(BACKLOG)
-        except OSError:
-            self._sock.close()
-            raise
-        reactor.addReader(self)
-
-    def fileno(self) -> int:
-        return self._sock.fileno()
-
-    def logPrefix(self) -> str:
-        return "door"
-
-    def doRead(self) -> None:
-        for _ in range(ACCEPTS_PER_TURN):
-            try:
-                sock, _ = self._sock.accept()
-            except OSError:
-                return
-            self._accepted(sock)
-
-    def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002 - the reactor's signature
-        self.close()
-
-    def close(self) -> None:
-        if self._sock.fileno() >= 0:
-            self._reactor.removeReader(self)
-            self._sock.close()
+def listen(path: Path) -> socket.socket:
+    """Return a socket that listens on ``path``."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.setblocking(False)
+    try:
+        sock.bind(str(path))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 class Host(Protocol):
@@ -127,7 +97,7 @@ class Door:
         self._account = account
         self._host = host
         self._waiting: set[_AtDoor] = set()
-        self._listeners: list[_Listener] = []
+        self._listeners: list[Acceptor] = []
         self.join_path = directory / "join.sock"
         self.back_path = directory / "back.sock"
 
@@ -163,7 +133,8 @@ class Door:
             for path, accepted in ((self.join_path, self._joining), (self.back_path, self._back)):
                 with suppress(FileNotFoundError):
                     path.unlink()
-                self._listeners.append(_Listener(self._reactor, path, accepted))
+                sock = listen(path)
+                self._listeners.append(Acceptor(self._reactor, self._clock, sock, accepted))
                 path.chmod(0o600)
                 if self._account.other:
                     os.chown(path, self._account.uid, self._account.gid)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Collection
+from functools import partial
 
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime
+
+from ood.net.accept import Acceptor
 
 LOOPBACK = "127.0.0.1"
 EXTRA_PORTS_MAX = 16
@@ -16,63 +17,39 @@ EXTRA_PORTS_MAX = 16
 PRIVILEGED_PORTS = 1024
 """Ports below are for root; ood is no way around that."""
 BACKLOG = 511
-ACCEPTS_PER_TURN = 64
-"""Connections taken in one turn of the reactor: others want theirs, too."""
 
 Give = Callable[[int, socket.socket], bool]
 
 
-@implementer(IReadDescriptor)
-class _Port:
-    """One listening port on the reactor."""
-
-    def __init__(self, reactor: IReactorFDSet, port: int, give: Give) -> None:
-        self._reactor = reactor
-        self._port = port
-        self._give = give
-        self._sock = socket.socket()
-        try:
-            self._sock.setblocking(False)
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._sock.bind((LOOPBACK, port))
-            self._sock.listen(BACKLOG)
-        except OSError:
-            self._sock.close()
-            raise
-        reactor.addReader(self)
-
-    def fileno(self) -> int:
-        return self._sock.fileno()
-
-    def logPrefix(self) -> str:
-        return "extra port"
-
-    def doRead(self) -> None:
-        for _ in range(ACCEPTS_PER_TURN):
-            try:
-                sock, _ = self._sock.accept()
-            except OSError:
-                return
-            if not self._give(self._port, sock):
-                sock.close()
-
-    def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002 - the reactor's signature
-        self.close()
-
-    def close(self) -> None:
-        if self._sock.fileno() >= 0:
-            self._reactor.removeReader(self)
-            self._sock.close()
+def listen(port: int) -> socket.socket:
+    """Return a socket that listens on the loopback port ``port``."""
+    sock = socket.socket()
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((LOOPBACK, port))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 class ExtraPorts:
     """The further ports of one app."""
 
-    def __init__(self, reactor: IReactorFDSet, give: Give, remark: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        reactor: IReactorFDSet,
+        clock: IReactorTime,
+        give: Give,
+        remark: Callable[[str], None],
+    ) -> None:
         self._reactor = reactor
+        self._clock = clock
         self._give = give
         self._remark = remark
-        self._open: dict[int, _Port] = {}
+        self._open: dict[int, Acceptor] = {}
         self._failed: set[int] = set()
 
     @property
@@ -95,11 +72,17 @@ class ExtraPorts:
                 raise PermissionError(0, "only root's apps may listen below 1024")
             if len(self._open) >= EXTRA_PORTS_MAX:
                 raise OSError(0, f"an app has at most {EXTRA_PORTS_MAX} further ports")
-            self._open[port] = _Port(self._reactor, port, self._give)
+            sock = listen(port)
+            accepted = partial(self._accepted, port)
+            self._open[port] = Acceptor(self._reactor, self._clock, sock, accepted)
         except OSError as error:
             self._failed.add(port)
             reason = error.strerror or os.strerror(error.errno or 0)
             self._remark(f"the app's port {port} is not served on {LOOPBACK}: {reason}")
+
+    def _accepted(self, port: int, sock: socket.socket) -> None:
+        if not self._give(port, sock):
+            sock.close()
 
     def close(self) -> None:
         """Close all."""
