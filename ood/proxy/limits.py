@@ -36,3 +36,6 @@ UPSTREAMS_PER_APP_MAX = 2048
 """Upstream connections to one app; each is a request that has not been answered yet."""
 PROBE_SECONDS = 1.0
 """So often an upstream connection is opened though idle ones exist: a new worker is found by it."""
+STRANGERS_PER_APP_MAX = 512
+"""Connections on which one app's workers send back what is for others: an app can open as many
+as it likes, and each costs the service a descriptor, of which all apps need some."""
