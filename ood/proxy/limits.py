@@ -16,7 +16,7 @@ UPSTREAM_IDLE_MARGIN_SECONDS = 1.0
 """We stop using an upstream connection this long before the upstream says it closes it."""
 WATCH_SECONDS = 1.0
 """An exchange that lasts longer is watched for its client going away; shorter ones need no watch,
-and after the client's end of stream it gets this much time to end by itself."""
+and after the client's end of stream it gets this much time for the next step to its end."""
 LINGER_SECONDS = 2.0
 """After a last answer, what the client still sends is read away this long: closing at once would
 make the kernel send a reset, and the client could lose the answer."""
