@@ -174,7 +174,7 @@ def _as_list(value: Any, split: Callable[[str], list[str]]) -> list[Any]:
             return split(text)
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError("is not valid JSON") from None
     if not isinstance(value, list | tuple):
         raise ValueError(f"is {_type_name(value)}, not a list")
@@ -218,7 +218,7 @@ def _environment(value: Any) -> dict[str, str]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError("is not a JSON object; one variable: --set env.NAME VALUE") from None
     if not isinstance(value, dict):
         raise ValueError(f"is {_type_name(value)}, not an object")

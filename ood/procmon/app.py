@@ -80,7 +80,7 @@ class AppContainer:
         self.changes = Changes(context.clock)
         self.failure: WorkerError | None = None
         self.waiters = Waiters(context.clock, self)
-        self.extras = ExtraPorts(context.fds, self.roster.on_port, self.remark)
+        self.extras = ExtraPorts(context.fds, context.clock, self.roster.on_port, self.remark)
         self.fresh: WorkerProcess | None = None
         self.fresh_failure: WorkerError | None = None
         self.when_gone: Callable[[], None] = lambda: None

@@ -290,6 +290,9 @@ class Client(Stream):
             self.resume_reading()
 
     def touch(self, seconds: float) -> None:
-        """Set the deadline from now, unless the client is already at its end."""
-        if not self.at_end:
-            self.deadline = self._context.live.now + seconds
+        """Set the deadline from now.
+
+        A client at its end may be gone: it gets a moment each time that there is progress.
+        """
+        seconds = min(seconds, limits.WATCH_SECONDS) if self.at_end else seconds
+        self.deadline = self._context.live.now + seconds

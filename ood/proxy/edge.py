@@ -59,6 +59,7 @@ class ReverseProxy(Service):
         self._dispatcher = Dispatcher(self._context)
         self._listeners = [self._listener(sock, Entry(sock.getsockname()[1])) for sock in http]
         self._apps: dict[str, Listener] = {}
+        self._strangers: dict[str, set[Client]] = {}
         self._trouble = trouble
 
     @property
@@ -94,6 +95,7 @@ class ReverseProxy(Service):
         """Route as ``document`` says, and listen on each app's own port."""
         self._context.routes = Table(document.apps)
         self._context.one_app = len(document.apps) == 1
+        self._strangers = {name: self._strangers.get(name, set()) for name in document.apps}
         wanted = {name: app.port for name, app in document.apps.items()}
         for name, listener in list(self._apps.items()):
             if wanted.get(name) != listener.entry.port:
@@ -126,13 +128,16 @@ class ReverseProxy(Service):
         else:
             self._dispatcher.adopt(sock)
 
-    def strangers(self, app: str, sock: socket.socket) -> None:  # noqa: ARG002 Host decides
+    def strangers(self, app: str, sock: socket.socket) -> None:
         """Serve requests that a worker of ``app`` got for other hosts."""
-        if self._context.draining:
+        present = {one for one in self._strangers.get(app, ()) if not one.closed}
+        if self._context.draining or len(present) >= limits.STRANGERS_PER_APP_MAX:
             sock.close()
             return
         entry = Entry(self._http_port(), told=True)
-        Client(self._context, Incoming(sock, ("", 0), entry)).resume_reading()
+        client = Client(self._context, Incoming(sock, ("", 0), entry))
+        self._strangers[app] = present | {client}
+        client.resume_reading()
 
     def _http_port(self) -> int:
         return self._listeners[0].entry.port if self._listeners else 0

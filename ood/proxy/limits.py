@@ -18,7 +18,7 @@ WAIT_SECONDS = 120.0
 """The pool bounds how long a request waits for a worker; this only catches what it forgot."""
 WATCH_SECONDS = 1.0
 """An exchange that lasts longer is watched for its client going away; shorter ones need no watch,
-and after the client's end of stream it gets this much time to end by itself."""
+and after the client's end of stream it gets this much time for the next step to its end."""
 LINGER_SECONDS = 2.0
 """After a last answer, what the client still sends is read away this long: closing at once would
 make the kernel send a reset, and the client could lose the answer."""
@@ -38,3 +38,6 @@ UPSTREAMS_PER_APP_MAX = 2048
 """Upstream connections to one app; each is a request that has not been answered yet."""
 PROBE_SECONDS = 1.0
 """So often an upstream connection is opened though idle ones exist: a new worker is found by it."""
+STRANGERS_PER_APP_MAX = 512
+"""Connections on which one app's workers send back what is for others: an app can open as many
+as it likes, and each costs the service a descriptor, of which all apps need some."""

@@ -128,6 +128,13 @@ class Faults(SynchronousTestCase):
         error = self.assertRaises(InvalidError, check_document, {"schema": 2, "new": 1})
         self.assertEqual(keys_of(error), {"schema"})
 
+    def test_deep_nesting(self):
+        """JSON nested beyond what can be read is refused like any other that is not right."""
+        for key, text in (("args", "[" * 100_000), ("env", '{"a":' * 100_000)):
+            plain = {"cwd": "/srv", "port": 3001, key: text}
+            error = self.assertRaises(InvalidError, check_app, "x", plain)
+            self.assertEqual(keys_of(error), {key})
+
     @given(plain_values)
     def test_anything_gets_an_answer(self, plain):
         """Any JSON value is taken or refused with InvalidError, never otherwise."""

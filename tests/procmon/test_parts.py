@@ -425,7 +425,7 @@ class PortTests(SynchronousTestCase):
         """A further port that is taken is told once, and others are served all the same."""
         machine: Any = Machine()
         remarks: list[str] = []
-        extras = ExtraPorts(machine, lambda _port, _sock: False, remarks.append)
+        extras = ExtraPorts(machine, Clock(), lambda _port, _sock: False, remarks.append)
         self.addCleanup(extras.close)
         port = free_port(frozenset(), random.Random(2))
         with socket.socket() as sock:

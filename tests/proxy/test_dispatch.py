@@ -6,6 +6,7 @@ import socket
 from twisted.internet.defer import Deferred
 
 from ood.interfaces import Refused
+from ood.proxy import limits
 from tests.proxy.support import LOOPBACK, ProxyTestCase, free_port
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -243,6 +244,27 @@ class StrangerTests(ProxyTestCase):
         self.assertEqual(b"", theirs.recv(1000))
         self.assertNotIn(b"192.0.2.66", wire.data)
         self.assertEqual(1, self.proxy.counters.proxied)
+
+    async def test_not_too_many(self) -> None:
+        """An app that opens more and more of them takes no descriptors away from others."""
+        self.patch(limits, "STRANGERS_PER_APP_MAX", 2)
+        kept = []
+        for app in ("other", "other", "other", "site"):
+            ours, theirs = socket.socketpair()
+            self.addCleanup(theirs.close)
+            theirs.setblocking(False)
+            self.proxy.strangers(app, ours)
+            kept.append(theirs)
+        self.assertEqual(b"", kept[2].recv(1))
+        for theirs in (kept[1], kept[3]):
+            self.assertRaises(BlockingIOError, theirs.recv, 1)
+        kept[0].close()
+        await self.settle()
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        theirs.setblocking(False)
+        self.proxy.strangers("other", ours)
+        self.assertRaises(BlockingIOError, theirs.recv, 1)
 
 
 class RouteTests(ProxyTestCase):

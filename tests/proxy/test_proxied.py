@@ -317,6 +317,26 @@ class UpstreamTests(ProxyTestCase):
         wire.send(OK)
         self.assertEqual(OK, await client.end())
 
+    async def test_a_long_answer_to_a_client_that_closed_its_side(self) -> None:
+        """It gets all of an answer that goes on; one that stands still is cut."""
+        client = await self.client()
+        client.send(GET)
+        wire = await self.backend.next()
+        await wire.until(b"\r\n\r\n")
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+        await client.until(b"\r\n\r\n")
+        assert client.transport is not None
+        client.transport.loseWriteConnection()  # type: ignore[attr-defined]
+        await self.settle()
+        for _ in range(5):
+            self.advance(0.4)
+            wire.send(b"x")
+            self.assertEqual(b"x", await client.take(1))
+            await self.settle()
+        self.advance(2.5)
+        self.assertEqual(b"", await client.end())
+        self.assertTrue(client.reset)
+
 
 class PlainUpstreamTests(ProxyTestCase):
     """The same over TCP, where connecting takes time and may fail."""
