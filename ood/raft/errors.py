@@ -6,30 +6,42 @@ happened, try elsewhere) and *unknown* (it may yet be committed).
 
 from __future__ import annotations
 
-from ood.errors import OodError
+from ood.raft.core.errors import (
+    BusyError,
+    ChangeError,
+    CorruptLogError,
+    NotLeaderError,
+    RaftError,
+    SafetyError,
+)
+
+__all__ = [
+    "BusyError",
+    "ChangeError",
+    "ConnectionClosedError",
+    "CorruptLogError",
+    "DamagedLogError",
+    "FrameError",
+    "HandshakeError",
+    "NotLeaderError",
+    "OutcomeUnknownError",
+    "RaftError",
+    "RedirectError",
+    "RemoteError",
+    "SafetyError",
+    "StoppedError",
+    "StorageError",
+]
 
 
-class RaftError(OodError):
-    """Base of everything this library raises."""
+class RedirectError(NotLeaderError):
+    """This node does not lead and was told not to forward, or can't.
 
-    code = "raft"
-
-
-class NotLeaderError(RaftError):
-    """This node does not lead, so it did nothing: ask the leader.
-
-    :ivar leader: the leader's id as this node knows it, or ``None``.
-    :ivar address: how to connect to it (the transport's options), or ``None``.
+    :ivar address: how to connect to the leader (the transport's options), if known.
     """
 
-    code = "not_leader"
-    http_status = 421
-
-    def __init__(self, leader: str | None, address: object = None) -> None:
-        known = f"{leader} leads" if leader else "no leader is known"
-        hint = "send it there" if leader else "try again after an election time-out"
-        super().__init__(f"this node does not lead: {known}", hint)
-        self.leader = leader
+    def __init__(self, node: str, leader: str | None, address: object = None) -> None:
+        super().__init__(node, leader)
         self.address = address
 
 
@@ -49,13 +61,6 @@ class OutcomeUnknownError(RaftError):
         )
 
 
-class BusyError(RaftError):
-    """Too much is waiting already; nothing was done."""
-
-    code = "busy"
-    http_status = 503
-
-
 class StoppedError(RaftError):
     """The node is stopped; nothing was done."""
 
@@ -66,13 +71,6 @@ class StoppedError(RaftError):
         super().__init__("the node is stopped" + (f": {reason}" if reason else ""))
 
 
-class MembershipError(RaftError):
-    """The change of members was refused; the members are as before."""
-
-    code = "membership"
-    http_status = 409
-
-
 class ConnectionClosedError(RaftError):
     """The connection to the peer is gone; a pending call's outcome is unknown."""
 
@@ -81,10 +79,17 @@ class ConnectionClosedError(RaftError):
 
 
 class RemoteError(RaftError):
-    """The peer answered a call with an error."""
+    """The peer answered a call with an error.
+
+    :ivar remote_code: the error's ``code`` at the peer.
+    """
 
     code = "remote"
     http_status = 502
+
+    def __init__(self, message: str, remote_code: str = "") -> None:
+        super().__init__(message)
+        self.remote_code = remote_code
 
 
 class HandshakeError(RaftError):

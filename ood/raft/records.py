@@ -2,11 +2,13 @@
 
 All integers are little-endian.  A record is::
 
-    crc32c u32 | length u32 | index u64 | term u64 | kind u8 | 3 zero bytes | payload
+    crc u32 | crc of the fields u32 | length u32 | index u64 | term u64 | kind u8 |
+    3 zero bytes | payload
 
-The checksum covers everything after it and starts from the segment's
+The checksums are CRC-32C.  That of the fields starts from the segment's
 identity, so a record that another segment left on the same blocks is never
-taken for one of this segment.  A batch is what one sync makes durable; it
+taken for one of this segment; the other one goes on through the payload.
+A batch is what one sync makes durable; it
 begins with a BATCH record whose index is the offset up to which the segment
 was durable *before* the batch.  That mark is what tells a torn tail (nothing
 later claims it was durable) from damage (something does).
@@ -17,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from struct import Struct, error
+from struct import Struct
 
 from google_crc32c import extend
 
@@ -25,13 +27,11 @@ MAGIC = b"oodraft1"
 HEADER_BYTES = 128
 SECTOR_BYTES = 512  # what a disk writes whole or not at all
 
-# A length beyond this is no record of ours: it bounds what damage can make us read.
-MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
-
-_PREFIX = Struct("<I")
+_CHECKSUM = Struct("<I")
+_CHECKSUMS = Struct("<II")
 _FIELDS = Struct("<IQQB3x")
-_RECORD = Struct("<IIQQB3x")
-RECORD_BYTES = _RECORD.size
+RECORD_BYTES = _CHECKSUMS.size + _FIELDS.size
+_KIND_OFFSET = RECORD_BYTES - 4
 _HEADER = Struct("<8s16sQ16sQQQ")
 
 
@@ -78,7 +78,7 @@ class SegmentHeader:
     @property
     def seed(self) -> int:
         """Where the checksums of the segment's records start from."""
-        return extend(0, self.identity)
+        return int(extend(0, self.identity))
 
 
 def encode_header(header: SegmentHeader) -> bytes:
@@ -92,15 +92,15 @@ def encode_header(header: SegmentHeader) -> bytes:
         header.snapshot_index,
         header.snapshot_term,
     )
-    body = body.ljust(HEADER_BYTES - _PREFIX.size, b"\0")
-    return body + _PREFIX.pack(extend(0, body))
+    body = body.ljust(HEADER_BYTES - _CHECKSUM.size, b"\0")
+    return body + _CHECKSUM.pack(extend(0, body))
 
 
 def decode_header(data: bytes) -> SegmentHeader | None:
     """Return the header, or ``None`` where it is damaged."""
-    body = data[: HEADER_BYTES - _PREFIX.size]
-    checksum = data[HEADER_BYTES - _PREFIX.size : HEADER_BYTES]
-    if len(checksum) < _PREFIX.size or _PREFIX.pack(extend(0, body)) != checksum:
+    body = data[: HEADER_BYTES - _CHECKSUM.size]
+    checksum = data[HEADER_BYTES - _CHECKSUM.size : HEADER_BYTES]
+    if _CHECKSUM.pack(extend(0, body)) != checksum:
         return None
     magic, *fields = _HEADER.unpack_from(body)
     return SegmentHeader(*fields) if magic == MAGIC else None
@@ -109,22 +109,33 @@ def decode_header(data: bytes) -> SegmentHeader | None:
 def encode_record(seed: int, kind: int, index: int, term: int, payload: bytes = b"") -> bytes:
     """Return one record."""
     fields = _FIELDS.pack(len(payload), index, term, kind)
-    return _PREFIX.pack(extend(extend(seed, fields), payload)) + fields + payload
+    check = extend(seed, fields)
+    return _CHECKSUMS.pack(extend(check, payload), check) + fields + payload
+
+
+def _fields_at(seed: int, data: bytes, offset: int) -> tuple[int, int, int, int] | None:
+    """Return length, index, term and kind, if they are as they were written."""
+    fields = data[offset + _CHECKSUMS.size : offset + RECORD_BYTES]
+    if len(fields) < _FIELDS.size:
+        return None
+    if _CHECKSUMS.unpack_from(data, offset)[1] != extend(seed, fields):
+        return None
+    length, index, term, kind = _FIELDS.unpack(fields)
+    return length, index, term, kind
 
 
 def decode_record(seed: int, data: bytes, offset: int) -> Record | None:
     """Return the record at ``offset``, or ``None`` where there is no whole one."""
-    try:
-        checksum, length, index, term, kind = _RECORD.unpack_from(data, offset)
-    except error:
+    fields = _fields_at(seed, data, offset)
+    if fields is None:
         return None
+    length, index, term, kind = fields
+    checksum, start = _CHECKSUMS.unpack_from(data, offset)
     end = offset + RECORD_BYTES + length
-    if not 0 < kind <= Kind.SEAL or length > MAX_PAYLOAD_BYTES or end > len(data):
+    payload = data[offset + RECORD_BYTES : end]
+    if len(payload) != length or extend(start, payload) != checksum:
         return None
-    body = data[offset + _PREFIX.size : end]
-    if extend(seed, body) != checksum:
-        return None
-    return Record(kind, index, term, body[_FIELDS.size :], end)
+    return Record(kind, index, term, payload, end)
 
 
 def records(seed: int, data: bytes) -> Iterator[Record]:
@@ -138,36 +149,32 @@ def records(seed: int, data: bytes) -> Iterator[Record]:
 def claims_durable(seed: int, data: bytes, offset: int) -> bool:
     """Say whether something after ``offset`` proves that it was durable.
 
-    The lengths in between can't be trusted, so every place is tried; the kind
-    and length of a record are looked at before its checksum is computed.
+    The lengths in between can't be trusted, so every place is tried where the
+    kind of a BATCH or SEAL, with its three zeros, might stand.
     """
     place = offset + 1
     while True:
-        # Every BATCH and SEAL record carries its kind 24 bytes in, three zeros after it.
-        hits = [data.find(bytes((kind, 0, 0, 0)), place + 24) for kind in (Kind.BATCH, Kind.SEAL)]
-        found = [hit for hit in hits if hit >= 0]
-        if not found:
+        kinds = [bytes((kind, 0, 0, 0)) for kind in (Kind.BATCH, Kind.SEAL)]
+        found = [data.find(kind, place + _KIND_OFFSET) for kind in kinds]
+        hits = [hit for hit in found if hit >= 0]
+        if not hits:
             return False
-        place = min(found) - 24
+        place = min(hits) - _KIND_OFFSET
         record = decode_record(seed, data, place)
         if record is not None and record.index > offset:
             return True
         place += 1
 
 
-def looks_torn(data: bytes, offset: int) -> bool:
+def looks_torn(seed: int, data: bytes, offset: int) -> bool:
     """Say whether the write at ``offset`` may have been cut by a crash.
 
     Either the file ends inside the record, or a sector of it was never
     written and reads as zeros: what reached the disk whole and does not match
     its checksum was damaged later.
     """
-    if len(data) - offset < RECORD_BYTES:
-        return True
-    length = _RECORD.unpack_from(data, offset)[1]
-    if length > MAX_PAYLOAD_BYTES:
-        return _has_zero_sector(data, offset, offset + RECORD_BYTES)
-    end = offset + RECORD_BYTES + length
+    fields = _fields_at(seed, data, offset)
+    end = offset + RECORD_BYTES + (fields[0] if fields is not None else 0)
     return end > len(data) or _has_zero_sector(data, offset, end)
 
 
