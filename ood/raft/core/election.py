@@ -84,9 +84,14 @@ def _count(core: Core, voter: str, granted: bool) -> None:
 
 
 def on_timeout(core: Core) -> None:
-    """Campaign when the leader was silent for too long."""
+    """Campaign when the leader was silent for too long, or at least forget it.
+
+    A node that may not campaign would else refuse its vote for the sake of a
+    leader that is long gone.
+    """
     if core.election_elapsed >= core.timeout:
         core.election_elapsed = 0
+        core.leader = None
         campaign(core)
 
 

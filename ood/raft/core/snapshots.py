@@ -50,8 +50,12 @@ def on_reply(core: Core, message: SnapshotReply) -> None:
 
 
 def arrived(core: Core, progress: Progress, index: int) -> None:
-    """Feed entries again once the follower has as much as the log begins with."""
-    if index >= core.log.first_index - 1:
+    """Feed entries again once the follower holds the snapshot, or enough without it.
+
+    If the log was compacted further meanwhile, feeding begins the newer snapshot.
+    """
+    snapshot = progress.snapshot
+    if snapshot is None or index >= min(snapshot.metadata.index, core.log.first_index - 1):
         progress.replicate(max(index, progress.match))
 
 
@@ -94,12 +98,26 @@ def _restore(core: Core, snapshot: Snapshot) -> None:
     core.snapshot = core.restored = snapshot
 
 
+def _awaited(core: Core) -> int:
+    """Return the last entry that no living follower will need behind its snapshot.
+
+    Without this, a busy leader could compact faster than a follower can take
+    snapshots, which would never catch up.
+    """
+    fed = [
+        progress.snapshot.metadata.index
+        for progress in core.progress.values()
+        if progress.snapshot is not None and progress.active
+    ]
+    return min(fed, default=core.log.applied)
+
+
 def record(core: Core, snapshot: Snapshot, keep: int) -> int:
     """Take the own state machine's snapshot; never an older one than is known."""
     index = snapshot.metadata.index
     if core.snapshot is None or index > core.snapshot.metadata.index:
         core.snapshot = snapshot
-    compact = min(index - keep, core.snapshot.metadata.index)
+    compact = min(index - keep, core.snapshot.metadata.index, _awaited(core))
     if compact >= core.log.first_index:
         core.log.compact(compact)
         core.history.compact(compact)

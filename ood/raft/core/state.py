@@ -108,8 +108,15 @@ class Core:
 
     @property
     def promotable(self) -> bool:
-        """Whether this node may campaign."""
-        return self.id in self.configuration.all_voters
+        """Whether this node may campaign.
+
+        While the configuration that leaves it out is not committed, the others may
+        need its longer log to go on (thesis, 4.2.2); its own vote does not count then.
+        """
+        if self.id in self.configuration.all_voters:
+            return True
+        committed = self.log.committed
+        return self.history.index > committed and self.id in self.history.at(committed).all_voters
 
     @property
     def committed_in_term(self) -> bool:
