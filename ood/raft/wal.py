@@ -37,6 +37,11 @@ def random_identity() -> bytes:
     return os.urandom(16)
 
 
+def strip_commit(state: HardState) -> HardState:
+    """Return term and vote alone."""
+    return HardState(state.term, state.vote)
+
+
 class Wal:
     """The log of one member.  After any error it refuses everything.
 
@@ -152,19 +157,17 @@ class Wal:
             self._fail(error)
 
     def _write_meta(self, identity: Identity | None, hard_state: HardState | None) -> None:
-        new_state = hard_state or self._hard_state
-        changed = (new_state.term, new_state.vote) != (self._hard_state.term, self._hard_state.vote)
+        # The commit index is left out: it is not worth a sync, and kept before
+        # the entries it speaks of it would make committed what is not.
+        new_state = self._hard_state if hard_state is None else strip_commit(hard_state)
+        changed = new_state != self._hard_state
         self._hard_state = new_state
         if identity is not None and identity != self._identity:
             self._identity, changed = identity, True
         if changed:
-            # The commit index alone is not worth a sync: it is found again.
-            self._save_meta()
-
-    def _save_meta(self) -> None:
-        if self._identity is None:
-            raise StorageError("the log has no owner yet", "save an identity first")
-        self._meta.save(self._identity, self._hard_state)
+            if self._identity is None:
+                raise StorageError("the log has no owner yet", "save an identity first")
+            self._meta.save(self._identity, self._hard_state)
 
     def _write_log(self, truncate: int | None, entries: Sequence[Entry]) -> None:
         records: list[tuple[int, int, int, bytes]] = []
@@ -223,13 +226,8 @@ class Wal:
         """Seal the log and let the directory go."""
         try:
             if self._failed is None:
-                self._close_log()
+                self._segments.close()
         finally:
             self._segments.abandon()
             self._meta.close()
             self._files.close()
-
-    def _close_log(self) -> None:
-        if self._meta.current is not None and self._meta.current.hard_state != self._hard_state:
-            self._save_meta()
-        self._segments.close()
