@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -17,6 +17,7 @@ from ood.raft.wire import (
     COMMAND,
     HELLO,
     JOIN,
+    LEADER,
     LEAVE,
     MESSAGES,
     QUERY,
@@ -44,6 +45,7 @@ class Inbound:
         self.handlers: dict[str, Callable[[bytes], Deferred[Any]]] = {
             COMMAND: self._command,
             QUERY: self._query,
+            LEADER: self._leader,
             JOIN: lambda body: node.join(decode(body)),
             LEAVE: lambda body: node.leave(decode(body)),
             TRANSFER: lambda body: node.transfer_leadership(decode(body)),
@@ -65,11 +67,13 @@ class Inbound:
             raise RaftError("this machine answers no queries", "give it query(bytes)")
         return self.node.read().addCallback(lambda _: query(body))
 
-    def _status(self, _: bytes) -> Deferred[Any]:
-        async def status() -> Any:
-            return self.node.stats()
+    def _leader(self, _: bytes) -> Deferred[Any]:
+        """Answer whether this node leads, and else the leader's address."""
+        node = self.node
+        return succeed((node.leader == node.id, node.address_of(node.leader)))
 
-        return Deferred.fromCoroutine(status())
+    def _status(self, _: bytes) -> Deferred[Any]:
+        return succeed(self.node.stats())
 
 
 class Session:

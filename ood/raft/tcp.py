@@ -30,7 +30,7 @@ from zope.interface import implementer
 
 from ood.raft.callbacks import Closing, with_callback
 from ood.raft.calls import Calls, Frame
-from ood.raft.errors import FrameError, RaftError
+from ood.raft.errors import ConnectionClosedError, FrameError, RaftError
 from ood.raft.framing import FrameReader, encode_frame
 from ood.raft.interfaces import Callback, IConnection, IListener, IMessageConnection, OnInvoke
 from ood.raft.tls import TlsOptions, names_of
@@ -54,6 +54,7 @@ class TcpConnection(Protocol):
 
     def __init__(self, ready: Callable[[TcpConnection], object], *, secure: bool) -> None:
         self.names: frozenset[str] | None = None
+        self.reason = ConnectionClosedError("the connection is open")
         self._ready = ready
         self._secure = secure
         self._reader = FrameReader()
@@ -90,6 +91,7 @@ class TcpConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Pending calls fail: nobody knows what became of them."""
+        self.reason = ConnectionClosedError(f"connection lost: {reason.getErrorMessage()}")
         self._calls.close(reason.getErrorMessage())
         self._closing.fire()
 
@@ -199,7 +201,7 @@ class TcpTransport:
         ready: Deferred[IConnection] = Deferred()
         factory = _Factory(lambda: self._build(ready.callback))
         connection: TcpConnection = await endpoint.connect(factory)
-        connection.on_close(lambda: None if ready.called else ready.cancel())
+        connection.on_close(lambda: None if ready.called else ready.errback(connection.reason))
         return await ready
 
     def _build(self, ready: Callable[[TcpConnection], object]) -> TcpConnection:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from OpenSSL import crypto
+from service_identity.hazmat import DNSPattern
 from service_identity.pyopenssl import extract_patterns
 from twisted.internet import ssl
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -78,6 +79,5 @@ def names_of(certificate: Any) -> frozenset[str]:
     """Return the DNS names a peer's certificate vouches for, in lower case."""
     if certificate is None:
         return frozenset()
-    patterns = extract_patterns(certificate)
-    names = [getattr(pattern, "pattern", b"") for pattern in patterns]
-    return frozenset(name.decode("ascii", "replace").lower() for name in names if name)
+    patterns = [each for each in extract_patterns(certificate) if isinstance(each, DNSPattern)]
+    return frozenset(pattern.pattern.decode("ascii", "replace").lower() for pattern in patterns)
