@@ -68,7 +68,8 @@ class Member:
     @property
     def identity(self) -> Identity:
         """Who this node says it is; a new disk means a new incarnation."""
-        return Identity(self.cluster.name, self.id, f"{self.id}.{self.life}")
+        incarnation = self.key if self.cluster.incarnations else ""
+        return Identity(self.cluster.name, self.id, incarnation)
 
     @property
     def key(self) -> str:
