@@ -100,12 +100,6 @@ MUTATIONS = (
         "    core.send(VoteReply(",
     ),
     Mutation(
-        "07 asks for votes before the disk has its own",
-        "election.py",
-        "    send = core.send if pre else core.send_after\n",
-        "    send = core.send\n",
-    ),
-    Mutation(
         "07 lets messages leave in a term that is not durable",
         "node.py",
         "        if core.durable_term != core.term:\n            return (), (*early, *late)\n",
@@ -364,8 +358,14 @@ MUTATIONS = (
     Mutation(
         "26 listens to a member that lost its disk",
         "dispatch.py",
-        "    return known in (None, sender.incarnation)\n",
+        "    return core.configuration.incarnations.get(sender.id) in (None, sender.incarnation)\n",
         "    return True\n",
+    ),
+    Mutation(
+        "26 campaigns after it lost its disk",
+        "state.py",
+        "        if known and own and known != own:\n",
+        "        if False:\n",
     ),
     Mutation(
         "27 listens to another cluster",

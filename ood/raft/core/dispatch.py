@@ -24,6 +24,7 @@ from ood.raft.core.types import (
 )
 
 _FROM_LEADER = (Append, Heartbeat, SnapshotChunk)
+_ANSWERS = (VoteReply, AppendReply, HeartbeatReply, SnapshotReply)
 
 
 def _on_timeout_now(core: Core, message: TimeoutNow) -> None:
@@ -61,19 +62,18 @@ def step(core: Core, message: Message, sender: Identity | None) -> None:
 def _known(core: Core, message: Message, sender: Identity | None) -> bool:
     """Whether the sender is who it should be: its cluster, its id, its disk's life.
 
-    A member that lost its disk forgot its votes and what it acknowledged: it would
-    break what others rely on, so under its old id it is not listened to.
+    A member that lost its disk forgot its votes and what it acknowledged, so under
+    its old id its answers do not count (and it does not campaign).  What a leader
+    says is heard from any life: this log may be older than the leader's new disk.
     """
     if sender is None:
         return True
     if sender.cluster != core.identity.cluster or sender.id != message.source:
         return False
-    if not sender.incarnation:
+    if not sender.incarnation or not isinstance(message, _ANSWERS):
         return True
-    known = core.configuration.incarnations.get(sender.id)
-    if known is None:
-        core.incarnations[sender.id] = sender.incarnation
-    return known in (None, sender.incarnation)
+    core.incarnations[sender.id] = sender.incarnation
+    return core.configuration.incarnations.get(sender.id) in (None, sender.incarnation)
 
 
 def _is_pre_vote(message: Message) -> bool:

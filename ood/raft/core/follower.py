@@ -68,8 +68,15 @@ def _reject(core: Core, message: Append) -> None:
 
 
 def on_heartbeat(core: Core, message: Heartbeat) -> None:
-    """Note that the leader lives; round 0 only tells what is committed."""
+    """Note that the leader lives; round 0 only tells what is committed.
+
+    A leader never names an entry that this node has not acknowledged.  If it is
+    not here, this disk lost what was promised: the node stays silent until it is
+    replaced, as if it were down.
+    """
     hear(core, message)
+    if message.commit > core.log.last_index:
+        return
     core.log.commit_to(message.commit)
     if message.round:
         core.send(HeartbeatReply(core.id, message.source, core.term, message.round))

@@ -113,6 +113,9 @@ class Core:
         While the configuration that leaves it out is not committed, the others may
         need its longer log to go on (thesis, 4.2.2); its own vote does not count then.
         """
+        known, own = self.configuration.incarnations.get(self.id), self.identity.incarnation
+        if known and own and known != own:
+            return False  # this disk is not the one the cluster relies on
         if self.id in self.configuration.all_voters:
             return True
         committed = self.log.committed

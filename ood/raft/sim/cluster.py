@@ -14,12 +14,14 @@ class Cluster(ABC):
     """Simulated nodes under the monitors' eyes.
 
     :ivar name: the cluster's id, which every handshake carries.
+    :ivar wiped: nodes that lost their disk and are not replaced yet.
     :ivar incarnations: whether the handshake names the life of the disk, too.
     """
 
     def __init__(self, options: Options, jitter: Callable[[int], int]) -> None:
         self.name = "simulated"
         self.incarnations = True
+        self.wiped: set[str] = set()
         self.options, self.jitter = options, jitter
         self.monitors = Monitors()
         self.members: dict[str, Member] = {}

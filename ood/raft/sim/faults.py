@@ -138,6 +138,53 @@ def snapshot(world: World) -> None:
         member.snapshot()
 
 
+def wipe(world: World) -> None:
+    """Take a node's disk away; an operator replaces it: remove, then add again.
+
+    One at a time, only where a minority is lost, and when everybody has noted whose
+    disk is whose: before and beyond that nothing is promised.
+    """
+    leader = world.leader()
+    if leader is None or world.wiped or len(leader.core.configuration.voters) < 3:
+        return
+    names = sorted(leader.core.configuration.incarnations.keys() - {leader.id})
+    if not names or not all(_knows(member, names) for member in world.members.values()):
+        return
+    member = world.members[world.random.choice(names)]
+    world.wiped.add(member.id)
+    world.crash(member)
+    member.wipe()
+    world.later(world.random.randint(10, 100), restart, world, member)
+    world.later(20, _replace, world, member)
+
+
+def _knows(member: Member, names: list[str]) -> bool:
+    """Whether a node is up and knows these members' incarnations (or is no member)."""
+    if member.raw is None:
+        return False
+    known = member.core.configuration
+    return member.id not in known.members or known.incarnations.keys() >= set(names)
+
+
+def _replace(world: World, member: Member) -> None:
+    """Do what the operator does until the member is back."""
+    leader = world.leader()
+    if leader is not None and leader.raw is not None and leader.id not in world.paused:
+        known = leader.core.configuration
+        if known.incarnations.get(member.id) == member.key and not known.joint:
+            world.wiped.discard(member.id)
+            return
+        try:
+            if member.id in known.members:
+                leader.raw.remove_member(member.id)
+            else:
+                leader.raw.add_member(member.id, member.key)
+        except OodError:
+            pass
+        leader.process()
+    world.later(30, _replace, world, member)
+
+
 ALL: dict[str, Fault] = {
     "split": split,
     "isolate": isolate,
@@ -149,6 +196,7 @@ ALL: dict[str, Fault] = {
     "transfer": transfer,
     "members": change_members,
     "snapshot": snapshot,
+    "wipe": wipe,
 }
 
 

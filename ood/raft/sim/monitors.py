@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ood.raft.core.types import AppendReply, Entry, Message, Ready, Role, VoteReply, VoteRequest
+from ood.raft.core.types import (
+    Append,
+    AppendReply,
+    Entry,
+    Heartbeat,
+    Message,
+    Ready,
+    Role,
+    SnapshotChunk,
+    VoteReply,
+    VoteRequest,
+)
 
 if TYPE_CHECKING:
     from ood.raft.sim.member import Member
@@ -47,6 +58,12 @@ class Monitors:
                 disk.last_index >= message.index,
                 "no reply before its save",
                 f"{member.id} acknowledges {message.index}, its disk has {disk.last_index}",
+            )
+        elif isinstance(message, Append | Heartbeat | SnapshotChunk):
+            _must(
+                disk.hard_state.term >= message.term,
+                "no message before its term is saved",
+                f"{member.id} leads {message.term}: {disk.hard_state}",
             )
         elif isinstance(message, VoteReply) and message.granted and not message.pre:
             self._vote(member, message.target, message.term)
@@ -107,7 +124,8 @@ class Monitors:
         """Check that what a leader commits is on a majority of disks."""
         index = leader.core.log.committed
         term = self._committed[index].term
-        holders = {m.id for m in leader.cluster.members.values() if m.holds(index, term)}
+        cluster = leader.cluster
+        holders = {m.id for m in cluster.members.values() if m.holds(index, term)} | cluster.wiped
         configuration = leader.core.configuration
         for half in (configuration.voters, configuration.voters_outgoing):
             enough = not half or len(half & holders) * 2 > len(half)

@@ -41,7 +41,7 @@ class World(Cluster):
 
     :ivar cut: (source, target) pairs between which nothing gets through.
     :ivar paused: nodes that stand still, each with the tick it stopped at.
-    :ivar slow: nodes whose disk is a hundred times slower.
+    :ivar slow: nodes whose disk is thirty times slower.
     """
 
     def __init__(self, random: Random, options: Options, weather: Weather) -> None:

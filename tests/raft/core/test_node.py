@@ -1,0 +1,166 @@
+"""The core as a driver meets it."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ood.raft.core import configuration as configurations
+from ood.raft.core.errors import BusyError, ChangeError, NotLeaderError
+from ood.raft.core.node import RawNode
+from ood.raft.core.types import (
+    Configuration,
+    Entry,
+    EntryKind,
+    HardState,
+    Heartbeat,
+    Identity,
+    Options,
+    Role,
+    SoftState,
+    Stored,
+)
+
+VOTERS = Configuration(voters=frozenset("abc"))
+
+
+def _node(
+    stored: Stored | None = None,
+    incarnation: str = "a.1",
+    bootstrap: Configuration | None = VOTERS,
+    options: Options | None = None,
+) -> RawNode:
+    return RawNode(
+        Identity("cluster", "a", incarnation),
+        bootstrap=bootstrap,
+        stored=stored or Stored(),
+        jitter=lambda n: n - 1,
+        options=options,
+    )
+
+
+def _alone(options: Options | None = None) -> RawNode:
+    """Return a cluster of one that leads, with everything done."""
+    node = _node(bootstrap=Configuration(voters=frozenset("a")), options=options)
+    node.campaign()
+    _settle(node)
+    return node
+
+
+def _settle(node: RawNode) -> list[Entry]:
+    """Drive a node whose disk is quick; return what it wanted applied."""
+    applied: list[Entry] = []
+    while node.has_ready():
+        ready = node.ready()
+        node.advance()
+        if ready.token is not None:
+            node.persisted(ready.token)
+        applied.extend(ready.committed)
+        if ready.committed:
+            node.applied(ready.committed[-1].index)
+    return applied
+
+
+class StartTests(SynchronousTestCase):
+    """Starting from nothing and from a disk."""
+
+    def test_first_members_begin_alike(self) -> None:
+        """The first Ready saves the same first entry everywhere."""
+        ready = _node().ready()
+        self.assertEqual([(e.index, e.term, e.kind) for e in ready.entries], [(1, 1, 1)])
+        self.assertEqual(configurations.decode(ready.entries[0].data), VOTERS)
+        self.assertTrue(ready.must_sync)
+
+    def test_bootstrap_counts_only_once(self) -> None:
+        """What a disk gives back is never begun anew."""
+        entries = [Entry(1, 1, EntryKind.CONFIGURATION, configurations.encode(VOTERS))]
+        other = Configuration(voters=frozenset("xyz"))
+        node = _node(Stored(HardState(3, "b"), None, entries), bootstrap=other)
+        self.assertEqual(node.configuration, VOTERS)
+        status = node.status()
+        self.assertEqual((status.term, status.vote), (3, "b"))
+
+    def test_without_a_configuration_it_waits(self) -> None:
+        """A node that is to be added never campaigns."""
+        node = _node(bootstrap=None)
+        node.tick(1000)
+        node.campaign()
+        self.assertIs(node.status().role, Role.FOLLOWER)
+
+    def test_a_new_disk_does_not_campaign(self) -> None:
+        """A member whose log says that another disk is trusted under its name stays quiet."""
+        known = Configuration(voters=frozenset("abc"), incarnations={"a": "a.1"})
+        entries = [Entry(1, 1, EntryKind.CONFIGURATION, configurations.encode(known))]
+        for incarnation, role in (("a.1", Role.PRE_CANDIDATE), ("a.2", Role.FOLLOWER)):
+            node = _node(Stored(HardState(1), None, entries), incarnation)
+            node.campaign()
+            self.assertIs(node.status().role, role)
+
+
+class ReadyTests(SynchronousTestCase):
+    """The order that :mod:`ood.raft.core.types` promises."""
+
+    def test_ready_is_taken_once(self) -> None:
+        """Until advance the same Ready comes again, afterwards nothing of it."""
+        node = _node()
+        ready = node.ready()
+        self.assertIs(node.ready(), ready)
+        node.advance()
+        assert ready.token is not None
+        node.persisted(ready.token)
+        self.assertEqual([e.index for e in _settle(node)], [1])
+        self.assertFalse(node.has_ready())
+
+    def test_one_turn_is_one_batch(self) -> None:
+        """Commands of one turn make one save and are applied together, in order."""
+        node = _alone()
+        places = [node.propose(b"%d" % number) for number in range(5)]
+        ready = node.ready()
+        node.advance()
+        self.assertEqual([(e.index, e.term) for e in ready.entries], places)
+        self.assertEqual(ready.committed, ())
+        assert ready.token is not None
+        self.assertEqual((ready.token.index, ready.token.term), places[-1])
+        node.persisted(ready.token)
+        self.assertEqual([e.data for e in _settle(node)], [b"0", b"1", b"2", b"3", b"4"])
+
+    def test_soft_state_comes_when_it_changes(self) -> None:
+        """Roles and leaders are told once."""
+        node = _node()
+        self.assertEqual(node.ready().soft_state, SoftState(Role.FOLLOWER, None, 1))
+        node.advance()
+        node.step(Heartbeat("b", "a", 2, 1, 1))
+        self.assertEqual(node.ready().soft_state, SoftState(Role.FOLLOWER, "b", 2))
+        node.advance()
+        node.step(Heartbeat("b", "a", 2, 1, 2))
+        self.assertIsNone(node.ready().soft_state)
+
+
+class RefusalTests(SynchronousTestCase):
+    """What is refused says why."""
+
+    def test_not_leader(self) -> None:
+        """The error names the leader, if one is known."""
+        node = _node()
+        node.step(Heartbeat("b", "a", 2, 1, 1))
+        error = self.assertRaises(NotLeaderError, node.propose, b"x")
+        self.assertEqual(error.leader, "b")
+        self.assertIn("ask b", str(error))
+
+    def test_too_much_uncommitted(self) -> None:
+        """A leader that can't commit takes only so much, and goes on when it can."""
+        node = _alone(Options(uncommitted_bytes=100))
+        while True:
+            try:
+                node.propose(b"x" * 50)
+            except BusyError:
+                break
+        self.assertEqual(len(_settle(node)), 2)
+        node.propose(b"x")
+
+    def test_members(self) -> None:
+        """Adding who is there, removing who is not, and a transfer to a stranger."""
+        node = _alone()
+        self.assertRaises(ChangeError, node.add_member, "a")
+        self.assertRaises(ChangeError, node.remove_member, "z")
+        self.assertRaises(ChangeError, node.transfer_leadership, "z")
+        self.assertRaises(ChangeError, node.remove_member, "a")
