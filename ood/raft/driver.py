@@ -20,7 +20,16 @@ from twisted.python.failure import Failure
 from ood.raft.core.errors import RaftError
 from ood.raft.core.machine import SessionMachine
 from ood.raft.core.node import RawNode
-from ood.raft.core.types import Entry, EntryKind, Identity, Message, Ready, Snapshot, WriteToken
+from ood.raft.core.types import (
+    Entry,
+    EntryKind,
+    Identity,
+    Message,
+    Ready,
+    Snapshot,
+    SoftState,
+    WriteToken,
+)
 from ood.raft.errors import StoppedError, StorageError
 from ood.raft.events import (
     Committed,
@@ -31,6 +40,7 @@ from ood.raft.events import (
     SnapshotSaved,
 )
 from ood.raft.interfaces import ILogPersistence
+from ood.raft.outbox import Outbox
 from ood.raft.pending import PendingCommands, PendingReads
 
 
@@ -58,7 +68,6 @@ class Counters:
     save_seconds: float = 0.0
     entries_saved: int = 0
     entries_applied: int = 0
-    messages_sent: int = 0
     messages_received: int = 0
     snapshots: int = 0
     elections: int = 0
@@ -108,7 +117,7 @@ class Driver:
         self._machine = machine
         self._clock = clock
         self._events = events
-        self._send = send
+        self.outbox = Outbox(clock, send)
         self._members_changed = members_changed
         self._failed = failed
         self._policy = policy
@@ -140,6 +149,7 @@ class Driver:
             if call is not None and call.active():
                 call.cancel()
         self._turn = self._timer = None
+        self.outbox.stop()
         self.commands.fail_all(StoppedError("the command's outcome is unknown"))
         self.reads.expire(float("inf"), StoppedError())
 
@@ -216,12 +226,20 @@ class Driver:
 
     def _handle(self, ready: Ready) -> None:
         self._look_at_members()
-        if ready.messages:
-            self.counters.messages_sent += len(ready.messages)
-            self._send(ready.messages)
-        self._save(ready)
+        if ready.token is None:
+            # Nothing to save, so the messages only say what is committed:
+            # whoever waits here goes first.
+            self._look_at_machine(ready)
+            self.outbox.send(ready.messages)
+            self._save(ready)
+        else:
+            self.outbox.send(ready.messages)
+            self._save(ready)
+            self._look_at_machine(ready)
+
+    def _look_at_machine(self, ready: Ready) -> None:
         if ready.soft_state is not None:
-            self._soft_state_changed(ready)
+            self._soft_state_changed(ready.soft_state)
         if ready.snapshot is not None:
             self._restore(ready.snapshot)
         if ready.committed:
@@ -244,9 +262,8 @@ class Driver:
         elif self._saving:
             # Nothing to save, but what was said before is not durable yet.
             self._saving[-1].messages += after
-        elif after:
-            self.counters.messages_sent += len(after)
-            self._send(after)
+        else:
+            self.outbox.send(after)
 
     def _saves(self, ready: Ready) -> list[Deferred[None]]:
         if ready.token is None:
@@ -272,9 +289,7 @@ class Driver:
         self.counters.save_seconds += self._clock.seconds() - save.began
         if save.token is not None:
             self.raw.persisted(save.token)
-        if save.messages:
-            self.counters.messages_sent += len(save.messages)
-            self._send(save.messages)
+        self.outbox.send(save.messages)
         self.wake()
 
     def _save_failed(self, failure: Failure) -> None:
@@ -352,9 +367,7 @@ class Driver:
         """Without it the log just stays longer; it is due again later."""
         self.log.error("no snapshot could be saved: {error}", error=failure.value)
 
-    def _soft_state_changed(self, ready: Ready) -> None:
-        soft = ready.soft_state
-        assert soft is not None
+    def _soft_state_changed(self, soft: SoftState) -> None:
         leading = soft.role.value == "leader"
         if soft.role.value == "candidate":
             self.counters.elections += 1

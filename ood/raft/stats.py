@@ -57,7 +57,7 @@ def collect(node: Node) -> Stats:
         save_seconds=counters.save_seconds,
         entries_saved=counters.entries_saved,
         entries_applied=counters.entries_applied,
-        messages_sent=counters.messages_sent,
+        messages_sent=driver.outbox.sent,
         messages_received=counters.messages_received,
         snapshots=counters.snapshots,
         elections=counters.elections,

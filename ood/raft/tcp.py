@@ -23,6 +23,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
@@ -61,13 +62,17 @@ class TcpConnection(Protocol):
         self._calls = Calls(self._transmit)
         self._closing = Closing()
         self._paused = False
+        self._direct = False
         self._queued_bytes = 0
 
     def connectionMade(self) -> None:
         """Set the connection up; without TLS it is ready."""
         self.transport.setTcpNoDelay(True)
         self.transport.setTcpKeepAlive(True)
-        self.transport.registerProducer(self, True)
+        # A pull producer is asked for more whenever nothing waits any more:
+        # that tells when the socket may be written to past the reactor.
+        self._direct = isinstance(self.transport, Connection)
+        self.transport.registerProducer(self, not self._direct)
         if not self._secure:
             self._ready(self)
 
@@ -101,8 +106,21 @@ class TcpConnection(Protocol):
             if self._queued_bytes + len(data) > QUEUE_BYTES:
                 return False
             self._queued_bytes += len(data)
-        self.transport.write(data)
+        elif self._direct:
+            data = self._write_now(data)
+        if data:
+            self.transport.write(data)
         return True
+
+    def _write_now(self, data: bytes) -> bytes:
+        """Write to the socket at once, without a round through the reactor.
+
+        Return what is left: the reactor writes that, and finds what went wrong.
+        """
+        written = self.transport.writeSomeData(data)
+        left = data[written:] if isinstance(written, int) else data
+        self._paused = bool(left)
+        return left
 
     def pauseProducing(self) -> None:
         """The peer reads slowly: count what waits."""
