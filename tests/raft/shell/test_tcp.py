@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
-from contextlib import suppress
 from itertools import pairwise
 from random import Random
 from struct import pack
@@ -61,7 +61,7 @@ class FramingTests(SynchronousTestCase):
     @given(st.binary(min_size=4, max_size=200))
     def test_garbage(self, data: bytes) -> None:
         """Anything else is a FrameError or waits for more; nothing else is raised."""
-        with suppress(FrameError):
+        with contextlib.suppress(FrameError):
             list(FrameReader().feed(data))
 
     def test_too_long(self) -> None:
