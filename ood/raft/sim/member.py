@@ -98,6 +98,7 @@ class Member:
             options=self.options,
             applied=self.machine.index,
         )
+        self.cluster.monitors.restarted(self)
         self.process()
 
     def crash(self, keep: int = 0, steps: int = 0) -> None:
@@ -177,6 +178,7 @@ class Member:
             self._maybe_snapshot()
 
     def _write(self, write: Write) -> None:
+        self.cluster.monitors.issued(self, write)
         self.disk.enqueue(write)
         self.on_write(self)
 
@@ -185,6 +187,7 @@ class Member:
         if self.raw is None or not self.disk.pending:
             return
         write = self.disk.sync()
+        self.cluster.monitors.saved(self, write)
         if write.token is not None:
             self.raw.persisted(write.token)
         if write.compact is not None and write.snapshot is not None:

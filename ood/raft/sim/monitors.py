@@ -18,7 +18,9 @@ from ood.raft.core.types import (
 )
 
 if TYPE_CHECKING:
+    from ood.raft.sim.disk import Write
     from ood.raft.sim.member import Member
+    from ood.raft.sim.trace import Tracer
 
 
 class BrokenPromiseError(AssertionError):
@@ -31,9 +33,13 @@ def _must(holds: bool, promise: str, detail: str) -> None:
 
 
 class Monitors:
-    """What was seen anywhere in the cluster, ever."""
+    """What was seen anywhere in the cluster, ever.
+
+    :ivar tracer: who writes it all down for TLC, if anybody does.
+    """
 
     def __init__(self) -> None:
+        self.tracer: Tracer | None = None
         self._leaders: dict[int, str] = {}
         self._votes: dict[tuple[str, int], str] = {}
         self._entries: dict[tuple[int, int], tuple[int, Entry]] = {}
@@ -52,6 +58,8 @@ class Monitors:
 
     def sent(self, member: Member, message: Message) -> None:
         """Check a message that leaves: nothing is promised before it is on disk."""
+        if self.tracer is not None:
+            self.tracer.looked(member)
         disk = member.disk
         if isinstance(message, AppendReply) and not message.rejected:
             _must(
@@ -87,8 +95,25 @@ class Monitors:
             known = self._entries.setdefault((entry.index, entry.term), (before, entry))
             _must(known == (before, entry), "log matching", f"{member.id}: {known} and {entry}")
 
+    def issued(self, member: Member, write: Write) -> None:
+        """Note that a save begins."""
+        if self.tracer is not None:
+            self.tracer.issued(member, write)
+
+    def saved(self, member: Member, write: Write) -> None:
+        """Note that a save is durable."""
+        if self.tracer is not None:
+            self.tracer.saved(member, write)
+
+    def restarted(self, member: Member) -> None:
+        """Note that a node has started, before it does anything."""
+        if self.tracer is not None:
+            self.tracer.restarted(member)
+
     def looked(self, member: Member) -> None:
         """Check a node between two steps."""
+        if self.tracer is not None:
+            self.tracer.looked(member)
         core = member.core
         if core.role is Role.LEADER and self._leaders.get(core.term) != member.key:
             self._lead(member)

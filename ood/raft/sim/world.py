@@ -39,6 +39,7 @@ class Weather:
 class World(Cluster):
     """A simulated cluster with an agenda.
 
+    :ivar tearing: whether a crash may leave half a save.
     :ivar cut: (source, target) pairs between which nothing gets through.
     :ivar paused: nodes that stand still, each with the tick it stopped at.
     :ivar slow: nodes whose disk is thirty times slower.
@@ -48,6 +49,7 @@ class World(Cluster):
         super().__init__(options, random.randrange)
         self.random, self.weather = random, weather
         self.now = 0
+        self.tearing = True
         self.steps = 0
         self.cut: set[tuple[str, str]] = set()
         self.paused: dict[str, int] = {}
@@ -108,7 +110,8 @@ class World(Cluster):
         self.paused.pop(member.id, None)
         self._held.pop(member.id, None)
         pending = len(member.disk.pending)
-        member.crash(self.random.randint(0, pending), self.random.randint(0, 4))
+        kept = self.random.randint(0, pending)
+        member.crash(kept, self.random.randint(0, 4) if self.tearing else 0)
 
     # Disk
 
