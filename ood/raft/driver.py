@@ -125,6 +125,7 @@ class Driver:
         self._turn: IDelayedCall | None = None
         self._timer: IDelayedCall | None = None
         self._ticked = clock.seconds()
+        self._promise: tuple[int, str | None] | None = None  # the term and vote saved last
         self._in_force = raw.configuration
         self.committed_configuration = raw.configuration
         self._snapshot_index = machine.index
@@ -277,9 +278,12 @@ class Driver:
         if ready.entries:
             self.counters.entries_saved += len(ready.entries)
             saves.append(store.append(ready.entries))
-        if ready.hard_state is not None:
-            saves.append(store.save_meta(self._identity, ready.hard_state))
-        return saves
+        state = ready.hard_state
+        if state is not None and (state.term, state.vote) != self._promise:
+            # A new commit index alone is not worth a save: it is found again.
+            self._promise = (state.term, state.vote)
+            saves.append(store.save_meta(self._identity, state))
+        return saves or [store.append(())]
 
     def _saved(self, _: object) -> None:
         if not self._running:
