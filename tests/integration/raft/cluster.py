@@ -54,6 +54,7 @@ class Processes:
         }
         self._prefix = dict(zip(self.names, prefix or [[]] * count, strict=True))
         self.options = options if options is not None else ["--plaintext"]
+        self.peers: dict[str, str] | None = None  # the first members, if not all
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._logs: list[IO[bytes]] = []
 
@@ -64,9 +65,10 @@ class Processes:
             command += ["--cluster", CLUSTER, "--listen", self.addresses[name]]
             command += ["--data", str(self.data[name]), "--tick", str(TICK_SECONDS)]
             command += ["--election-ticks", str(ELECTION_TICKS), *self.options]
-            for other in self.names:
-                if other != name:
-                    command += ["--peer", f"{other}={self.addresses[other]}"]
+            peers = self.addresses if self.peers is None else self.peers
+            for other in peers:
+                if other != name and other in self.names:
+                    command += ["--peer", f"{other}={peers[other]}"]
             log = (self.directory / f"{name}.log").open("ab")
             self._logs.append(log)
             environ = {**os.environ, "PYTHONPATH": str(ROOT)}
