@@ -46,9 +46,10 @@ class Inbound:
             COMMAND: self._command,
             QUERY: self._query,
             LEADER: self._leader,
-            JOIN: lambda body: node.join(decode(body)),
-            LEAVE: lambda body: node.leave(decode(body)),
-            TRANSFER: lambda body: node.transfer_leadership(decode(body)),
+            # Whoever asks decides where to go: no second hop, no loop.
+            JOIN: lambda body: node.members.join(decode(body), forward=False),
+            LEAVE: lambda body: node.members.leave(decode(body), forward=False),
+            TRANSFER: lambda body: node.members.transfer(decode(body), forward=False),
             STATUS: self._status,
         }
 
@@ -58,7 +59,6 @@ class Inbound:
 
     def _command(self, body: bytes) -> Deferred[Any]:
         command = decode_command(body)
-        # Whoever asks decides where to go: no second hop, no loop.
         return self.node.command(command.data, command.session, command.sequence, forward=False)
 
     def _query(self, body: bytes) -> Deferred[Any]:

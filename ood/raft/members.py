@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -30,6 +31,16 @@ if TYPE_CHECKING:
 AGAIN_SECONDS = 0.1
 
 Condition = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What the leader is asked for, should another node lead."""
+
+    type: str
+    argument: Any
+    deadline: float
+    forward: bool
 
 
 class Members:
@@ -64,53 +75,61 @@ class Members:
 
         await done.addTimeout(left, self._node.clock, onTimeoutCancel=too_late)
 
-    def join(self, peer: Any) -> Deferred[str]:
-        """Make ``peer`` a member; see :meth:`Node.join`."""
+    def join(self, peer: Any, *, forward: bool = True) -> Deferred[str]:
+        """Make ``peer`` a member; see :meth:`Node.join`.
+
+        :param forward: false: only if this node leads; whoever asks looks on.
+        """
         deadline = self._deadline()
 
         async def here() -> str:
             return await self._join(peer, deadline)
 
-        return Deferred.fromCoroutine(self._on_leader(here, JOIN, peer, deadline))
+        ask = Ask(JOIN, peer, deadline, forward)
+        return Deferred.fromCoroutine(self._on_leader(here, ask))
 
-    def leave(self, member: str) -> Deferred[None]:
+    def leave(self, member: str, *, forward: bool = True) -> Deferred[None]:
         """Remove a member; see :meth:`Node.leave`."""
         deadline = self._deadline()
 
         async def here() -> None:
             await self._leave(member, deadline)
 
-        return Deferred.fromCoroutine(self._on_leader(here, LEAVE, member, deadline))
+        ask = Ask(LEAVE, member, deadline, forward)
+        return Deferred.fromCoroutine(self._on_leader(here, ask))
 
-    def transfer(self, member: str | None) -> Deferred[str]:
+    def transfer(self, member: str | None, *, forward: bool = True) -> Deferred[str]:
         """Hand leadership over; see :meth:`Node.transfer_leadership`."""
         deadline = self._node.clock.seconds() + self._node.settings.command_seconds
 
         async def here() -> str:
             return await self._transfer(member, deadline)
 
-        return Deferred.fromCoroutine(self._on_leader(here, TRANSFER, member, deadline))
+        ask = Ask(TRANSFER, member, deadline, forward)
+        return Deferred.fromCoroutine(self._on_leader(here, ask))
 
     def _deadline(self) -> float:
         return self._node.clock.seconds() + self._node.settings.join_seconds
 
-    async def _on_leader(
-        self, here: Callable[[], Awaitable[Any]], type: str, argument: Any, deadline: float
-    ) -> Any:
+    async def _on_leader(self, here: Callable[[], Awaitable[Any]], ask: Ask) -> Any:
         """Do it here if this node leads, else ask the leader to."""
         node = self._node
         while True:
-            driver = node.driver
             try:
-                if driver.leading:
-                    return await here()
-                if driver.leader is None:
-                    raise NotLeaderError(node.id, None)
-                return decode(await node.ask(driver.leader, type, encode(argument), deadline))
+                return await self._try(here, ask)
             except (NotLeaderError, BusyError, NotConnectedError) as error:
-                if node.clock.seconds() + AGAIN_SECONDS >= deadline:
+                if not ask.forward or node.clock.seconds() + AGAIN_SECONDS >= ask.deadline:
                     raise RedirectError(node.id, node.leader) from error
             await node.sleep(AGAIN_SECONDS)
+
+    async def _try(self, here: Callable[[], Awaitable[Any]], ask: Ask) -> Any:
+        driver = self._node.driver
+        if driver.leading:
+            return await here()
+        if not ask.forward or driver.leader is None:
+            raise NotLeaderError(self._node.id, driver.leader)
+        body = encode(ask.argument)
+        return decode(await self._node.ask(driver.leader, ask.type, body, ask.deadline))
 
     async def _join(self, peer: Any, deadline: float) -> str:
         node = self._node
@@ -118,7 +137,9 @@ class Members:
         member = hello.id
         if member == node.id:
             raise ChangeError("a node can't join itself")
-        if member not in self._configuration().members:
+        if member in self._configuration().members:
+            self._check_life(hello)
+        else:
             if not hello.empty:
                 raise ChangeError(
                     f"{member} holds a log of its own",
@@ -136,6 +157,14 @@ class Members:
 
         await self._until(votes, deadline, f"joining {member}")
         return member
+
+    def _check_life(self, hello: Hello) -> None:
+        """Raise if a member came back with another disk: it forgot what it promised."""
+        known = self._configuration().incarnations.get(hello.id)
+        if known is not None and known != hello.incarnation:
+            raise ChangeError(
+                f"{hello.id} is a member, but lost its disk", "remove it first: leave(its id)"
+            )
 
     async def _ask_who(self, peer: Any) -> Hello:
         node = self._node

@@ -16,7 +16,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ood.background import Background
 from ood.clock import MonotonicClock
 from ood.raft.adapters import adapt_persistence
 from ood.raft.callbacks import with_callback
@@ -39,6 +38,9 @@ from ood.raft.stats import Stats, collect
 from ood.raft.wire import PROTOCOL_VERSION, Command, Hello
 
 DEFAULT_CLUSTER = "raft"
+
+# Members whose own word on their address is kept; far more than a cluster has.
+HEARD_MEMBERS = 256
 
 
 class Node:
@@ -91,17 +93,18 @@ class Node:
         self._persistence = adapt_persistence(
             persistence if persistence is not None else MemoryPersistence()
         )
-        self._listen_at = address if address is not None else self.id
+        self._listen_at = address
+        self._heard: dict[str, Any] = {}
+        self._gone: list[Deferred[None]] | None = []
         self._first_peers = dict(peers or {})
         self._bootstrap = bootstrap
-        self._background = Background()
         self._identity = Identity(self.cluster, self.id)
         self._addressed = AddressedMachine(self.machine)
         self._sessions = SessionMachine(self._addressed)
         self._driver: Driver | None = None
         self._links: Links | None = None
         self._inbound = Inbound(self)
-        self._members = Members(self)
+        self.members = Members(self)
         self._requests = Requests(self)
         self._stopped = ""
         self.address: Any = None
@@ -131,8 +134,9 @@ class Node:
         )
         self._links = Links(self._transport, self.clock, self._random, self.hello, self._lost)
         self._driver = self._make_driver(raw, self._links)
-        self.events.subscribe(self._members.on_event)
-        self.address = await self._transport.listen(self._listen_at, self._inbound.accept)
+        self.events.subscribe(self.members.on_event)
+        where = self._listen_at if self._listen_at is not None else self.id
+        self.address = await self._transport.listen(where, self._inbound.accept)
         self._driver.start()
         self.connect_members()
 
@@ -174,17 +178,26 @@ class Node:
         return with_callback(Deferred.fromCoroutine(self._stop("")), callback)
 
     async def _stop(self, reason: str) -> None:
-        driver, links = self._driver, self._links
-        if driver is None or self._stopped:
+        if self._stopped:
+            await self._until_gone()
             return
         self._stopped = reason or "stop was called"
-        driver.stop()
-        await self._background.stop()
-        if links is not None:
-            await links.stop()
+        if self._driver is not None:
+            self._driver.stop()
+        if self._links is not None:
+            await self._links.stop()
         await self._transport.stop()
         await self._persistence.close()
+        waiting, self._gone = self._gone, None
+        for waiter in waiting or ():
+            waiter.callback(None)
         self.events.emit(Stopped(reason))
+
+    async def _until_gone(self) -> None:
+        if self._gone is not None:
+            waiter: Deferred[None] = Deferred()
+            self._gone.append(waiter)
+            await waiter
 
     def _failed(self, error: Exception) -> None:
         """The disk or the machine failed: a node that can't remember must not vote."""
@@ -252,13 +265,16 @@ class Node:
         """Return how to connect to a member, ``None`` if that is not known."""
         if member is None:
             return None
-        known = self._addressed.addresses.get(member)
-        return known if known is not None else self._first_peers.get(member)
+        # What a member says of itself is newer than what was replicated once.
+        for known in (self._heard, self._addressed.addresses, self._first_peers):
+            if known.get(member) is not None:
+                return known[member]
+        return None
 
     def own_addresses(self) -> dict[str, Any]:
         """Return the addresses of members as this node knows them, its own included."""
-        known = {**self._first_peers, **self._addressed.addresses, self.id: self.address}
-        return {member: known[member] for member in known if member in {*self.peers, self.id}}
+        known = {member: self.address_of(member) for member in self.peers}
+        return {**known, self.id: self.address}
 
     def hello(self) -> Hello:
         """Return what this node says of itself."""
@@ -273,10 +289,13 @@ class Node:
         )
 
     def heard_from(self, hello: Hello) -> None:
-        """A member connected: keep its address, should it be the first to say it."""
-        if hello.address is not None and self.address_of(hello.id) != hello.address:
-            self._first_peers[hello.id] = hello.address
-            self.connect_members()
+        """A member connected: keep the address it says it has."""
+        if hello.address is None or self.address_of(hello.id) == hello.address:
+            return
+        self._heard[hello.id] = hello.address
+        while len(self._heard) > HEARD_MEMBERS:
+            del self._heard[next(iter(self._heard))]
+        self.connect_members()
 
     def connect_members(self) -> None:
         """Keep connections to exactly the members there are."""
@@ -288,7 +307,7 @@ class Node:
             members |= {self._driver.leader or self.id}
             members -= {self.id}
         if not members:
-            members = set(self._first_peers)  # joined, but the log did not come yet
+            members = {*self._first_peers, *self._heard}  # joined, but the log did not come yet
         wanted = {member: self.address_of(member) for member in members}
         self._links.want({key: value for key, value in wanted.items() if value is not None})
 
@@ -360,19 +379,19 @@ class Node:
         :param peer: how the transport connects to it.  It was started with
             ``bootstrap=False`` and holds nothing.
         """
-        return with_callback(self._members.join(peer), callback)
+        return with_callback(self.members.join(peer), callback)
 
     def leave(
         self, member: str | None = None, *, callback: Callback | None = None
     ) -> Deferred[None]:
         """Remove this node (or ``member``); fire when that is committed."""
-        return with_callback(self._members.leave(member or self.id), callback)
+        return with_callback(self.members.leave(member or self.id), callback)
 
     def transfer_leadership(
         self, member: str | None = None, *, callback: Callback | None = None
     ) -> Deferred[str]:
         """Hand leadership to ``member`` (or the most advanced); fire with who leads then."""
-        return with_callback(self._members.transfer(member), callback)
+        return with_callback(self.members.transfer(member), callback)
 
     def announce(self, addresses: dict[str, Any], deadline: float) -> Deferred[Any]:
         """Tell every member these addresses, through the log."""

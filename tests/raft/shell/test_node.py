@@ -254,6 +254,40 @@ class MembershipTests(ClusterCase):
             self.cluster.result(first.join("b"))
         self.assertIn("bootstrap=False", str(caught.exception))
 
+    def test_lost_disk(self) -> None:
+        """A member that comes back with an empty disk is told to be replaced, and can be."""
+        nodes = self.cluster.start("a", "b", "c")
+        self.cluster.result(nodes[0].command(b"x"))
+        self.cluster.pass_time(1)
+        self.cluster.result(nodes[2].stop())
+        del self.cluster.stores["c"]
+        self.cluster.result(self.cluster.node("c", bootstrap=False).start())
+        with self.assertRaises(RaftError) as caught:
+            self.cluster.result(nodes[0].join("c"))
+        self.assertIn("lost its disk", str(caught.exception))
+        self.cluster.result(nodes[0].leave("c"))
+        self.cluster.result(nodes[0].join("c"))
+        self.assert_same_state(1)
+
+    def test_moved(self) -> None:
+        """A member that comes back at another address is found again."""
+        nodes = self.cluster.start("a", "b", "c")
+        self.cluster.result(nodes[2].stop())
+        self.cluster.result(
+            self.cluster.node("c", address="elsewhere", peers={"a": "a", "b": "b"}).start()
+        )
+        self.cluster.until(lambda: self.cluster.leader() is not None)
+        self.cluster.result(nodes[0].command(b"x"))
+        self.assert_same_state(1)
+
+    def test_stop_twice(self) -> None:
+        """Stopping again, or without a start, does no harm."""
+        node = self.cluster.start("a")[0]
+        first, second = node.stop(), node.stop()
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.successResultOf(self.cluster.node("b").stop())
+
     def test_leave(self) -> None:
         """A member leaves, the leader too; the rest goes on."""
         nodes = self.cluster.start("a", "b", "c", "d")
