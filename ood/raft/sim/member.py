@@ -60,6 +60,7 @@ class Member:
     def _reset(self) -> None:
         self.seen_term = self.seen_commit = 0
         self._snapshot_index = 0
+        self._busy = False
         self.waiting: dict[int, tuple[int, Reply]] = {}
         self.reads: dict[bytes, Reply] = {}
         self._due: list[tuple[int, bytes]] = []
@@ -150,7 +151,18 @@ class Member:
         self.process()
 
     def process(self) -> None:
-        """Do everything that is ready, in the order of the contract."""
+        """Do everything that is ready, in the order of the contract.
+
+        A disk that is quick calls back in the middle of a Ready: its rest goes first.
+        """
+        if not self._busy:
+            self._busy = True
+            try:
+                self._process()
+            finally:
+                self._busy = False
+
+    def _process(self) -> None:
         raw = self.raw
         while raw is not None and raw.has_ready():
             ready = raw.ready()
