@@ -143,7 +143,8 @@ class Pair:
         elif kind == "cut":
             other = random.choice([n for n in self.names if n != name])
             self.do("cut", name, other)
-            self.do("cut", other, name)
+            if random.random() < 0.6:
+                self.do("cut", other, name)
         elif kind == "campaign" and name != leader:
             self._campaign(name, leader)
         elif kind in ("restart", "snapshot"):
