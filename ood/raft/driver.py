@@ -164,16 +164,22 @@ class Driver:
 
     def _tick(self) -> None:
         now = self._clock.seconds()
-        # After a pause (SIGSTOP, a busy machine) all that was missed counts.
-        count = int((now - self._ticked) / self._policy.tick_seconds + 1e-6)
-        self._ticked += count * self._policy.tick_seconds
         self._schedule_tick()
-        if count:
-            self.raw.tick(count)
+        self._catch_up(now)
         self.commands.expire(now)
         self.reads.expire(now, StoppedError("no leader confirmed the read in time"))
         self._retry_reads = False
         self.wake()
+
+    def _catch_up(self, now: float) -> None:
+        """Tell the core how much time has passed.
+
+        After a pause (SIGSTOP, a busy machine) all that was missed counts.
+        """
+        count = int((now - self._ticked) / self._policy.tick_seconds + 1e-6)
+        self._ticked += count * self._policy.tick_seconds
+        if count:
+            self.raw.tick(count)
 
     # What others want
 
@@ -213,6 +219,7 @@ class Driver:
         self._turn = None
         try:
             if not self._retry_reads and (context := self.reads.take()) is not None:
+                self._catch_up(self._clock.seconds())  # or a lease outlives a pause
                 self.raw.read_index(context)
             while self._running and self.raw.has_ready():
                 ready = self.raw.ready()

@@ -136,6 +136,7 @@ class Monitors:
     def _commit(self, member: Member) -> None:
         log = member.core.log
         first = max(member.seen_commit + 1, log.first_index)
+        news = log.committed not in self._committed
         for entry in log.slice(first, log.committed):
             known = self._committed.setdefault(entry.index, entry)
             _must(known == entry, "committed prefixes agree", f"{member.id}: {known}, {entry}")
@@ -143,7 +144,8 @@ class Monitors:
         if member.core.role is Role.LEADER and log.committed in self._committed:
             term = member.core.term
             self._committed_by_term[term] = log.committed
-            self._majority(member)
+            if news:  # else those who acknowledged it may have lost their disks since
+                self._majority(member)
 
     def _majority(self, leader: Member) -> None:
         """Check that what a leader commits is on a majority of disks."""
