@@ -356,8 +356,12 @@ class WatchingTests(ClusterCase):
         for number in range(130):
             self.cluster.result(leader.command(b"%d" % number))
         self.assertGreater(leader.stats().snapshots, 1)
+        self.assertGreater(leader.stats().status.first_index, 90)
+        seen: list[object] = []
+        self.cluster.nodes[late].subscribe(seen.append)
         self.cluster.heal()
         self.assert_same_state(130)
+        self.assertTrue([e for e in seen if isinstance(e, SnapshotSaved) and e.received])
 
     def test_restart(self) -> None:
         """A node that is started again from its store holds everything, from its snapshot on."""

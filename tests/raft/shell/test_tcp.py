@@ -29,7 +29,15 @@ from ood.raft.links import Links
 from ood.raft.memory import MemoryNetwork, MemoryTransport
 from ood.raft.tcp import TcpTransport, split_address
 from ood.raft.tls import TlsOptions
-from ood.raft.wire import COMMAND, MESSAGES, PROTOCOL_VERSION, Hello, encode, encode_messages
+from ood.raft.wire import (
+    COMMAND,
+    MESSAGES,
+    PROTOCOL_VERSION,
+    Command,
+    Hello,
+    encode,
+    encode_messages,
+)
 from tests.raft.certificates import make_certificates
 
 FRAMES = st.lists(
@@ -153,8 +161,12 @@ class InboundTests(SynchronousTestCase):
 
     def test_nothing_before_the_handshake(self) -> None:
         """Whoever does not greet first is thrown out."""
-        self.failureResultOf(self.answer(COMMAND, b""), RemoteError)
+        applied = self.node.stats().status.applied
+        body = encode(Command(b"x"))
+        error = self.failureResultOf(self.answer(COMMAND, body), RemoteError).value
+        self.assertEqual(error.remote_code, HandshakeError.code)
         self.failureResultOf(self.answer("hello", b""), Exception)
+        self.assertEqual(self.node.stats().status.applied, applied)
 
     def test_client_can_not_play_member(self) -> None:
         """A client, which names no incarnation, sends no messages of the algorithm."""
