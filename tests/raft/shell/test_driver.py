@@ -104,7 +104,7 @@ class FollowerTests(SynchronousTestCase):
 
     def append(self, first: int, last: int, previous_term: int, term: int = 2) -> None:
         new = tuple(Entry(index, term, data=b"\0x") for index in range(first, last + 1))
-        self.driver.step([Append("a", "b", term, first - 1, previous_term, 1, new)], LEADER)
+        self.driver.step([Append("a", "b", term, first - 1, previous_term, first - 1, new)], LEADER)
         self.turn()
 
     def replies(self) -> list[int]:
