@@ -6,6 +6,7 @@ for in so many words: whoever reaches the port of a member can write its log.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,19 @@ from ood.raft.tls import TlsOptions, names_of
 # A peer that does not finish connecting in this time is given up.
 CONNECT_SECONDS = 5.0
 
+# A peer that acknowledges nothing for this long is gone.  Left to itself TCP
+# tries ever more rarely, and finds a healed network minutes late.
+SILENCE_SECONDS = 5
+
+# What is sent counts by the first; a connection on which nothing is sent is
+# asked after that time, and again twice.
+SILENCE_OPTIONS = {
+    socket.TCP_USER_TIMEOUT: SILENCE_SECONDS * 1000,
+    socket.TCP_KEEPIDLE: SILENCE_SECONDS,
+    socket.TCP_KEEPINTVL: SILENCE_SECONDS,
+    socket.TCP_KEEPCNT: 2,
+}
+
 # What may wait for a peer that reads slowly; messages beyond it are dropped.
 QUEUE_BYTES = 64 * 1024 * 1024
 
@@ -69,6 +83,9 @@ class TcpConnection(Protocol):
         """Set the connection up; without TLS it is ready."""
         self.transport.setTcpNoDelay(True)
         self.transport.setTcpKeepAlive(True)
+        for option, value in SILENCE_OPTIONS.items():
+            # TLS passes on what it does not know to the TCP transport below it.
+            self.transport.socket.setsockopt(socket.IPPROTO_TCP, option, value)
         # A pull producer is asked for more whenever nothing waits any more:
         # that tells when the socket may be written to past the reactor.
         self._direct = isinstance(self.transport, Connection)

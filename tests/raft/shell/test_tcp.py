@@ -27,7 +27,7 @@ from ood.raft.framing import FrameReader, encode_frame
 from ood.raft.handshake import check_hello, greet
 from ood.raft.links import Links
 from ood.raft.memory import MemoryNetwork, MemoryTransport
-from ood.raft.tcp import TcpTransport, split_address
+from ood.raft.tcp import SILENCE_OPTIONS, TcpTransport, split_address
 from ood.raft.tls import TlsOptions
 from ood.raft.wire import (
     COMMAND,
@@ -277,6 +277,16 @@ class SocketTests(TestCase):
             sent += 1
         self.assertGreater(sent, 60)
         self.assertLess(sent, 100)
+
+    async def test_silent_peer(self) -> None:
+        """With and without TLS, a peer that acknowledges nothing is given up after a while."""
+        files = make_certificates(self.mktemp(), ["a"])
+        for options in ({"plaintext": True}, {"tls": TlsOptions(*files["a"])}):
+            transport = TcpTransport(reactor, **options)  # type: ignore[arg-type]
+            connection: Any = await transport.connect(await self.listening(transport))
+            for option, value in SILENCE_OPTIONS.items():
+                found = connection.transport.socket.getsockopt(socket.IPPROTO_TCP, option)
+                self.assertEqual(found, value)
 
     async def test_foreign_authority(self) -> None:
         """A certificate of another authority gets no connection, on either side."""
