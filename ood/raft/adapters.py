@@ -1,4 +1,4 @@
-"""From the plain ``save``/``load`` of the seed to what the node wants."""
+"""From the plain objects a user may write to what the node wants."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectError
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ood.raft.callbacks import Closing, with_callback
 from ood.raft.core.types import Entry, HardState, Identity, Snapshot
-from ood.raft.errors import RaftError, StorageError
-from ood.raft.interfaces import ILogPersistence, IPersistence, PersistentState
+from ood.raft.errors import ConnectionClosedError, RaftError, StorageError
+from ood.raft.interfaces import (
+    Callback,
+    IConnection,
+    ILogPersistence,
+    IPersistence,
+    OnInvoke,
+    PersistentState,
+)
 from ood.raft.memory import MemoryPersistence
 
 
@@ -135,3 +145,49 @@ def adapt_persistence(persistence: Any) -> ILogPersistence:
     ):
         return WholeState(persistence)
     raise RaftError(f"{persistence!r} can't keep a node's state", "give it save(state) and load()")
+
+
+@implementer(IConnection)
+class PlainConnection:
+    """A connection that only has ``invoke``, ``listen`` and ``close``.
+
+    That it is gone shows when a call fails.
+    """
+
+    def __init__(self, plain: Any) -> None:
+        self._plain = plain
+        self._closing = Closing()
+        self.names: frozenset[str] | None = getattr(plain, "names", None)
+
+    def invoke(
+        self, type: str, arguments: bytes, callback: Callback | None = None
+    ) -> Deferred[bytes]:
+        """Call the peer."""
+        asked = Deferred.fromCoroutine(call_plain(self._plain.invoke, type, arguments))
+        return with_callback(asked.addErrback(self._failed), callback)
+
+    def _failed(self, failure: Failure) -> Failure:
+        if isinstance(failure.value, ConnectionClosedError | ConnectError | OSError):
+            self._closing.fire()
+        return failure
+
+    def listen(self, callback: OnInvoke) -> None:
+        """Take the peer's calls."""
+        self._plain.listen(callback)
+
+    def close(self, callback: Callback | None = None) -> Deferred[None]:
+        """Close it."""
+        self._closing.fire()
+        closing = Deferred.fromCoroutine(call_plain(self._plain.close))
+        return with_callback(closing, callback)
+
+    def on_close(self, callback: Callable[[], object]) -> None:
+        """Call back when it turned out to be gone."""
+        self._closing.add(callback)
+
+
+def adapt_connection(connection: Any) -> IConnection:
+    """Return a transport's connection as the node wants it."""
+    if IConnection.providedBy(connection):
+        return IConnection(connection)
+    return IConnection(PlainConnection(connection))

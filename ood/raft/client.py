@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IReactorTime
 
+from ood.raft.adapters import adapt_connection
 from ood.raft.callbacks import resolved
 from ood.raft.errors import (
     BusyError,
@@ -143,7 +144,7 @@ class RaftClient:
         return await self._greet(leader_address)
 
     async def _greet(self, address: Any) -> IConnection:
-        connection: IConnection = await resolved(self._transport.connect(address))
+        connection = adapt_connection(await resolved(self._transport.connect(address)))
         await greet(connection, self._hello, self._clock)
         connection.on_close(lambda: self._lost(connection))
         return connection

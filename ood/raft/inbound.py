@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ood.raft.adapters import adapt_connection
 from ood.raft.core.types import Identity
 from ood.raft.errors import FrameError, HandshakeError, RaftError
 from ood.raft.handshake import HELLO_SECONDS, check_hello, identity_of
@@ -55,7 +56,7 @@ class Inbound:
 
     def accept(self, connection: IConnection) -> None:
         """Take a connection that a peer or client made."""
-        Session(self, connection)
+        Session(self, adapt_connection(connection))
 
     def _command(self, body: bytes) -> Deferred[Any]:
         command = decode_command(body)

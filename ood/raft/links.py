@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ood.background import Background
+from ood.raft.adapters import adapt_connection
 from ood.raft.callbacks import resolved
 from ood.raft.core.types import Message
 from ood.raft.errors import ConnectionClosedError, RaftError
@@ -65,7 +66,7 @@ class Link:
 
     async def _connect(self) -> IConnection:
         links = self._links
-        connection: IConnection = await resolved(links.transport.connect(self.address))
+        connection = adapt_connection(await resolved(links.transport.connect(self.address)))
         await greet(connection, links.hello(), links.clock, expected=self.member)
         return connection
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
+from ood.raft.adapters import adapt_connection
 from ood.raft.callbacks import resolved
 from ood.raft.core.types import Configuration
 from ood.raft.errors import (
@@ -20,7 +21,6 @@ from ood.raft.errors import (
 )
 from ood.raft.events import Event, LeaderChanged, MembershipChanged
 from ood.raft.handshake import greet
-from ood.raft.interfaces import IConnection
 from ood.raft.links import NotConnectedError
 from ood.raft.wire import JOIN, LEAVE, TRANSFER, Hello, decode, encode
 
@@ -168,7 +168,7 @@ class Members:
 
     async def _ask_who(self, peer: Any) -> Hello:
         node = self._node
-        connection: IConnection = await resolved(node.links.transport.connect(peer))
+        connection = adapt_connection(await resolved(node.links.transport.connect(peer)))
         hello = await greet(connection, node.hello(), node.clock)
         await connection.close()
         return hello
