@@ -14,7 +14,6 @@ class Store(SyncObj):  # type: ignore[misc]
     def __init__(self, journal: str, own: str, others: list[str]) -> None:
         conf = SyncObjConf(
             journalFile=journal,
-            flushJournal=True,
             appendEntriesUseBatch=False,
             commandsWaitLeader=False,
         )

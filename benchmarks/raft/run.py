@@ -5,7 +5,7 @@
     apt-get install etcd-server nghttp2-client; pip install pysyncobj
     PYTHONPATH=. python benchmarks/raft/run.py --rounds 3 --seconds 3
 
-All sync to disk before they answer.  Each round starts every system anew, one
+ood.raft and etcd sync to disk before they answer; PySyncObj can't.  Each round starts every system anew, one
 after the other, so that a noisy neighbour meets all of them; medians count.
 """
 

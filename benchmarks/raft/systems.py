@@ -1,4 +1,4 @@
-"""The systems that are compared: each three members on loopback, syncing to disk."""
+"""The systems that are compared: each three members on loopback."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ class Etcd(System):
 
 
 class PySyncObj(System):
-    """PySyncObj with a journal that is flushed; the client is in the leader's process."""
+    """PySyncObj with a journal, which it never syncs; the client is in the leader's process."""
 
     name = "PySyncObj"
 
