@@ -5,8 +5,9 @@
     apt-get install etcd-server nghttp2-client; pip install pysyncobj
     PYTHONPATH=. python benchmarks/raft/run.py --rounds 3 --seconds 3
 
-ood.raft and etcd sync to disk before they answer; PySyncObj can't.  Each round starts every system anew, one
-after the other, so that a noisy neighbour meets all of them; medians count.
+ood.raft and etcd sync to disk before they answer; PySyncObj can't.  Each round
+starts every system anew, one after the other, so that a noisy neighbour meets
+all of them; medians count.
 """
 
 from __future__ import annotations
