@@ -49,8 +49,11 @@ class Log:
         metadata = stored.snapshot.metadata if stored.snapshot else None
         base = (metadata.index, metadata.term) if metadata else (0, 0)
         log = cls(*base)
-        log._load(_usable(stored.entries, *base))
+        usable = _usable(stored.entries, *base)
+        log._load(usable)
         log._saving = log.stable = log.last_index
+        if stored.entries and not usable and _last(stored.entries) != base:
+            log._truncate = stored.entries[0].index  # or the next entries would follow a hole
         log.committed = max(base[0], min(stored.hard_state.commit, log.last_index))
         log.applying = log.applied = max(base[0], min(applied, log.committed))
         return log
@@ -250,6 +253,10 @@ class Log:
             return ()
         self.applying = high
         return self.slice(low, high)
+
+
+def _last(entries: Sequence[Entry]) -> tuple[int, int]:
+    return entries[-1].index, entries[-1].term
 
 
 def _usable(entries: Sequence[Entry], index: int, term: int) -> Sequence[Entry]:

@@ -125,8 +125,9 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
 class Stored(msgspec.Struct, frozen=True, array_like=True):
     """What a disk gives back when a node starts.
 
-    :ivar entries: in order, without holes; they may overlap the snapshot
-        (a crash between saving it and dropping the log): the core sorts it out.
+    :ivar entries: in order, without holes; they may overlap or contradict the
+        snapshot (a crash between saving it and dropping the log): the core sorts
+        it out, and its first Ready truncates what is of no use.
     """
 
     hard_state: HardState = HardState()

@@ -15,6 +15,9 @@ from ood.raft.sim.member import Member
 TICK = 10
 """Units of time between two ticks of a node; delays are counted in the same units."""
 
+DRIFT = 1
+"""How much the tick of a node may be longer or shorter: clocks do not run alike."""
+
 TOLD_APART = 1000
 """How far the terms of another cluster's messages are from ours, so that one would be felt."""
 
@@ -56,6 +59,7 @@ class World(Cluster):
         self.slow: set[str] = set()
         self._agenda: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._number = 0
+        self._pace: dict[str, int] = {}
         self._held: dict[str, list[tuple[Message, Identity]]] = {}
 
     # Time
@@ -77,12 +81,13 @@ class World(Cluster):
         """Start a node and its clock."""
         member.on_write = self._begin_sync
         member.start()
+        self._pace[member.id] = self.random.randint(TICK - DRIFT, TICK + DRIFT)
         self.later(self.random.randint(1, TICK), self._tick, member, member.raw)
 
     def _tick(self, member: Member, raw: object) -> None:
         if member.raw is not raw or raw is None:
             return  # it died; its next life has a clock of its own
-        self.later(TICK, self._tick, member, raw)
+        self.later(self._pace[member.id], self._tick, member, raw)
         if member.id not in self.paused:
             member.tick()
 
@@ -97,7 +102,7 @@ class World(Cluster):
         since = self.paused.pop(member.id, None)
         if since is None:
             return
-        missed = (self.now - since) // TICK
+        missed = (self.now - since) // self._pace[member.id]
         if missed:
             member.tick(missed)
         for message, sender in self._held.pop(member.id, []):

@@ -8,6 +8,7 @@ from ood.raft.core import configuration as configurations
 from ood.raft.core.errors import BusyError, ChangeError, NotLeaderError
 from ood.raft.core.node import RawNode
 from ood.raft.core.types import (
+    Append,
     Configuration,
     Entry,
     EntryKind,
@@ -99,7 +100,6 @@ class StartTests(SynchronousTestCase):
             node.campaign()
             self.assertIs(node.status().role, role)
 
-
     def test_a_commit_mark_beyond_the_log(self) -> None:
         """Nothing is committed that is not there."""
         entries = [Entry(1, 1, EntryKind.CONFIGURATION, configurations.encode(VOTERS))]
@@ -121,6 +121,17 @@ class SnapshotTests(SynchronousTestCase):
         self.assertEqual(node.snapshot_taken(new, keep=1), 5)
         self.assertEqual(node.snapshot_taken(old), 5)
         self.assertEqual(node._core.snapshot, new)
+
+    def test_what_is_committed_needs_no_snapshot(self) -> None:
+        """A snapshot within the committed log changes nothing; what is behind it stays."""
+        node = _node()
+        _settle(node)
+        entries = tuple(Entry(index, 2) for index in (2, 3, 4))
+        node.step(Append("b", "a", 2, 1, 1, 4, entries))
+        _settle(node)
+        node.step(SnapshotChunk("b", "a", 2, SnapshotMetadata(3, 2, VOTERS), 0, 4, b"1111"))
+        self.assertIsNone(node.ready().snapshot)
+        self.assertEqual(node.status().last_index, 4)
 
     def test_chunks_of_two_leaders(self) -> None:
         """What the first leader sent does not begin what the second one goes on with."""

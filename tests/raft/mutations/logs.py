@@ -79,6 +79,12 @@ LOGS = (
         "return entries[position + 1 :]",
     ),
     Mutation(
+        "14 leaves a log that a snapshot replaced on the disk",
+        "log.py",
+        "            log._truncate = stored.entries[0].index",
+        "            pass",
+    ),
+    Mutation(
         "14 lets the snapshot go back",
         "snapshots.py",
         "    if core.snapshot is None or index > core.snapshot.metadata.index:\n",
