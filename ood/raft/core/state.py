@@ -141,10 +141,11 @@ class Core:
     def acknowledge(self, target: str, index: int) -> None:
         """Tell the leader up to where this log is verified; one answer for many messages."""
         box = self.after_box
-        if box and isinstance(box[-1], AppendReply):
-            last = box[-1]
-            if (last.target, last.term, last.rejected) == (target, self.term, False):
-                index = max(index, box.pop().index)  # type: ignore[union-attr]
+        last = box[-1] if box else None
+        known = (target, self.term, False)
+        if isinstance(last, AppendReply) and (last.target, last.term, last.rejected) == known:
+            index = max(index, last.index)
+            box.pop()
         box.append(AppendReply(self.id, target, self.term, index))
 
     def append_own(self, entry: Entry) -> None:
