@@ -61,13 +61,17 @@ async def greet(
     """
     try:
         asked: Deferred[bytes] = connection.invoke(HELLO, encode(own))
-        answer = await asked.addTimeout(HELLO_SECONDS, clock)
+        answer = await asked.addTimeout(HELLO_SECONDS, clock, onTimeoutCancel=_no_answer)
         hello = decode_hello(answer)
         check_hello(hello, own.cluster, getattr(connection, "names", None), expected)
     except Exception:
         _ = connection.close()
         raise
     return hello
+
+
+def _no_answer(_: object, seconds: float) -> bytes:
+    raise HandshakeError(f"no answer in {seconds:.1f} s", "the process may be paused")
 
 
 def identity_of(hello: Hello) -> Identity:

@@ -66,6 +66,25 @@ class PartitionTests(ProcessCase):
         await self.goes_on(recorder)
         await self.judge(recorder)
 
+    async def test_cut_off_from_members(self) -> None:
+        """Clients still reach the old leader, members don't: it must not serve old values."""
+        recorder = await self.working(self.processes)
+        for _ in range(2):
+            leader = await leader_of(self.processes.addresses)
+            pairs = [
+                pair
+                for other in "abc"
+                if other != leader
+                for pair in ((leader, other), (other, leader))
+            ]
+            for source, target in pairs:
+                self.network.lose(source, target)
+            await self.goes_on(recorder)
+            for source, target in pairs:
+                self.network.carry(source, target)
+            await self.goes_on(recorder)
+        await self.judge(recorder)
+
     async def test_no_majority(self) -> None:
         """With all cables out nothing is acknowledged; with them in again all goes on."""
         recorder = await self.working(self.processes)

@@ -13,6 +13,10 @@ from ood.raft.memory import MemoryTransport
 from ood.testing.raft_cluster import MemoryCluster
 
 
+def silence(*_: Any) -> None:
+    """Say nothing."""
+
+
 class ClientTests(SynchronousTestCase):
     """A cluster in memory and one client."""
 
@@ -74,6 +78,25 @@ class ClientTests(SynchronousTestCase):
         client = self.make(["nowhere"])
         with self.assertRaises(OutcomeUnknownError):
             self.do(client.command(b"x", timeout=2))
+
+    def test_old_leader_serves_no_old_value(self) -> None:
+        """A client that still reaches a leader who was replaced gets the new value."""
+        self.assertEqual(self.do(self.client.command(b"1")), 1)
+        old = self.cluster.leader()
+        assert old is not None
+        self.cluster.isolate(old.id)  # from members; the client still reaches it
+        others = [node for node in self.nodes if node is not old]
+        self.cluster.until(lambda: any(node.driver.leading for node in others))
+        new = next(node for node in others if node.driver.leading)
+        self.assertEqual(self.cluster.result(new.command(b"2")), 2)
+        self.assertEqual(self.do(self.client.query(b"")), 2)
+
+    def test_paused_member(self) -> None:
+        """A member that takes connections and then says nothing is given up for another."""
+        deaf = MemoryTransport(self.cluster.clock, self.cluster.network)
+        self.cluster.result(deaf.listen("deaf", lambda connection: connection.listen(silence)))
+        client = self.make(["deaf", "a"])
+        self.assertEqual(self.do(client.command(b"x")), 1)
 
     def test_another_cluster(self) -> None:
         """A client of another cluster is told at once, not after its time-out."""
