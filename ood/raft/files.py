@@ -88,13 +88,26 @@ class OsFile:
             self._descriptor = -1
 
 
+def _make_directory(path: Path) -> None:
+    """Make a directory that a power cut does not take away with all that is in it."""
+    if path.is_dir():
+        return
+    _make_directory(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
 @implementer(IFiles)
 class OsFiles:
     """A directory that this process alone holds, by a lock on it."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
-        self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_directory(self._path)
         self._directory = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -165,3 +166,18 @@ class DirectoryTests(SynchronousTestCase):
         self.assertIn(path, str(caught.exception))
         first.close()
         OsFiles(path).close()
+
+    def test_made_durably(self) -> None:
+        """Each directory that is made is made known to the one above it."""
+        path = os.path.abspath(os.path.join(self.mktemp(), "b", "c"))
+        synced: list[str] = []
+        real = os.fsync
+
+        def note(descriptor: int) -> None:
+            synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+            real(descriptor)
+
+        self.patch(os, "fsync", note)
+        OsFiles(path).close()
+        above = [os.path.dirname(path), os.path.dirname(os.path.dirname(path))]
+        self.assertLessEqual(set(above), set(synced))
