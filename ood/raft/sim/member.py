@@ -24,6 +24,9 @@ from ood.raft.sim.registers import Registers
 if TYPE_CHECKING:
     from ood.raft.sim.cluster import Cluster
 
+TURNS = 1000
+"""Readies in a row; a node that has more to do each time never ends."""
+
 Reply = Callable[[bool, Any], None]
 """Called with whether the command was applied for certain, and its result."""
 
@@ -164,7 +167,10 @@ class Member:
 
     def _process(self) -> None:
         raw = self.raw
+        turns = 0
         while raw is not None and raw.has_ready():
+            turns += 1
+            assert turns < TURNS, f"{self.id} does not come to rest"
             ready = raw.ready()
             raw.advance()
             self.cluster.monitors.taken(self, ready)
