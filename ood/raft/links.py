@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -56,6 +56,8 @@ class Link:
         while True:
             try:
                 connection = await self._connect()
+            except CancelledError:
+                raise  # the link is stopped
             except Exception as error:
                 self._complain(error)
             else:

@@ -184,14 +184,22 @@ class Node:
         self._stopped = reason or "stop was called"
         if self._driver is not None:
             self._driver.stop()
-        if self._links is not None:
-            await self._links.stop()
-        await self._transport.stop()
-        await self._persistence.close()
-        waiting, self._gone = self._gone, None
-        for waiter in waiting or ():
-            waiter.callback(None)
-        self.events.emit(Stopped(reason))
+        try:
+            await self._close_all()
+        finally:
+            waiting, self._gone = self._gone, None
+            for waiter in waiting or ():
+                waiter.callback(None)
+            self.events.emit(Stopped(reason))
+
+    async def _close_all(self) -> None:
+        """Close connections, then the log, whatever goes wrong on the way."""
+        try:
+            if self._links is not None:
+                await self._links.stop()
+            await self._transport.stop()
+        finally:
+            await self._persistence.close()
 
     async def _until_gone(self) -> None:
         if self._gone is not None:

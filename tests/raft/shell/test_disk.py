@@ -109,6 +109,16 @@ class DiskTests(SynchronousTestCase):
         self.cluster.result(new.command(b"y"))
         self.failureResultOf(self.leader.read(), StoppedError)
 
+    def test_log_that_can_not_be_closed(self) -> None:
+        """Stopping ends, and says so, also where closing the log fails."""
+        seen: list[object] = []
+        self.leader.subscribe(seen.append)
+        self.patch(self.disks[self.leader.id], "close", lambda: fail(OSError(5, "EIO")))
+        first, second = self.leader.stop(), self.leader.stop()
+        self.failureResultOf(first, OSError)
+        self.successResultOf(second)
+        self.assertEqual(seen[-1], Stopped(""))
+
     def test_no_vote_before_it_is_durable(self) -> None:
         """A vote is not sent while its save is under way."""
         for disk in self.disks.values():

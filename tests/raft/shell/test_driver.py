@@ -26,7 +26,7 @@ from ood.raft.core.types import (
 from ood.raft.driver import Driver, Policy
 from ood.raft.events import Events
 from ood.raft.machine import AddressedMachine, NothingMachine, address_command, user_command
-from ood.raft.memory import MemoryPersistence
+from ood.raft.memory import MemoryPersistence, MemoryTransport
 from ood.raft.outbox import NEWS_SECONDS, Outbox
 from ood.testing.raft_cluster import ListMachine, MemoryCluster
 
@@ -221,6 +221,16 @@ class AddressTests(SynchronousTestCase):
 
 class LinkTests(SynchronousTestCase):
     """A link leads to the member it is meant for."""
+
+    def test_stop_while_greeting(self) -> None:
+        """A link that waits for an answer to its greeting ends when it is stopped."""
+        cluster = MemoryCluster()
+        node = cluster.node("a", peers={"b": "deaf"})
+        deaf = MemoryTransport(cluster.clock, cluster.network)
+        cluster.result(deaf.listen("deaf", lambda connection: connection.listen(lambda *_: None)))
+        cluster.result(node.start())
+        cluster.pass_time(0.1)
+        self.assertIsNone(cluster.result(node.stop(), 1))
 
     def test_wrong_member(self) -> None:
         """Another member at the address is not taken for the right one."""
