@@ -326,7 +326,6 @@ class Driver:
     def _restore(self, snapshot: Snapshot) -> None:
         index = snapshot.metadata.index
         self._machine.restore(snapshot.data)
-        self._machine.index = index
         self._snapshot_index, self._bytes_applied = index, 0
         self.raw.applied(index)
         self.commands.restored(index)

@@ -123,7 +123,6 @@ class Node:
         stored = state.stored
         if stored.snapshot is not None:
             self._sessions.restore(stored.snapshot.data)
-            self._sessions.index = stored.snapshot.metadata.index
         raw = RawNode(
             self._identity,
             bootstrap=self._first_configuration(),
