@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -34,10 +35,7 @@ def plugins(interface: InterfaceClass, package: ModuleType = ood.plugins) -> dic
     """
     found: dict[str, Any] = {}
     for module in _modules(package):
-        candidates: list[Any] = list(vars(module).values())
-        for plugin in candidates:
-            if not (IPlugin.providedBy(plugin) and interface.providedBy(plugin)):
-                continue
+        for plugin in filter(_provider_of(IPlugin, interface), vars(module).values()):
             if found.setdefault(plugin.name, plugin) is not plugin:
                 raise PluginError(
                     f"there are two plugins {plugin.name} for {interface.__name__}, "
@@ -57,6 +55,11 @@ def plugin(interface: InterfaceClass, name: str, package: ModuleType = ood.plugi
         there = ", ".join(sorted(found)) or "none"
         raise PluginError(f"there is no plugin {name} for {interface.__name__}", f"there: {there}")
     return found[name]
+
+
+def _provider_of(*interfaces: Any) -> Callable[[object], bool]:
+    """Return what tells whether an object provides all of ``interfaces``."""
+    return lambda one: all(interface.providedBy(one) for interface in interfaces)
 
 
 def _modules(package: ModuleType) -> list[ModuleType]:
