@@ -19,14 +19,15 @@ from zope.interface import implementer
 from ood.errors import ConflictError, Fault, InvalidError, NotFoundError
 from ood.interfaces import IController, ILogs, IProcessMonitor, IStore
 from ood.model.document import App, Document, Settings
-from ood.model.kinds import INSTANCES
 from ood.model.schema import (
     APP_KEYS,
     SETTINGS_KEYS,
     changed_app,
     changed_settings,
     check_app,
+    check_settable,
     check_together,
+    scaled,
 )
 from ood.model.status import AppStatus, LogLine
 
@@ -62,7 +63,7 @@ class Controller:
         return Deferred.fromCoroutine(self._init(name, values))
 
     async def _init(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        _refuse_internal(values)
+        check_settable(values)
 
         def change(document: Document) -> Document:
             if name in document.apps:
@@ -124,7 +125,7 @@ class Controller:
     async def _scale(self, name: str, instances: str) -> AppStatus:
         def change(document: Document) -> Document:
             app = _of(document, name)
-            wanted = _instances(app, instances)
+            wanted = scaled(app, instances)
             return document.with_app(name, msgspec.structs.replace(app, instances=wanted))
 
         await self._store.update(change)
@@ -143,7 +144,7 @@ class Controller:
         return Deferred.fromCoroutine(self._configure(name, changes))
 
     async def _configure(self, name: str | None, changes: Mapping[str, Any]) -> dict[str, Any]:
-        _refuse_internal(changes)
+        check_settable(changes)
 
         def change(document: Document) -> Document:
             if name is None:
@@ -191,16 +192,6 @@ def _checked(document: Document) -> Document:
     return document
 
 
-def _refuse_internal(values: Mapping[str, Any]) -> None:
-    faults = [
-        Fault(key, "can't be set", "use ood start and ood stop")
-        for key in values
-        if key in APP_KEYS and APP_KEYS[key].internal
-    ]
-    if faults:
-        raise InvalidError(faults)
-
-
 def _check_files(app: App) -> None:
     """Check that what the app is to run is there.
 
@@ -217,19 +208,6 @@ def _check_files(app: App) -> None:
             faults.append(Fault("script", f"there is no file {where}", "a file below cwd"))
     if faults:
         raise InvalidError(faults)
-
-
-def _instances(app: App, wanted: str) -> int | str:
-    """Return the new number of instances that ``wanted`` asks for."""
-    text = wanted.strip()
-    relative = text[:1] in {"+", "-"} and text[1:].isdigit()
-    value: Any = app.worker_count() + int(text) if relative else text
-    try:
-        instances: int | str = INSTANCES.parse(value)
-    except ValueError as error:
-        allowed = f"{INSTANCES.allowed}; +N and -N change it; ood stop ends the app"
-        raise InvalidError([Fault("instances", str(error), allowed)]) from None
-    return instances
 
 
 def _settings_in_force(settings: Settings) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from tests.support.ood import RunningOod  # noqa: E402 - needs the path above
 
 IDLE_SECONDS = 10
 COMMANDS = 10
+MEBIBYTE = 1 << 20
 SITE = ROOT / "examples" / "site"
 
 
@@ -33,8 +34,8 @@ def idle(pid: int) -> dict[str, Any]:
     after = service.cpu_times()
     used = after.user + after.system - before.user - before.system
     return {
-        "memoryMB": round(service.memory_info().rss / 1e6, 1),
-        "cpuPercent": round(100 * used / IDLE_SECONDS, 2),
+        "memoryMiB": round(service.memory_info().rss / MEBIBYTE, 1),
+        "cpuPercent": round(max(0.0, 100 * used / IDLE_SECONDS), 2),
     }
 
 
@@ -63,7 +64,7 @@ def main() -> None:
         return
     for name in ("empty", "oneAppTwoWorkers"):
         one = result[name]
-        print(f"{name:18} {one['memoryMB']:>6} MB resident  {one['cpuPercent']} % of a core")
+        print(f"{name:18} {one['memoryMiB']:>6} MiB resident  {one['cpuPercent']} % of a core")
     status = result["oodStatus"]
     print(f"{'ood status':18} {status['medianMs']:>6} ms median  {status['maxMs']} ms at most")
 

@@ -72,9 +72,9 @@ class Router:
             handler, parameters = self._find(request)
         except OodError as error:
             return refuse(request, error)
-        answer: Deferred[Any] = Deferred.fromCoroutine(_call(handler, request, parameters))
         gone: list[Failure] = []
         _ = request.notifyFinish().addErrback(gone.append)
+        answer: Deferred[Any] = Deferred.fromCoroutine(_call(handler, request, parameters))
         _ = answer.addErrback(_failed, request).addCallback(_write, request, gone)
         return NOT_DONE_YET
 

@@ -329,6 +329,23 @@ def install(invocation: Invocation, uninstall: bool) -> None:
     (remove if uninstall else install)(invocation, Machine())
 
 
+@command(
+    "import",
+    "ood import ecosystem.config.js",
+    "ood import ~/.pm2/dump.pm2 --dry-run",
+    short_help="Add the apps of a PM2 file",
+)
+@click.argument("file", type=click.Path())
+@click.option("--env", "choice", metavar="NAME", help="Take env_NAME, too, such as production.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be added.")
+@click.pass_obj
+def import_apps(invocation: Invocation, file: str, choice: str | None, dry_run: bool) -> None:
+    """Add the apps of PM2's ecosystem file or dump, and say what can't be carried over."""
+    from ood.cli.importing import import_file
+
+    import_file(invocation, file, choice, dry_run=dry_run)
+
+
 @command("completion", 'eval "$(ood completion bash)"', short_help="Print shell completion")
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:

@@ -257,3 +257,33 @@ def changed_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings
     """
     plain = {**to_plain(settings), **changes}
     return check_settings({key: value for key, value in plain.items() if value is not None})
+
+
+def check_settable(values: Mapping[str, Any]) -> None:
+    """Refuse keys of an app that only commands set.
+
+    :raises InvalidError: with every such key.
+    """
+    faults = [
+        Fault(key, "can't be set", "use ood start and ood stop")
+        for key in values
+        if key in APP_KEYS and APP_KEYS[key].internal
+    ]
+    if faults:
+        raise InvalidError(faults)
+
+
+def scaled(app: App, wanted: str) -> int | str:
+    """Return the new number of instances that ``wanted`` asks for: N, +N, -N or max.
+
+    :raises InvalidError: it asks for none or too many.
+    """
+    text = wanted.strip()
+    relative = text[:1] in {"+", "-"} and text[1:].isdigit()
+    value: Any = app.worker_count() + int(text) if relative else text
+    try:
+        instances: int | str = kinds.INSTANCES.parse(value)
+    except ValueError as error:
+        allowed = f"{kinds.INSTANCES.allowed}; +N and -N change it; ood stop ends the app"
+        raise InvalidError([Fault("instances", str(error), allowed)]) from None
+    return instances

@@ -1,1 +1,19 @@
-"""The reverse proxy: listener, hand-off, and the strict proxied path."""
+"""The reverse proxy: listener, hand-off, and the strict proxied path.
+
+A connection's way through the files, first to last:
+
+=============== ==============================================================
+``listener``    accepts, pauses when descriptors run out
+``dispatch``    peeks, routes, decides: to a worker unread, or proxied
+``arrivals``    parks connections whose head is incomplete, or that came back
+``client``      reads a client's requests one after another (proxied path)
+``exchange``    one request and its response, streamed both ways
+``upstream``    connections to workers, kept alive and shared out
+``tunnel``      a WebSocket after the upstream's 101
+``edge``        the service: routes from the document, own ports, drain
+``live``        every socket's deadline; what a stop waits for
+``limits``      every limit with its reason
+``context``     what all of these share
+``core/``       the rules of HTTP/1.1 and routing as pure functions
+=============== ==============================================================
+"""

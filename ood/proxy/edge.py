@@ -15,6 +15,7 @@ from ood.errors import StartupError
 from ood.interfaces import IEdge, IWorkerPool
 from ood.model.document import Document
 from ood.net.listen import bind
+from ood.net.poller import Poller
 from ood.proxy import limits
 from ood.proxy.client import Client
 from ood.proxy.context import Context, Counters, Entry, Incoming
@@ -51,8 +52,10 @@ class ReverseProxy(Service):
         trouble: PortTrouble | None = None,
     ) -> None:
         live = Live(clock)
-        self._upstreams = Upstreams(reactor, live, pool)
-        self._context = Context(reactor, clock, pool, live, self._upstreams)
+        self._reactor = reactor
+        self._poller = Poller(reactor)
+        self._upstreams = Upstreams(self._poller, live, pool)
+        self._context = Context(self._poller, clock, pool, live, self._upstreams)
         self._dispatcher = Dispatcher(self._context)
         self._listeners = [self._listener(sock, Entry(sock.getsockname()[1])) for sock in http]
         self._apps: dict[str, Listener] = {}
@@ -67,6 +70,7 @@ class ReverseProxy(Service):
     def startService(self) -> None:
         """Accept connections."""
         super().startService()  # type: ignore[no-untyped-call]
+        self._poller.start()
         for listener in (*self._listeners, *self._apps.values()):
             listener.start()
 
@@ -85,6 +89,7 @@ class ReverseProxy(Service):
         if limit.active():
             limit.cancel()
         await self._context.background.stop()
+        self._poller.stop()
 
     def converge(self, document: Document) -> None:
         """Route as ``document`` says, and listen on each app's own port."""
@@ -114,7 +119,7 @@ class ReverseProxy(Service):
 
     def _listener(self, sock: socket.socket, entry: Entry) -> Listener:
         context = self._context
-        return Listener(context.reactor, context.clock, self._dispatcher, sock, entry)
+        return Listener(self._reactor, context.clock, self._dispatcher, sock, entry)
 
     def adopt(self, app: str, sock: socket.socket) -> None:  # noqa: ARG002 its next request decides
         """Take a client's idle connection back from a worker that drains."""

@@ -106,7 +106,7 @@ class Exchange:
 
     async def _wait(self) -> None:
         self._tries += 1
-        self._client.touch(NEVER)
+        self._client.touch(limits.WAIT_SECONDS)
         self._client.watch()
         try:
             if self._tries > limits.DISPATCH_TRIES_MAX:
@@ -290,6 +290,8 @@ class Exchange:
                 return
             if self._request.minor:
                 self._client.write(forward.interim_head(response))
+            if self._client.backlog > WRITE_HIGH_BYTES:
+                raise MalformedError(502, "the upstream sends interim responses without end")
             if not data:
                 return
 

@@ -14,6 +14,8 @@ UPSTREAM_IDLE_SECONDS = 4.0
 """An idle upstream connection is not used after that: Node closes its side at 5 s."""
 UPSTREAM_IDLE_MARGIN_SECONDS = 1.0
 """We stop using an upstream connection this long before the upstream says it closes it."""
+WAIT_SECONDS = 120.0
+"""The pool bounds how long a request waits for a worker; this only catches what it forgot."""
 WATCH_SECONDS = 1.0
 """An exchange that lasts longer is watched for its client going away; shorter ones need no watch,
 and after the client's end of stream it gets this much time for the next step to its end."""

@@ -89,7 +89,11 @@ class Listener:
                 self._accept_failed(error)
                 return
             sock = RawSocket(self._family, socket.SOCK_STREAM, 0, descriptor)
-            accepted(Incoming(sock, address[:2], self.entry))
+            try:
+                accepted(Incoming(sock, address[:2], self.entry))
+            except Exception:  # the reactor would take the listening socket for broken
+                self.log.failure("port {port}: a connection failed", port=self.entry.port)
+                sock.close()
 
     def _accept_failed(self, error: OSError) -> None:
         """Pause when the system has no more descriptors; other errors concern one client."""

@@ -13,16 +13,17 @@ import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from ood.errors import ConflictError, Fault, InvalidError, NotFoundError, OodError
+from ood.errors import ConflictError, NotFoundError, OodError
 from ood.interfaces import IController
 from ood.model.document import App, Document
-from ood.model.kinds import INSTANCES
 from ood.model.schema import (
     APP_KEYS,
     changed_app,
     changed_settings,
     check_app,
+    check_settable,
     check_together,
+    scaled,
 )
 from ood.model.status import AppStatus, LogLine, WorkerStatus
 
@@ -68,7 +69,7 @@ class MemoryController:
         """Add an app; a missing ``port`` is assigned.  Fires with its configuration."""
 
         def work() -> dict[str, Any]:
-            _refuse_internal(values)
+            check_settable(values)
             if name in self.document.apps:
                 raise ConflictError(f"there is an app {name} already", "choose another name")
             app = check_app(name, {"port": self.document.free_port(), **values})
@@ -102,12 +103,7 @@ class MemoryController:
         """Set the number of workers: ``N``, ``+N``, ``-N`` or ``max``."""
 
         def work() -> AppStatus:
-            relative = instances[:1] in {"+", "-"} and instances[1:].isdigit()
-            before = self._app(name).worker_count()
-            try:
-                wanted = INSTANCES.parse(before + int(instances) if relative else instances)
-            except ValueError as error:
-                raise InvalidError([Fault("instances", str(error), INSTANCES.allowed)]) from None
+            wanted = scaled(self._app(name), instances)
             return self._change(name, instances=wanted)
 
         return self._carry_out(work, "scale", name, instances)
@@ -129,7 +125,7 @@ class MemoryController:
         """Change keys of the settings or of an app; None puts a key back to its default."""
 
         def work() -> dict[str, Any]:
-            _refuse_internal(changes)
+            check_settable(changes)
             document = self.document
             if name is None:
                 settings = changed_settings(document.settings, changes)
@@ -219,13 +215,3 @@ class MemoryController:
             urls=(f"http://127.0.0.1:{app.port}/",),
             workers=workers,
         )
-
-
-def _refuse_internal(values: Mapping[str, Any]) -> None:
-    faults = [
-        Fault(key, "can't be set", "use ood start and ood stop")
-        for key in values
-        if key in APP_KEYS and APP_KEYS[key].internal
-    ]
-    if faults:
-        raise InvalidError(faults)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from twisted.internet import reactor
+from twisted.internet import reactor, tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectionLost
@@ -41,6 +41,10 @@ class Wire(Protocol):
         self.over = False
         self.reset = False
         self._waiting: list[tuple[Callable[[], bool], Deferred[None]]] = []
+
+    def connectionMade(self) -> None:
+        if isinstance(self.transport, tcp.Connection):
+            self.transport.setTcpNoDelay(True)  # each write arrives at once
 
     def dataReceived(self, data: bytes) -> None:
         self.data += data
@@ -194,6 +198,11 @@ class ProxyTestCase(TestCase):
         """Let the reactor deliver what is under way."""
         for _ in range(10):
             await deferLater(reactor, 0, lambda: None)
+
+    async def eventually(self, true: Callable[[], bool]) -> None:
+        """Let the reactor run until something is true, or the test's time is over."""
+        while not true():
+            await deferLater(reactor, 0.001, lambda: None)
 
     def advance(self, seconds: float) -> None:
         """Let time pass, tick by tick."""

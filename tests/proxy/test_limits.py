@@ -102,8 +102,13 @@ class HalfOpenTests(ProxyTestCase):
         wires = [await self.client() for _ in range(count)]
         for wire in wires:
             wire.send(b"GET")
-        await self.settle()
+            await self.seen()
         return wires
+
+    async def seen(self) -> None:
+        """Wait until the last connection's first bytes were looked at."""
+        members = self.proxy._context.live._members
+        await self.eventually(lambda: bool(members) and all(one._peeked == 3 for one in members))
 
     async def test_too_many_of_one_client(self) -> None:
         """Beyond the cap a client's connections without a request are closed; requests are not."""
@@ -140,9 +145,7 @@ class HalfOpenTests(ProxyTestCase):
         for wire in await self.opened(2):
             wire.close()
             await wire.end()
-        for _ in range(100):
-            await self.settle()
-        self.assertEqual(0, len(self.proxy._context.live))
+        await self.eventually(lambda: not len(self.proxy._context.live))
         self.assertEqual(0, len(self.proxy._dispatcher._half_open))
 
 
@@ -170,6 +173,9 @@ class ExhaustionTests(ProxyTestCase):
 
 
 class FlowTests(ProxyTestCase):
+    def backlog(self) -> int:
+        return max(member.backlog for member in self.proxy._context.live._members)
+
     async def test_a_slow_reader(self) -> None:
         """A client that does not read stops the upstream; nothing piles up here."""
         client = await self.client()
@@ -179,11 +185,10 @@ class FlowTests(ProxyTestCase):
         await wire.until(b"\r\n\r\n")
         size = 40_000_000
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+        await self.eventually(lambda: self.backlog() > 0)
         for _ in range(50):
             await self.settle()
-        backlog = max(member.backlog for member in self.proxy._context.live._members)
-        self.assertGreater(backlog, 0)
-        self.assertLess(backlog, 1_000_000)
+            self.assertLess(self.backlog(), 1_000_000)
         client.transport.resumeProducing()  # type: ignore[union-attr]
         await client.until(b"\r\n\r\n")
         self.assertEqual(size, len(await client.take(size)))
@@ -197,11 +202,10 @@ class FlowTests(ProxyTestCase):
         await wire.until(b"\r\n\r\n")
         wire.transport.pauseProducing()  # type: ignore[union-attr]
         client.send(bytes(size))
+        await self.eventually(lambda: self.backlog() > 0)
         for _ in range(50):
             await self.settle()
-        backlog = max(member.backlog for member in self.proxy._context.live._members)
-        self.assertGreater(backlog, 0)
-        self.assertLess(backlog, 1_000_000)
+            self.assertLess(self.backlog(), 1_000_000)
         wire.transport.resumeProducing()  # type: ignore[union-attr]
         self.assertEqual(size, len(await wire.take(size)))
         wire.send(OK)
@@ -250,6 +254,14 @@ class TunnelTests(ProxyTestCase):
         self.assertEqual(b"last", await client.take(4))
         await client.end()
         await wire.end()
+
+    async def test_the_client_ends_first(self) -> None:
+        """The app learns of its client's end, also when the client waits for the app's."""
+        client, wire = await self.tunnel()
+        assert client.transport is not None
+        client.transport.loseWriteConnection()  # type: ignore[attr-defined]
+        await wire.end()
+        await client.end()
 
     async def test_a_reset(self) -> None:
         client, wire = await self.tunnel()
@@ -321,9 +333,7 @@ class ResetTests(ProxyTestCase):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 sock.send((POST + b"abcde")[:cut])
                 await self.settle()
-        for _ in range(20):
-            await self.settle()
+        await self.eventually(lambda: self.backend.count > 0)
         self.advance(5)
-        await self.settle()
-        self.assertEqual(0, len(self.proxy._context.live))
+        await self.eventually(lambda: not len(self.proxy._context.live))
         self.assertEqual(0, self.proxy.counters.in_flight)

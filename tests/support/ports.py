@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-import socket
+
+from ood.net.listen import port_is_free
 
 LOWEST_PORT = 10_000
 HIGHEST_PORT = 32_767
@@ -15,18 +16,8 @@ def free_ports(count: int) -> list[int]:
     """Return ``count`` different ports on which nothing listens now."""
     found: list[int] = []
     for port in random.sample(range(LOWEST_PORT, HIGHEST_PORT + 1), ATTEMPTS):
-        if _is_free(port):
+        if port_is_free(port):
             found.append(port)
         if len(found) == count:
             return found
     raise AssertionError(f"no {count} free ports in {ATTEMPTS} attempts")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError:
-            return False
-    return True

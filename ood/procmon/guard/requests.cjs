@@ -185,6 +185,14 @@ class Requests {
    */
   cleanHeaders(request, socket) {
     const raw = request.rawHeaders;
+    if (this.trusts(socket) && raw.length > 1 && raw[raw.length - 2] === 'X-Ood-Peer') {
+      const value = raw.pop();
+      raw.pop();
+      if (this.countKey !== undefined) request[this.countKey] -= 2;
+      delete request.headers['x-ood-peer'];
+      setPeer(socket, value);
+      return;
+    }
     for (let i = raw.length - 2; i >= 0; i -= 2) {
       const name = raw[i];
       // Nearly every header is told apart by its second character: that of `X-` or `Forwarded`.

@@ -63,14 +63,16 @@ def forwarded_fields(peer: Peer, host: bytes) -> bytes:
 def request_head(request: Request, peer: Peer, *, pipe: bool) -> bytes:
     """Return the head for the upstream.
 
-    :param pipe: the upstream is a pipe into a worker, whose guard reads ``X-Ood-Peer``.
+    :param pipe: the upstream is a pipe into a worker, whose guard gives the connection
+        the client's address: there the app sees what it sees on a connection that was
+        handed to it, so no field has to tell.
     """
     fields = _without(_REQUEST_DROPPED, request.fields, request.named)
     host = request.host or b""
     lines = [
         b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method, request.target, host),
         fields,
-        forwarded_fields(peer, host),
+        b"" if pipe else forwarded_fields(peer, host),
     ]
     if request.length == CHUNKED:
         lines.append(b"Transfer-Encoding: chunked\r\n")

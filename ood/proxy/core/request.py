@@ -33,7 +33,8 @@ _METHOD = rb"(" + TOKEN + rb"{1,32})"
 _PLAIN = re.compile(_METHOD + rb" (/[!-~]*) HTTP/1\.([01])\r\n" + FIELDS + rb"\r\n")
 _OTHER = re.compile(
     _METHOD
-    + rb" (?:(\*)|[Hh][Tt][Tt][Pp][Ss]?://([^/?#@\x00-\x20\x7f-\xff]+)([/?][!-~]*)?|([!-~]+))"
+    + rb" (?:(\*)|(/[!-~\x80-\xff]*)"
+    + rb"|[Hh][Tt][Tt][Pp][Ss]?://([^/?#@\x00-\x20\x7f-\xff]+)([/?][!-~]*)?|([!-~]+))"
     + rb" HTTP/1\.([01])\r\n"
     + FIELDS
     + rb"\r\n"
@@ -53,6 +54,7 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]{2,45}\])(?
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _REQUEST_LINE = re.compile(TOKEN + rb"+ [^ ]+ (HTTP/[0-9]\.[0-9])")
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _NO_TEXT = re.compile(rb"(?!" + TEXT + rb")[^\r\n]")
 
 
@@ -130,8 +132,6 @@ def _request(
     length = _length(found, modern) if len(found) > 1 else 0
     plain = (
         modern
-        and authority is None
-        and target[:1] == b"/"
         and (not upgrade or upgrade == b"websocket")
         and method in _KNOWN_METHODS
         and b"x-ood-" not in found
@@ -180,7 +180,7 @@ def _parse_other(data: bytes, end: int) -> Request:
     match = _OTHER.fullmatch(data, 0, end)
     if match is None:
         raise MalformedError(*_explain(data[:end]))
-    method, star, authority, path, other, minor, fields = match.groups()
+    method, star, raw, authority, path, other, minor, fields = match.groups()
     if other is not None or (star and method != b"OPTIONS"):
         if method == b"CONNECT":
             raise MalformedError(405, "this is not a proxy that makes tunnels (CONNECT)")
@@ -189,10 +189,16 @@ def _parse_other(data: bytes, end: int) -> Request:
         len(authority) > HOST_BYTES_MAX or not _HOST.fullmatch(authority)
     ):
         raise MalformedError(400, "the host in the request's target is not a host name")
-    target = star or _origin_form(method, path or b"")
-    special = _SPECIAL.findall(data, match.start(7) - 1, end)
+    target = star or _escape(raw or b"") or _origin_form(method, path or b"")
+    special = _SPECIAL.findall(data, match.start(8) - 1, end)
     modern = minor == b"1"
-    return _request(method, target, fields, special, modern=modern, end=end, authority=authority)
+    request = _request(method, target, fields, special, modern=modern, end=end, authority=authority)
+    return msgspec.structs.replace(request, plain=False)
+
+
+def _escape(target: bytes) -> bytes:
+    """Write bytes beyond ASCII as they should have been written: some clients forget to."""
+    return _BEYOND_ASCII.sub(lambda match: b"%%%02X" % match[0][0], target)
 
 
 def _origin_form(method: bytes, path: bytes) -> bytes:

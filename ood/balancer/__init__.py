@@ -1,0 +1,1 @@
+"""The L4 balancer: services and servers on Linux IPVS or on a userspace relay."""

@@ -1,0 +1,1 @@
+"""Decisions and messages of the balancer, without I/O."""

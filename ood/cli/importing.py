@@ -1,0 +1,69 @@
+"""``ood import``: the apps of a PM2 file become apps of ood's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ood.cli.pm2 import Imported, read, translate
+from ood.cli.session import Invocation, Session
+from ood.errors import OodError
+
+
+def import_file(invocation: Invocation, file: str, choice: str | None, *, dry_run: bool) -> None:
+    """Add every app of ``file``; one that is refused does not keep the others away."""
+    path = Path(file).expanduser().absolute()
+    processors = len(os.sched_getaffinity(0))
+    found = [
+        translate(entry, path.parent, choice=choice, processors=processors)
+        for entry in read(path, shutil.which("node"))
+    ]
+    if dry_run:
+        _report(invocation, found, {})
+        return
+    refused: dict[str, OodError] = {}
+
+    async def work(session: Session) -> None:
+        for one in found:
+            try:
+                await session.client.ask("POST", "/apps", {"name": one.name, **one.values})
+            except OodError as error:
+                refused[one.name] = error
+
+    invocation.run(work)
+    _report(invocation, found, refused)
+    if refused:
+        raise OodError(
+            f"{len(refused)} of {len(found)} apps were not added: {', '.join(refused)}",
+            "the reason stands beside each",
+        )
+
+
+def _report(
+    invocation: Invocation, found: Sequence[Imported], refused: dict[str, OodError]
+) -> None:
+    if invocation.output.json:
+        invocation.output.value([_plain(one, refused.get(one.name)) for one in found])
+        return
+    say = invocation.output.say
+    for one in found:
+        error = refused.get(one.name)
+        say(f"{one.name}: not added: {error}" if error else f"{one.name}:")
+        for key, value in one.values.items():
+            say(f"  {key:<10} {value}")
+        for note in one.notes:
+            say(f"  - {note}")
+    if not refused:
+        say("Start one with: ood start APP")
+
+
+def _plain(one: Imported, error: OodError | None) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "values": one.values,
+        "notes": one.notes,
+        "error": None if error is None else str(error),
+    }

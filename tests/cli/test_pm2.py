@@ -1,0 +1,185 @@
+"""What becomes of PM2's files; the entries have the forms that are found in public projects."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ood.cli.pm2 import fitting_name, read, translate
+from ood.errors import InvalidError
+from ood.model.schema import APP_KEYS, check_app
+from tests.cli.support import CliCase
+
+BASE = Path("/srv/site")
+
+
+class TranslateTests(SynchronousTestCase):
+    """One entry at a time."""
+
+    def test_plain(self) -> None:
+        """Script, directory and number of workers."""
+        entry = {
+            "name": "Comic App",
+            "script": "./dist/main.js",
+            "exec_mode": "cluster",
+            "instances": -1,
+            "node_args": "--max-old-space-size=512",
+            "kill_timeout": 3000,
+            "interpreter": "node",
+        }
+        result = translate(entry, BASE, processors=4)
+        self.assertEqual(result.name, "comic-app")
+        self.assertEqual(
+            result.values,
+            {
+                "script": "dist/main.js",
+                "cwd": "/srv/site",
+                "instances": 3,
+                "nodeArgs": "--max-old-space-size=512",
+                "killTimeout": 3000,
+            },
+        )
+        self.assertEqual([note.partition(":")[0] for note in result.notes], ["name", "exec_mode"])
+        check_app(result.name, {"port": 3001, **result.values})
+
+    def test_package_script(self) -> None:
+        """npm, pnpm and yarn as the script mean a script of package.json."""
+        for script, args in (("npm", "run start"), ("pnpm", "start"), ("yarn", ["run", "start"])):
+            entry = {"name": "web", "cwd": "./apps/web", "script": script, "args": args}
+            result = translate(entry, BASE)
+            self.assertEqual(
+                result.values,
+                {"cwd": "/srv/site/apps/web", "script": "start", "interpreter": "npm"},
+            )
+
+    def test_environment(self) -> None:
+        """The chosen environment is merged; PORT is ood's; others are named."""
+        entry = {
+            "script": "a.js",
+            "env": {"PORT": 3000, "NODE_ENV": "development", "DEBUG": True},
+            "env_production": {"NODE_ENV": "production"},
+            "env_test": {},
+        }
+        result = translate(entry, BASE, choice="production")
+        self.assertEqual(result.values["env"], {"NODE_ENV": "production", "DEBUG": "true"})
+        self.assertEqual(
+            [note.partition(":")[0] for note in result.notes], ["env_test", "env.PORT"]
+        )
+
+    def test_nothing_is_dropped_in_silence(self) -> None:
+        """Every key is a value, a note, or needs neither."""
+        entry = {"name": "x", "script": "x.js", "err_file": "e.log", "shutdown_with_message": True}
+        result = translate(entry, BASE)
+        noted = {note.partition(":")[0] for note in result.notes}
+        self.assertEqual(noted, {"err_file", "shutdown_with_message"})
+
+    def test_dump(self) -> None:
+        """What PM2 saved: the app's own keys, without PM2's state and the shell's variables."""
+        entry = {
+            "name": "api",
+            "pm_exec_path": "/srv/api/server.js",
+            "pm_cwd": "/srv/api",
+            "exec_interpreter": "node",
+            "instances": 2,
+            "pm_id": 0,
+            "status": "online",
+            "restart_time": 3,
+            "env": {"HOME": "/root"},
+            "HOME": "/root",
+        }
+        result = translate(entry, BASE)
+        self.assertEqual(result.values, {"script": "server.js", "cwd": "/srv/api", "instances": 2})
+        self.assertEqual([note.partition(":")[0] for note in result.notes], ["env"])
+
+    def test_names_fit(self) -> None:
+        """Any text becomes a name that an app may have."""
+        for text in ("A b", "..", "-x-", "Ünï", "", "a..b", "example.com", "x" * 200):
+            name = fitting_name(text)
+            check_app(name, {"cwd": "/", "port": 1})
+        self.assertEqual(fitting_name("example.com"), "example.com")
+
+    def test_targets_exist(self) -> None:
+        """What a key is translated to is accepted, or is said not to exist."""
+        entry = {"script": "x.js", "watch": True, "max_memory_restart": "300M"}
+        result = translate(entry, BASE)
+        self.assertLessEqual(set(result.values), set(APP_KEYS))
+
+
+class ReadTests(SynchronousTestCase):
+    """Files, good and bad."""
+
+    def file(self, name: str, text: str) -> Path:
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        path = directory / name
+        path.write_text(text)
+        return path
+
+    def test_json(self) -> None:
+        """A list, an object with apps, or one app."""
+        app = {"name": "x", "script": "x.js"}
+        for plain in ([app], {"apps": [app]}, {"apps": app}, app):
+            path = self.file("ecosystem.json", json.dumps(plain))
+            self.assertEqual(read(path, None), [app])
+
+    def test_javascript(self) -> None:
+        """Node evaluates it, whatever it prints meanwhile."""
+        node = shutil.which("node")
+        if node is None:
+            self.skipTest("node is not installed")
+        path = self.file(
+            "ecosystem.config.js",
+            "console.log('{}'); const n = 'x'; module.exports = {apps: [{script: n + '.js'}]};",
+        )
+        self.assertEqual(read(path, node), [{"script": "x.js"}])
+        broken = self.file("ecosystem.config.js", "throw new TypeError('no such thing')")
+        error = self.assertRaises(InvalidError, read, broken, node)
+        self.assertIn("TypeError: no such thing", str(error))
+
+    def test_refused(self) -> None:
+        """What can't be read is named with what would be right."""
+        for text in ("{", "[]", '{"apps": [{}]}', "3", '["x"]'):
+            path = self.file("dump.pm2", text)
+            error = self.assertRaises(InvalidError, read, path, None)
+            self.assertIn(str(path), str(error))
+        self.assertRaises(InvalidError, read, Path("/no/such/file.json"), None)
+        self.assertRaises(InvalidError, read, self.file("a.config.js", ""), None)
+
+
+class CommandTests(CliCase):
+    """The command."""
+
+    def write(self, *apps: dict[str, object]) -> str:
+        path = Path(self.mktemp())
+        path.mkdir()
+        file = path / "ecosystem.json"
+        file.write_text(json.dumps({"apps": apps}))
+        return str(file)
+
+    def test_import(self) -> None:
+        """Apps are added, and what was not carried over is said."""
+        file = self.write({"name": "one", "script": "/x/1.js", "cwd": "/x", "namespace": "n"})
+        result = self.ood("import", file)
+        self.assertEqual((result.status, result.err), (0, ""))
+        self.assertIn("namespace: ood has no such setting", result.out)
+        self.assertEqual(self.controller.document.apps["one"].script, "1.js")
+
+    def test_dry_run(self) -> None:
+        """Nothing is added."""
+        file = self.write({"name": "one", "script": "1.js"})
+        result = self.ood("import", file, "--dry-run", "--json")
+        self.assertEqual(result.value[0]["name"], "one")
+        self.assertNotIn("one", self.controller.document.apps)
+
+    def test_one_refused(self) -> None:
+        """The others are added; the exit status says that not all were."""
+        file = self.write(
+            {"name": "one", "script": "1.js"}, {"name": "two", "script": "2.js", "instances": "x"}
+        )
+        result = self.ood("import", file)
+        self.assertEqual(result.status, 1)
+        self.assertIn("two: not added", result.out)
+        self.assertIn("one", self.controller.document.apps)

@@ -1,0 +1,45 @@
+"""Which engine is chosen on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.trial.unittest import TestCase
+
+from ood.balancer.engines import choose_engine, make_balancer
+from ood.balancer.netlink import IpvsUnavailableError
+from ood.clock import MonotonicClock
+from ood.errors import InvalidError
+
+
+def has_ipvs():
+    return Path("/proc/net/ip_vs").exists()
+
+
+class ChoiceTests(TestCase):
+    def setUp(self):
+        self.clock = MonotonicClock(reactor)
+
+    def test_unknown(self):
+        """A wrong setting names the right ones."""
+        with self.assertRaises(InvalidError) as caught:
+            choose_engine("lvs", reactor, self.clock)
+        self.assertIn("auto, ipvs, userspace", str(caught.exception))
+
+    def test_auto(self):
+        """The kernel where it can be configured, else the relay; ipvs insists."""
+        engine = choose_engine("auto", reactor, self.clock)
+        self.addCleanup(engine.close)
+        self.assertEqual(engine.name, "ipvs" if has_ipvs() else "userspace")
+        if not has_ipvs():
+            with self.assertRaises(IpvsUnavailableError) as caught:
+                choose_engine("ipvs", reactor, self.clock)
+            self.assertIn("balancerEngine", str(caught.exception))
+
+    async def test_a_whole_service(self):
+        """What the composition root starts can be stopped, and leaves nothing behind."""
+        balancer = make_balancer("userspace", reactor, self.clock, Path(self.mktemp()))
+        balancer.startService()
+        self.assertEqual(await balancer.configure(()), ())
+        await balancer.stopService()

@@ -1,0 +1,112 @@
+"""The reactor inside the reactor: each event reaches whom it is for, and nobody else."""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.testing import MemoryReactor
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from ood.net.poller import Poller
+
+
+class Watched:
+    """A descriptor that notes what it is told."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.told: list[str] = []
+        self.error: Exception | None = None
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    def logPrefix(self) -> str:
+        return "watched"
+
+    def doRead(self) -> None:
+        self.told.append("read")
+        if self.error is not None:
+            raise self.error
+
+    def doWrite(self) -> None:
+        self.told.append("write")
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.told.append("lost")
+
+
+class PollerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = MemoryReactor()
+        self.poller = Poller(self.reactor)
+        self.poller.start()
+        self.ours, self.theirs = socket.socketpair()
+        self.addCleanup(self.ours.close)
+        self.addCleanup(self.theirs.close)
+        self.addCleanup(self.poller.stop)
+        self.watched = Watched(self.ours)
+
+    def turn(self) -> list[str]:
+        """Let one turn happen; return what was told."""
+        self.poller.doRead()
+        told, self.watched.told = self.watched.told, []
+        return told
+
+    def test_interface(self) -> None:
+        """It can stand in for the reactor."""
+        verifyObject(IReactorFDSet, self.poller)
+
+    def test_reading(self) -> None:
+        """Level-triggered: told as long as bytes wait, and not after removal."""
+        self.poller.addReader(self.watched)
+        self.assertEqual(self.turn(), [])
+        self.theirs.send(b"x")
+        self.assertEqual(self.turn() + self.turn(), ["read", "read"])
+        self.poller.removeReader(self.watched)
+        self.assertEqual(self.turn(), [])
+
+    def test_both(self) -> None:
+        """Reading and writing are asked for independently."""
+        self.poller.addWriter(self.watched)
+        self.poller.addReader(self.watched)
+        self.poller.addReader(self.watched)
+        self.theirs.send(b"x")
+        self.assertEqual(self.turn(), ["read", "write"])
+        self.poller.removeReader(self.watched)
+        self.assertEqual(self.turn(), ["write"])
+        self.assertEqual(self.poller.getReaders(), [])
+        self.poller.removeWriter(self.watched)
+        self.poller.removeWriter(self.watched)
+        self.assertEqual(self.turn(), [])
+
+    def test_peer_gone(self) -> None:
+        """The end of a peer is found by whoever is registered."""
+        self.poller.addWriter(self.watched)
+        self.theirs.close()
+        self.assertIn("write", self.turn())
+
+    def test_error(self) -> None:
+        """An error in one descriptor is logged, and costs only that one."""
+        other_ours, other_theirs = socket.socketpair()
+        self.addCleanup(other_ours.close)
+        self.addCleanup(other_theirs.close)
+        other = Watched(other_ours)
+        self.watched.error = RuntimeError("broken")
+        for watched, peer in ((self.watched, self.theirs), (other, other_theirs)):
+            self.poller.addReader(watched)
+            peer.send(b"x")
+        self.assertEqual(self.turn(), ["read", "lost"])
+        self.assertEqual(other.told, ["read"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_stop(self) -> None:
+        """It leaves the reactor, and forgets everyone."""
+        self.poller.addReader(self.watched)
+        self.poller.stop()
+        self.poller.stop()
+        self.assertEqual(self.reactor.getReaders(), [])
+        self.assertEqual(self.poller.getReaders(), [])

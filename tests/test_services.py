@@ -1,0 +1,101 @@
+"""What every service of ood promises: after ``stopService`` nothing of it is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from ood.api.service import ApiService
+from ood.api.site import make_site
+from ood.clock import MonotonicClock
+from ood.net.listen import bind
+from ood.procmon.logs import Logs
+from ood.procmon.monitor import ProcessMonitor
+from ood.proxy.edge import ReverseProxy
+from ood.service import Options, makeService
+from ood.testing.controller import MemoryController
+from ood.testing.monitor import MemoryMonitor
+from tests.support.ports import free_ports
+
+
+class EveryService(TestCase):
+    """One promise, each service.  Trial itself finds delayed calls that are left."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        self.clock = MonotonicClock(reactor)
+
+    def watched(self) -> set[Any]:
+        """Return what the reactor watches."""
+        return {*reactor.getReaders(), *reactor.getWriters()}
+
+    async def keeps_its_promise(self, make: Callable[[], Any]) -> None:
+        await deferLater(reactor, 0, lambda: None)  # the reactor's own descriptors are there
+        before = self.watched()
+        service = make()
+        verifyObject(IService, service)
+        service.startService()
+        await maybeDeferred(service.stopService)
+        self.assertFalse(service.running)
+        self.assertEqual(self.watched() - before, set())
+
+    def check(self, make: Callable[[], Any]) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.keeps_its_promise(make))
+
+    def test_logs(self) -> Deferred[None]:
+        """The apps' logs."""
+        return self.check(lambda: Logs(self.directory, self.clock))
+
+    def test_process_monitor(self) -> Deferred[None]:
+        """The process monitor."""
+
+        def make() -> ProcessMonitor:
+            logs = Logs(self.directory / "logs", self.clock)
+            return ProcessMonitor(reactor, self.clock, self.directory / "run", logs)
+
+        return self.check(make)
+
+    def test_reverse_proxy(self) -> Deferred[None]:
+        """The reverse proxy with a listening socket."""
+
+        def make() -> ReverseProxy:
+            sock = bind("127.0.0.1", free_ports(1)[0], what="test")
+            return ReverseProxy(reactor, self.clock, MemoryMonitor(), [sock])
+
+        return self.check(make)
+
+    def test_api(self) -> Deferred[None]:
+        """The API."""
+
+        def make() -> ApiService:
+            site = make_site(MemoryController(), "a token of some length", reactor=self.clock)
+            sock = bind("127.0.0.1", free_ports(1)[0], what="test")
+            return ApiService(site, sock, reactor, self.clock)
+
+        return self.check(make)
+
+    def test_everything(self) -> Deferred[None]:
+        """The whole of ood; its home is free again for the next one."""
+
+        def make() -> IService:
+            http, api = free_ports(2)
+            options = Options()
+            options.parseOptions(
+                [f"--home={self.directory}", f"--http-port={http}", f"--api-port={api}"]
+            )
+            return makeService(options)
+
+        async def twice() -> None:
+            await self.keeps_its_promise(make)
+            await self.keeps_its_promise(make)
+
+        return Deferred.fromCoroutine(twice())

@@ -1,0 +1,1 @@
+"""User-mode Linux: a real kernel with IPVS for tests, as an ordinary process."""
