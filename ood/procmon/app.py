@@ -31,7 +31,7 @@ from ood.procmon.worker import WorkerProcess
 
 DEATHS_KEPT = 20
 """Deaths that are remembered for ``ood why``."""
-LOG_LINES_IN_ERROR = 10
+LOG_LINES_IN_ERROR = 25
 """Log lines that go with an error: a stack trace's beginning is usually among them."""
 RUNTIME_KEYS = (
     "instances",

@@ -14,7 +14,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
 from ood.errors import WorkerError
-from ood.net.acceptor import Acceptor
+from ood.net.accept import Acceptor
 from ood.net.fdchannel import FdChannel, close_all
 from ood.procmon.accounts import Account
 from ood.procmon.core import join
@@ -24,6 +24,8 @@ PATH_BYTES_MAX = 107
 """Longest path of a unix socket: the kernel's ``sun_path`` less its end."""
 NAME_LENGTH_MAX = 48
 """Longest app's name that names its directory; a longer one is shortened and hashed."""
+BACKLOG = 512
+"""Connections that wait: all processes of an app may join at once."""
 HELLO_SECONDS = 5.0
 """How long a process may be silent after it connected: the guard speaks at once."""
 STRANGERS_AT_DOOR_MAX = 64
@@ -47,14 +49,13 @@ def peer(sock: socket.socket) -> tuple[int, int]:
     return pid, uid
 
 
-def _listening(path: Path) -> socket.socket:
-    """Return a unix socket that is bound to ``path``.
-
-    :raises OSError: it can't be.
-    """
+def listen(path: Path) -> socket.socket:
+    """Return a socket that listens on ``path``."""
     sock = socket.socket(socket.AF_UNIX)
+    sock.setblocking(False)
     try:
         sock.bind(str(path))
+        sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise
@@ -132,9 +133,8 @@ class Door:
             for path, accepted in ((self.join_path, self._joining), (self.back_path, self._back)):
                 with suppress(FileNotFoundError):
                     path.unlink()
-                sock = _listening(path)
-                acceptor = Acceptor(self._reactor, self._clock, sock, accepted, "door")
-                self._listeners.append(acceptor)
+                sock = listen(path)
+                self._listeners.append(Acceptor(self._reactor, self._clock, sock, accepted))
                 path.chmod(0o600)
                 if self._account.other:
                     os.chown(path, self._account.uid, self._account.gid)

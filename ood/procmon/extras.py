@@ -5,18 +5,34 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Collection
+from functools import partial
 
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
-from ood.net.acceptor import Acceptor
+from ood.net.accept import Acceptor
 
 LOOPBACK = "127.0.0.1"
 EXTRA_PORTS_MAX = 16
 """Further ports of one app: metrics, a debugger, an old address; more is a mistake."""
 PRIVILEGED_PORTS = 1024
 """Ports below are for root; ood is no way around that."""
+BACKLOG = 511
 
 Give = Callable[[int, socket.socket], bool]
+
+
+def listen(port: int) -> socket.socket:
+    """Return a socket that listens on the loopback port ``port``."""
+    sock = socket.socket()
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((LOOPBACK, port))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 class ExtraPorts:
@@ -56,25 +72,17 @@ class ExtraPorts:
                 raise PermissionError(0, "only root's apps may listen below 1024")
             if len(self._open) >= EXTRA_PORTS_MAX:
                 raise OSError(0, f"an app has at most {EXTRA_PORTS_MAX} further ports")
-            self._open[port] = self._listen(port)
+            sock = listen(port)
+            accepted = partial(self._accepted, port)
+            self._open[port] = Acceptor(self._reactor, self._clock, sock, accepted)
         except OSError as error:
             self._failed.add(port)
             reason = error.strerror or os.strerror(error.errno or 0)
             self._remark(f"the app's port {port} is not served on {LOOPBACK}: {reason}")
 
-    def _listen(self, port: int) -> Acceptor:
-        def accepted(sock: socket.socket) -> None:
-            if not self._give(port, sock):
-                sock.close()
-
-        sock = socket.socket()
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((LOOPBACK, port))
-        except OSError:
+    def _accepted(self, port: int, sock: socket.socket) -> None:
+        if not self._give(port, sock):
             sock.close()
-            raise
-        return Acceptor(self._reactor, self._clock, sock, accepted, "extra port")
 
     def close(self) -> None:
         """Close all."""

@@ -96,8 +96,9 @@ def command(app: App, runtime: NodeRuntime, inherited_path: str | None = None) -
         argv = (node, *app.node_args, script, *app.args)
         return Command(argv, cwd, account, os.path.dirname(node))
     if app.interpreter == "npm":
+        script = _npm_script(app, cwd)
         extra = ("--", *app.args) if app.args else ()
-        argv = (*runtime.npm(), "run", _npm_script(app, cwd), *extra)
+        argv = (*runtime.npm(), "run", script, *extra)
         return Command(argv, cwd, account, os.path.dirname(runtime.node()))
     if app.interpreter == "none":
         return Command((_script(app, account, cwd, os.X_OK), *app.args), cwd, account)

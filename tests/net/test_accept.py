@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ood.net.acceptor import PAUSE_SECONDS, Acceptor
+from ood.net.accept import PAUSE_SECONDS, Acceptor
 
 
 class Full(socket.socket):
@@ -32,9 +32,9 @@ class AcceptorTests(SynchronousTestCase):
     def acceptor(self, sock: socket.socket) -> Acceptor:
         sock.setblocking(False)
         sock.bind(("127.0.0.1", 0))
-
+        sock.listen()
         reactor: Any = self
-        return Acceptor(reactor, self.clock, sock, self.accepted.append, "test")
+        return Acceptor(reactor, self.clock, sock, self.accepted.append)
 
     def test_connections_are_given(self) -> None:
         """All that wait are taken in one turn."""

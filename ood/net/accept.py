@@ -1,4 +1,4 @@
-"""A listening socket on the reactor, for connections that are given away as they are."""
+"""Accepting connections where there are few of them: doors of apps, further ports."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTim
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-BACKLOG_CONNECTIONS = 511
-"""Connections that wait in the kernel: as many as Node itself would let wait."""
 ACCEPTS_PER_TURN = 64
-"""Connections taken before others get their turn."""
+"""Connections taken in one turn of the reactor: others want theirs, too."""
 PAUSE_SECONDS = 0.5
 """Without descriptors left the reactor would call again at once, and for ever."""
-_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+"""Errors of the system's, not of one connection."""
 
 
 @implementer(IReadDescriptor)
 class Acceptor:
-    """Accepts connections on a bound socket and gives each away.
+    """A listening socket on the reactor.
 
-    :param sock: a bound stream socket; it is the acceptor's from now on.
-    :param accepted: takes each connection.
-    :param name: what the reactor calls this in its log.
-    :raises OSError: the socket can't listen; it is closed then.
+    :param sock: listens already; it belongs to the acceptor.
+    :param accepted: called with each connection, which belongs to the callee.
     """
 
     def __init__(
@@ -34,38 +32,30 @@ class Acceptor:
         reactor: IReactorFDSet,
         clock: IReactorTime,
         sock: socket.socket,
-        accepted: Callable[[socket.socket], object],
-        name: str,
+        accepted: Callable[[socket.socket], None],
     ) -> None:
         self._reactor = reactor
         self._clock = clock
-        self._pause: IDelayedCall | None = None
         self._sock = sock
         self._accepted = accepted
-        self._name = name
-        try:
-            sock.setblocking(False)
-            sock.listen(BACKLOG_CONNECTIONS)
-        except OSError:
-            sock.close()
-            raise
+        self._pause: IDelayedCall | None = None
         reactor.addReader(self)
 
     def fileno(self) -> int:
-        """Return the descriptor the reactor watches."""
+        """Return the descriptor."""
         return self._sock.fileno()
 
     def logPrefix(self) -> str:
-        """Return what the reactor calls this in its log."""
-        return self._name
+        """Return the name under which the reactor logs."""
+        return "acceptor"
 
     def doRead(self) -> None:
-        """Accept; called by the reactor."""
+        """Take what waits."""
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 sock, _ = self._sock.accept()
             except OSError as error:
-                if error.errno in _EXHAUSTED:
+                if error.errno in EXHAUSTED:
                     self._reactor.removeReader(self)
                     self._pause = self._clock.callLater(PAUSE_SECONDS, self._resume)
                 return
@@ -76,7 +66,7 @@ class Acceptor:
         self._reactor.addReader(self)
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002 - the reactor's signature
-        """Close; called by the reactor when the descriptor failed."""
+        """Close."""
         self.close()
 
     def close(self) -> None:
