@@ -8,6 +8,9 @@ changed; it ends with one line on stderr and exit status 1.
 from __future__ import annotations
 
 import os
+import resource
+import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,8 @@ from ood.proxy.edge import ReverseProxy
 from ood.store.file import FileStore
 
 LOOPBACK = "127.0.0.1"
+OPEN_FILES_WANTED = 65_536
+"""Each client has at least one descriptor, and many systems allow 1,024 unless asked for more."""
 
 
 def port_option(text: str) -> int:
@@ -78,8 +83,23 @@ class OodService(MultiService):
 
     def stopService(self) -> Deferred[None]:
         """Stop every part; fire when all they started is gone."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _stopping_already)
         stopped: Deferred[Any] = super().stopService()  # type: ignore[no-untyped-call]
         return stopped.addCallback(lambda _: self._home.close())
+
+
+def _stopping_already(_number: int, _frame: object) -> None:
+    """Take a further signal to stop as what it is; the reactor would log a fault."""
+
+
+def _allow_open_files() -> None:
+    """Raise this process's own limit of open files as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES_WANTED if hard == resource.RLIM_INFINITY else min(OPEN_FILES_WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def makeService(options: Options) -> OodService:
@@ -88,6 +108,7 @@ def makeService(options: Options) -> OodService:
     :raises SystemExit: it can't start here; the message is one line for stderr.
     """
     home = Home(Path(options["home"]) if options["home"] else default_home())
+    _allow_open_files()
     try:
         home.open()
         return _compose(home, options)

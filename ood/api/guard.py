@@ -117,6 +117,11 @@ def _check_target(request: WebRequest) -> None:
             part.decode("utf-8")
     except UnicodeDecodeError:
         raise BadRequestError("the path is not UTF-8") from None
+    try:
+        for _, values in request.requestHeaders.getAllRawHeaders():
+            b"".join(values).decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRequestError("a header is not UTF-8") from None
 
 
 def _own_names(request: WebRequest) -> set[str]:

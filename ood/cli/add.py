@@ -18,7 +18,7 @@ from ood.errors import NotFoundError
 def add(invocation: Invocation, app: str, options: Mapping[str, Any]) -> None:
     """Add an app."""
     values = _given(options)
-    directory = Path(options["cwd"] or ".").expanduser().absolute()
+    directory = _directory(options["cwd"])
     values["cwd"] = str(directory)
     if not directory.is_dir():
         raise NotFoundError(f"{directory} is not a directory", "name the app's with --cwd DIR")
@@ -38,6 +38,13 @@ def add(invocation: Invocation, app: str, options: Mapping[str, Any]) -> None:
     invocation.run(work)
     if not invocation.output.json:
         _next(invocation, app, found, owner)
+
+
+def _directory(cwd: str | None) -> Path:
+    try:
+        return Path(cwd or ".").expanduser().absolute()
+    except FileNotFoundError:
+        raise NotFoundError("this directory is gone", "name the app's with --cwd DIR") from None
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -18,18 +19,27 @@ from ood.errors import OodError
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses; the last one as shells have it for SIGINT."""
+NOT_WRITTEN = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF))
+"""What writing results can end in, which is no fault of ood."""
 
 
 def main() -> None:
     """Run the command that the process was started with."""
     home = os.environ.get("OOD_HOME") or None
+    _open_closed()
     invocation = Invocation(Output(sys.stdout, sys.stderr), home)
     status = run(sys.argv[1:], invocation)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        status = _nobody_reads()
+    except OSError as error:
+        status = _not_written(invocation.output, error)
     sys.exit(status)
+
+
+def _open_closed() -> None:
+    """Open what the caller closed (``>&-``): what is written there goes nowhere."""
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for good
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def run(arguments: Sequence[str], invocation: Invocation) -> int:
@@ -48,10 +58,13 @@ def run(arguments: Sequence[str], invocation: Invocation) -> int:
         return USAGE
     except (StoppedError, click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
-        return _nobody_reads()
     except OodError as error:
         _report(output, error)
+        return FAILED
+    except OSError as error:
+        if error.errno in NOT_WRITTEN:
+            return _not_written(output, error)
+        _report_fault(output, error)
         return FAILED
     except Exception as error:
         _report_fault(output, error)
@@ -85,8 +98,11 @@ def _report_fault(output: Output, error: Exception) -> None:
     output.err.write(f"ood: this is a fault of ood, please report it: {text}{where}\n")
 
 
-def _nobody_reads() -> int:
-    """Keep the interpreter from complaining that nobody reads its output, as in ``| head``."""
+def _not_written(output: Output, error: OSError) -> int:
+    """Say that the results could not be written; not where nobody reads, as in ``| head``."""
+    if error.errno != errno.EPIPE:
+        output.err.write(f"ood: can't write the results: {error.strerror}\n")
+    # what is left in the buffer would make the interpreter complain at its end
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FAILED
 

@@ -40,6 +40,12 @@ class TokenTests(ApiCase):
         answer = self.ask("GET", SETTINGS, headers={"Authorization": f"bearer {TOKEN}"})
         self.assertEqual(answer.status, 200)
 
+    def test_not_utf_8(self) -> None:
+        """Any local user can send such a header: it is refused, and not logged as a fault."""
+        for name in ("Authorization", "Host", "Origin", "Content-Type", "X-Other"):
+            answer = self.ask("GET", SETTINGS, headers={name: b"Bearer \xff"})
+            self.assertEqual((answer.status, answer.error["code"]), (400, "bad_request"), name)
+
 
 class HostTests(ApiCase):
     """Pages of other sites get nothing."""

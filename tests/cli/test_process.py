@@ -15,6 +15,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import Clock
+from twisted.internet.utils import getProcessOutputAndValue
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
@@ -104,6 +105,30 @@ class ProcessTests(TestCase):
         command = self.spawn(*arguments, home=home)
         status = await command.ended
         return status, command.out.decode(), command.err.decode()
+
+    async def shell(self, line: str) -> str:
+        """Return what a shell line that runs ``ood`` leaves on stderr, and its status."""
+        environ = {**os.environ, "OOD_HOME": str(self.home)}
+        environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        words = f'ood() {{ "{sys.executable}" -m ood.cli.main "$@"; }}; {line}; echo $? >&2'
+        _, err, _ = await getProcessOutputAndValue("/bin/sh", ("-c", words), environ)
+        return err.decode()
+
+    async def test_nowhere_to_write(self) -> None:
+        """A closed or full stdout is said in a line, or nothing is; never a traceback."""
+        self.assertEqual(await self.shell("ood status >&-"), "0\n")
+        full = "ood: can't write the results: No space left on device\n1\n"
+        for line in ("ood status", "ood help", "ood --json status"):
+            self.assertEqual(await self.shell(f"{line} >/dev/full"), full)
+        self.assertEqual(await self.shell("ood nothing 2>&-"), "2\n")
+
+    async def test_a_directory_that_is_gone(self) -> None:
+        """Adding an app from a directory that was removed names that."""
+        gone = self.home / "gone"
+        gone.mkdir()
+        error = await self.shell(f"cd {gone} && rmdir {gone} && ood init new.example")
+        self.assertIn("this directory is gone", error)
+        self.assertTrue(error.endswith("1\n"))
 
     async def test_a_day(self) -> None:
         """The commands of a day work one after the other."""

@@ -1,13 +1,15 @@
 """Starts that can't be: one clear line, exit status 1, nothing changed."""
 
 import os
+import resource
+import signal
 import socket
 import subprocess
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.ood import RunningOod
+from tests.support.ood import RunningOod, wait_until
 
 END_SECONDS = 30
 
@@ -114,3 +116,42 @@ class Ending(SynchronousTestCase):
             service.ood("start", "one")
             states = {app["name"]: app["state"] for app in service.json("status")["apps"]}
             self.assertEqual(states, {"one": "online", "two": "stopped"})
+
+
+class Started(SynchronousTestCase):
+    """What a start and an end do beside the obvious."""
+
+    def setUp(self) -> None:
+        self.service = RunningOod()
+        self.addCleanup(self.service.close)
+
+    def test_open_files(self) -> None:
+        """A low limit of open files is raised as far as it may be: each visitor needs one."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
+        self.service.start()
+        found, _ = resource.prlimit(self.service.pid, resource.RLIMIT_NOFILE)
+        self.assertEqual(found, min(65_536, hard))
+
+    def test_told_to_stop_twice(self) -> None:
+        """A second SIGTERM or Ctrl-C changes nothing, and is no fault in the log."""
+        self.service.start()
+        directory = self.service.directory / "site"
+        directory.mkdir()
+        slow = "http.createServer((q, s) => setTimeout(() => s.end('whole'), 1000)).listen(3000)"
+        (directory / "server.js").write_text(f"const http = require('http'); {slow}")
+        port = self.service.add("site", directory)
+        with socket.create_connection(("127.0.0.1", port), timeout=END_SECONDS) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: site\r\n\r\n")
+            wait_until(
+                lambda: self.service.json("status", "site")["workers"][0]["unacknowledged"] == 0,
+                "the worker has the connection",
+            )
+            for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+                os.kill(self.service.pid, number)
+                wait_until(lambda: "shutting down" in self.service.log(), "it was heard")
+            answer = b"".join(iter(lambda: client.recv(1000), b""))
+        self.service.stop()
+        self.assertTrue(answer.endswith(b"whole"), answer)
+        self.assertNotIn("Traceback", self.service.log())
