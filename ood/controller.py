@@ -73,7 +73,7 @@ class Controller:
                 )
             app = check_app(name, {"port": document.free_port(self._port_is_free), **values})
             _check_files(app)
-            return _checked(document.with_app(name, app))
+            return self._checked(document.with_app(name, app))
 
         await self._store.update(change)
         return self.configuration(name)
@@ -149,11 +149,11 @@ class Controller:
         def change(document: Document) -> Document:
             if name is None:
                 settings = changed_settings(document.settings, changes)
-                return _checked(msgspec.structs.replace(document, settings=settings))
+                return self._checked(msgspec.structs.replace(document, settings=settings))
             app = changed_app(name, _of(document, name), changes)
             if {"cwd", "script", "interpreter"} & set(changes):
                 _check_files(app)
-            return _checked(document.with_app(name, app))
+            return self._checked(document.with_app(name, app))
 
         await self._store.update(change)
         return self.configuration(name)
@@ -175,6 +175,12 @@ class Controller:
         self._app(name)
         return self._logs.follow(name, callback)
 
+    def _checked(self, document: Document) -> Document:
+        """Return ``document`` if its apps get along, with the ports that are in force."""
+        settings = changed_settings(document.settings, self._overrides)
+        check_together(msgspec.structs.replace(document, settings=settings))
+        return document
+
     def _app(self, name: str) -> App:
         return _of(self._store.document, name)
 
@@ -185,11 +191,6 @@ def _of(document: Document, name: str) -> App:
         known = ", ".join(sorted(document.apps)) or "none yet; add one with: ood init APP"
         raise NotFoundError(f"there is no app {name}", f"apps: {known}")
     return app
-
-
-def _checked(document: Document) -> Document:
-    check_together(document)
-    return document
 
 
 def _check_files(app: App) -> None:

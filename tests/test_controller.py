@@ -75,6 +75,12 @@ class Verbs(SynchronousTestCase):
         self.failureResultOf(self.init("b", domains=["example.com"]), InvalidError)
         self.assertEqual(list(self.store.document.apps), ["example.com"])
 
+    def test_ports_in_force(self):
+        """A port that an option gave to the service is taken, whatever the settings say."""
+        self.controller = Controller(self.store, self.monitor, NoLogs(), {"httpPort": 8123})
+        error = self.failureResultOf(self.init(port=8123), InvalidError).value
+        self.assertIn("settings.httpPort", error.message)
+
     def test_start_and_stop(self):
         """start and stop set what is wanted, and answer with the live state."""
         self.successResultOf(self.init())

@@ -41,6 +41,7 @@ class Poller:
         self._epoll = select.epoll()
         self._readers: dict[int, IReadDescriptor] = {}
         self._writers: dict[int, IWriteDescriptor] = {}
+        self._fresh: set[int] = set()  # registered since the events at hand were polled
 
     def start(self) -> None:
         """Deliver events from now on."""
@@ -107,6 +108,7 @@ class Poller:
             self._epoll.modify(fd, mask)
         else:
             self._epoll.register(fd, mask)
+            self._fresh.add(fd)
 
     # IReadDescriptor: the reactor's side
 
@@ -121,7 +123,11 @@ class Poller:
     def doRead(self) -> None:
         """Deliver what has happened."""
         readers, writers = self._readers, self._writers
-        for fd, event in self._epoll.poll(0, EVENTS_PER_TURN):
+        events = self._epoll.poll(0, EVENTS_PER_TURN)
+        self._fresh.clear()
+        for fd, event in events:
+            if fd in self._fresh:
+                continue  # its number was another one's when this happened
             try:
                 # A peer that is lost is found by reading, or else by writing.
                 if event & (_IN | _LOST) and (reader := readers.get(fd)) is not None:

@@ -103,6 +103,35 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(other.told, ["read"])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
+    def test_number_used_again(self) -> None:
+        """What happened to a descriptor that was closed is not told to its number's next owner."""
+        other_ours, other_theirs = socket.socketpair()
+        self.addCleanup(other_theirs.close)
+        fresh_ours, fresh_theirs = socket.socketpair()
+        self.addCleanup(fresh_theirs.close)
+        first, second = Watched(self.ours), Watched(other_ours)
+        number = second.fileno()
+        replaced: list[Watched] = []
+
+        def replace(closed: Watched) -> None:
+            self.poller.removeReader(closed)
+            closed.sock.close()
+            fresh = Watched(fresh_ours.dup() if fresh_ours.fileno() != number else fresh_ours)
+            replaced.append(fresh)
+            self.poller.addReader(fresh)
+
+        for one, other in ((first, second), (second, first)):
+            one.doRead = lambda other=other: replaced or replace(other)  # type: ignore[method-assign]
+        self.poller.addReader(first)
+        self.poller.addReader(second)
+        self.theirs.send(b"x")
+        other_theirs.send(b"x")
+        self.poller.doRead()
+        (fresh,) = replaced
+        self.addCleanup(fresh.sock.close)
+        self.addCleanup(fresh_ours.close)
+        self.assertEqual(fresh.told, [])
+
     def test_stop(self) -> None:
         """It leaves the reactor, and forgets everyone."""
         self.poller.addReader(self.watched)
