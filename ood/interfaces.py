@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from ood.model.document import Document
+from ood.model.document import App, Document
 from ood.model.status import AppStatus, LogLine
 
 
@@ -135,11 +135,15 @@ class IProcessMonitor(IWorkerPool):
         started since the last change can't come up; it carries the last log lines.
         """
 
-    def restart(app: str) -> Deferred[None]:
+    def restart(app: str, candidate: App | None = None) -> Deferred[None]:
         """Replace every worker of a running app, a new one before each old one.
 
         Fails with :class:`~ood.errors.WorkerError` if a new one does not come up; the
         old ones then go on serving.
+
+        :param candidate: what the new workers run instead of what the document says.
+            Once this has succeeded the app is run like that until the next document;
+            the caller commits it to the store.  After a failure nothing of it is left.
         """
 
     def status(app: str) -> AppStatus:

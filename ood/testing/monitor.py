@@ -37,7 +37,7 @@ class MemoryMonitor:
             return fail(WorkerError(f"{app} exited with status 1", log=("boom",)))
         return succeed(None)
 
-    def restart(self, app: str) -> Deferred[None]:
+    def restart(self, app: str, candidate: App | None = None) -> Deferred[None]:
         """Note the restart."""
         self.restarted.append(app)
         return self.settled(app)
