@@ -4,6 +4,7 @@
 ``config.json``           0600    the document; ``versions/`` holds the ones before
 ``api-token``             0600    whoever can read it may steer ood
 ``logs/``                 0700    the apps' logs
+``apps/``                 0711    each app's releases, which belong to its user
 ``run/``                  0711    sockets of the running service, and its lock
 ========================  ======  ==================================================
 
@@ -39,6 +40,7 @@ class Home:
         self.token = self.path / "api-token"
         self.logs = self.path / "logs"
         self.run = self.path / "run"
+        self.apps = self.path / "apps"
         self._address = self.run / "api.json"
         self._lock: int | None = None
 

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from ood.model.document import App, Document
+from ood.model.release import Order, Release, Step
 from ood.model.status import AppStatus, LogLine
 
 
@@ -160,6 +161,34 @@ class ILogs(Interface):
         """Call ``callback`` with every new line; return what ends that."""
 
 
+class IReleases(Interface):
+    """The apps' releases on the disk; which one is run is the document's business."""
+
+    def placed(name: str, app: App) -> App:
+        """Return ``app`` with the directory that it is really run in as its ``cwd``."""
+
+    def build(name: str, app: App, order: Order, told: Callable[[str, str], None]) -> Deferred[str]:
+        """Make a release; fire with its name.
+
+        Cancelled or failed, it leaves nothing behind.
+
+        :param told: called with the step that is being done, and with each line that a
+            command writes during it (empty: it begins).
+        """
+
+    def listed(name: str, current: str | None) -> list[Release]:
+        """Return the complete releases of an app, newest first."""
+
+    def remove(name: str, release: str) -> Deferred[None]:
+        """Remove a release."""
+
+    def prune(name: str, current: str | None) -> Deferred[None]:
+        """Remove the oldest releases, never the current one."""
+
+    def purge(name: str) -> Deferred[None]:
+        """Remove everything of an app."""
+
+
 class IController(Interface):
     """One method per verb: the only way in which state is changed.
 
@@ -170,8 +199,8 @@ class IController(Interface):
     def init(name: str, values: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Add an app; a missing ``port`` is assigned.  Fires with its configuration."""
 
-    def delete(name: str) -> Deferred[None]:
-        """Stop the app and forget it; its files stay."""
+    def delete(name: str, *, purge: bool = False) -> Deferred[None]:
+        """Stop the app and forget it; its files stay, its releases unless ``purge``."""
 
     def start(name: str) -> Deferred[AppStatus]:
         """Start the app; fires when all its workers answer."""
@@ -181,6 +210,24 @@ class IController(Interface):
 
     def restart(name: str) -> Deferred[AppStatus]:
         """Replace the app's workers without an interruption."""
+
+    def deploy(name: str, order: Order, told: Callable[[Step], None]) -> Deferred[AppStatus]:
+        """Make a release and run it; fires when its workers answer.
+
+        After a failure the old release serves on, and nothing is left of the new one.
+        Cancelling it works until the new workers are started.
+
+        :param told: called with what is being done; never before the order is accepted.
+        """
+
+    def rollback(name: str, release: str | None) -> Deferred[AppStatus]:
+        """Run an earlier release: the one before the current one, or the named one.
+
+        :param release: ``cwd`` is what is in the app's own ``cwd``, without a release.
+        """
+
+    def releases(name: str) -> list[Release]:
+        """Return an app's releases, newest first."""
 
     def scale(name: str, instances: str) -> Deferred[AppStatus]:
         """Set the number of workers: ``N``, ``+N``, ``-N`` or ``max``."""

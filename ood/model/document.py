@@ -47,6 +47,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
 
     :ivar port: the app's own loopback port, assigned by ``ood init``.
     :ivar running: what the user wants: started or stopped.
+    :ivar release: the release that is run; None runs what is in ``cwd``.
     """
 
     cwd: str
@@ -71,6 +72,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     max_restarts: int = 16
     exp_backoff_restart_delay: int = 100
     running: bool = False
+    release: str | None = None
 
     def worker_count(self) -> int:
         """Return how many workers are wanted; ``max`` is one for each usable processor."""

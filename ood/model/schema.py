@@ -28,12 +28,17 @@ class Key:
 
     :ivar kind: what it may hold.
     :ivar doc: what it means, one sentence.
-    :ivar internal: kept in the document, set by commands and not by ``ood config``.
+    :ivar set_by: the commands that set it, where ``ood config`` does not.
     """
 
     kind: kinds.Kind
     doc: str
-    internal: bool = False
+    set_by: str = ""
+
+    @property
+    def internal(self) -> bool:
+        """Whether it is kept in the document but not set by ``ood config``."""
+        return bool(self.set_by)
 
 
 SETTINGS_KEYS: Mapping[str, Key] = {
@@ -77,7 +82,8 @@ APP_KEYS: Mapping[str, Key] = {
     "expBackoffRestartDelay": Key(
         kinds.DURATION, "First pause after a young death; it doubles up to 15 s."
     ),
-    "running": Key(kinds.BOOLEAN, "Whether the app is started.", internal=True),
+    "running": Key(kinds.BOOLEAN, "Whether the app is started.", set_by="ood start and ood stop"),
+    "release": Key(kinds.RELEASE, "The release that is run.", set_by="ood deploy and ood rollback"),
 }
 
 

@@ -67,10 +67,13 @@ def spawn(
     command: Command,
     env: Mapping[str, str],
     ipc: int | None,
+    *,
+    stdin: int | None = None,
 ) -> int:
     """Start ``command``; return its process id.
 
     :param ipc: descriptor of the worker's end of Node's channel.
+    :param stdin: descriptor of what it reads; nothing if None.
     :raises WorkerError: it can't be started.
     """
     setsid = shutil.which("setsid", path=f"{os.environ.get('PATH', '')}:{DEFAULT_PATH}")
@@ -78,7 +81,11 @@ def spawn(
         raise WorkerError("there is no program setsid", "install it (apt install util-linux)")
     account = command.account
     with open(os.devnull, "rb") as nothing:
-        descriptors: dict[int, int | str] = {0: nothing.fileno(), 1: "r", 2: "r"}
+        descriptors: dict[int, int | str] = {
+            0: nothing.fileno() if stdin is None else stdin,
+            1: "r",
+            2: "r",
+        }
         if ipc is not None:
             descriptors[IPC_FD] = ipc
         try:
