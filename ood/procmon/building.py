@@ -26,6 +26,9 @@ BUILD_SECONDS_MAX = 1800.0
 SYNC_SECONDS_MAX = 300.0
 """How long the disk may take to write all of it down."""
 
+RELEASE_MODE = 0o750
+"""Mode of a release: it may hold secrets, so nobody but its user and group reads it."""
+
 Told = Callable[[str, str], None]
 """``told(step, line)``: what is being done, and what a command just wrote, if anything."""
 
@@ -90,6 +93,11 @@ class Building:
 
     async def fetch(self, source: core.Source) -> None:
         """Bring the sources into the directory."""
+        await self._fetch(source)
+        # cp and tar give it the mode that it had where it comes from.
+        os.chmod(self._place.target, RELEASE_MODE)
+
+    async def _fetch(self, source: core.Source) -> None:
         target = self._place.target
         if isinstance(source, core.Archive):
             self._begin(f"unpacking {source.path}")

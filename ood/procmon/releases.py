@@ -30,7 +30,7 @@ from ood.interfaces import IReleases
 from ood.model.document import App
 from ood.model.release import Order, Release, placed, release_directory
 from ood.procmon.accounts import Account, describe, find, obstacle
-from ood.procmon.building import Building, Place, Told, source_of
+from ood.procmon.building import RELEASE_MODE, Building, Place, Told, source_of
 from ood.procmon.core import environment, releases
 from ood.procmon.preflight import Command
 from ood.procmon.runner import Runner
@@ -40,8 +40,6 @@ REMOVE_SECONDS_MAX = 600.0
 """How long the removal of a release may take: node_modules has 100,000 files at times."""
 PASSAGE_MODE = 0o711
 """Mode of the directories above a release: its user passes, and lists nothing."""
-RELEASE_MODE = 0o750
-"""Mode of a release: it may hold secrets, so nobody but its user and group reads it."""
 
 T = TypeVar("T")
 

@@ -123,7 +123,7 @@ class MemoryController:
         """Run a release that was made, the one before the newest if none is named."""
 
         def work() -> AppStatus:
-            names = [one.name for one in self.made.get(name, ())]
+            names = [one.name for one in self.releases(name)]
             wanted = release or next(iter(names[1:]), None)
             if wanted not in names:
                 raise NotFoundError(f"{name} has no release {wanted}", "see: ood releases")
