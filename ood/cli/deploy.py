@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from shutil import get_terminal_size
 from typing import Any
 
 from ood.api.types import app_path
@@ -14,8 +15,8 @@ from ood.cli.session import Session
 from ood.cli.status import one_line_status
 from ood.errors import UnavailableError
 
-LINE_CHARACTERS_MAX = 60
-"""How much of a command's last line is shown beside its step: the whole fits a terminal."""
+BESIDE_CHARACTERS = 14
+"""Room for the mark and the time beside a step: a line that wraps can't be redrawn."""
 
 
 class Steps:
@@ -42,7 +43,8 @@ class Steps:
             self._show(event["step"], event["elapsedMs"], event["line"])
 
     def _show(self, step: str, elapsed_ms: int, line: str) -> None:
-        self.progress.now(f"{step}: {line[:LINE_CHARACTERS_MAX]}" if line else step)
+        room = max(get_terminal_size().columns - BESIDE_CHARACTERS, 0)
+        self.progress.now((f"{step}: {line}" if line else step)[:room])
         if step != self._step:
             self._step = step
             if self._plain:

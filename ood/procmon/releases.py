@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from zope.interface import implementer
 
 from ood.background import to_the_end
 from ood.clock import stamp, wall_time
-from ood.errors import ReleaseError, UnavailableError
+from ood.errors import OodError, ReleaseError, UnavailableError
 from ood.interfaces import IReleases
 from ood.model.document import App
 from ood.model.release import Order, Release, placed, release_directory
@@ -131,7 +132,8 @@ class Releases(Service):
     async def _build(self, name: str, app: App, order: Order, told: Told) -> str:
         account = find(app.user, app.group)
         source = source_of(order.source or app.cwd, order.ref, account)
-        release = releases.release_id(wall_time(), self._chance.getrandbits(16))
+        chance = self._chance.getrandbits(16)
+        release = releases.release_id(wall_time(), chance, self._entries(name))
         place = self._place(name, app, account, release)
         building = Building(self._runner, self._runtime, place, told)
         try:
@@ -140,7 +142,8 @@ class Releases(Service):
             await building.settle()
             self._write(name, release, _shown(source))
         except BaseException:
-            await to_the_end(self._remove(name, release))
+            with suppress(OodError):  # what is left is unfinished, and goes with the next one
+                await to_the_end(self._remove(name, release))
             raise
         return release
 
@@ -184,7 +187,7 @@ class Releases(Service):
     def _entries(self, name: str) -> list[str]:
         try:
             return os.listdir(self._directory(name))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def _record(self, name: str, release: str) -> Path:
@@ -212,7 +215,11 @@ class Releases(Service):
     # -- removing
 
     async def _remove(self, name: str, release: str) -> None:
-        self._record(name, release).unlink(missing_ok=True)
+        try:
+            self._record(name, release).unlink(missing_ok=True)
+        except OSError as error:
+            reason = f"release {release} can't be removed: {error.strerror}"
+            raise ReleaseError(reason, "is the disk read-only?") from None
         await self._delete(self._directory(name) / release)
 
     async def _prune(self, name: str, current: str | None) -> None:

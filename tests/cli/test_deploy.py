@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from twisted.internet.defer import Deferred
+
 from ood.errors import ReleaseError
 from tests.cli.support import CliCase
 
@@ -69,3 +71,23 @@ class DeployTests(CliCase):
         """``--purge`` is passed on, and said."""
         self.assertIn("its releases", self.ood("delete", "shop.example", "--purge").out)
         self.assertEqual(self.controller.calls, [("delete", "shop.example", "purge")])
+
+
+class TerminalTests(CliCase):
+    """On a terminal one line shows the present step."""
+
+    def meanwhile(self, done: Deferred[None]) -> None:
+        for _ in range(12):
+            self.clock.advance(0.1)
+        assert self.controller.held
+        self.controller.held[0].callback(None)
+        for _ in range(10):
+            self.stub.flush()
+
+    def test_step(self) -> None:
+        """The step, what its command wrote last, and the time; nothing of it remains."""
+        self.controller.held = []
+        result = self.ood("deploy", "shop.example", terminal=True)
+        self.assertIn("installing: added 3 packages … 1 s", result.err)
+        self.assertTrue(result.err.endswith("\r\x1b[K"))
+        self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -194,10 +194,27 @@ class ReleasesTests(SynchronousTestCase):
             self.service.ood("rollback", HOST, second)
             self.assertEqual(self.said()["text"], "second")
         self.assertEqual((load.failures, load.texts), ([], {"first", "second"}))
+        workers = self.service.json("status", HOST)["workers"]
+        self.assertEqual([worker["reason"] for worker in workers], ["", ""])
         self.service.stop()
         self.service.start()
         wait_until(lambda: self.service.json("status", HOST)["state"] == "online", "it runs again")
         self.assertEqual(self.said()["text"], "second")
+
+    def test_own_directory(self) -> None:
+        """From the app's own directory to a release and back; not if that can't run."""
+        self.run_app()
+        done = self.service.run("rollback", HOST, "cwd")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("MODULE_NOT_FOUND", done.stderr)  # nothing is installed there
+        self.assertIn("/apps/", self.said()["cwd"])
+        (self.site / "node_modules").mkdir()
+        (self.site / "node_modules/dep").symlink_to("../dep")
+        self.service.ood("rollback", HOST, "cwd")
+        self.assertEqual(self.said()["cwd"], str(self.site))
+        self.service.ood("deploy", HOST)
+        self.assertEqual(self.said()["cwd"], self.service.json("status", HOST)["cwd"])
+        self.assertIn("/apps/", self.said()["cwd"])
 
     def test_purge(self) -> None:
         """A deleted app's releases stay, unless they are purged."""

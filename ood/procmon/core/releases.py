@@ -9,24 +9,42 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ood.model import kinds
 
 RELEASES_KEPT = 5
 """How many releases stay, the one in use included: enough to go back a working day."""
 
+_MOMENT = "%Y%m%d-%H%M%S"
+_LAST = 0xFFFF
 _GIT_URL = re.compile(r"(?:(?:https?|ssh|git|file)://|git\+|[\w.-]+@[\w.-]+:)")
 _ARCHIVE = re.compile(r"\.(tar|tar\.gz|tgz|tar\.xz|txz|tar\.bz2|tbz2|tar\.zst)$")
 _REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/@+-]{0,199}")
 
 
-def release_id(moment: datetime, chance: int) -> str:
-    """Return the name of a release made at ``moment``; names sort by time.
+def release_id(moment: datetime, chance: int, names: Collection[str]) -> str:
+    """Return the name of a release made at ``moment``.
 
-    :param chance: a random number; two releases in one second differ by it.
+    Names sort in the order in which releases were made, even within a second or if the
+    clock was set back: what comes before the current one is decided by them.
+
+    :param chance: a random number, so that a name says which release is meant even if
+        releases are made on several machines.
+    :param names: those that there are already.
     """
-    return f"{moment:%Y%m%d-%H%M%S}-{chance & 0xFFFF:04x}"
+    made = f"{moment:{_MOMENT}}-{chance & _LAST:04x}"
+    newest = next(iter(newest_first(names)), "")
+    return made if made > newest else _after(newest)
+
+
+def _after(name: str) -> str:
+    """Return the name that follows ``name``."""
+    stem, _, number = name.rpartition("-")
+    if int(number, 16) < _LAST:
+        return f"{stem}-{int(number, 16) + 1:04x}"
+    moment = datetime.strptime(stem, _MOMENT) + timedelta(seconds=1)
+    return f"{moment:{_MOMENT}}-0000"
 
 
 def is_release_id(text: str) -> bool:
