@@ -67,6 +67,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     listen_timeout: int = 30_000
     kill_timeout: int = 30_000
     stop_signal: str = "SIGTERM"
+    health_path: str | None = None
+    health_timeout: int = 10_000
     autorestart: bool = True
     min_uptime: int = 1_000
     max_restarts: int = 16

@@ -74,6 +74,13 @@ APP_KEYS: Mapping[str, Key] = {
     "listenTimeout": Key(kinds.DURATION, "How long a worker may take until it answers."),
     "killTimeout": Key(kinds.DURATION, "How long a worker may take to finish and exit."),
     "stopSignal": Key(kinds.choice(*STOP_SIGNALS), "Signal that asks a worker to exit."),
+    "healthPath": Key(
+        kinds.URL_PATH,
+        "What a new worker is asked for; it counts when it answers with a status from 200 to 399.",
+    ),
+    "healthTimeout": Key(
+        kinds.DURATION, "How long a worker that listens may take until that answer is right."
+    ),
     "autorestart": Key(kinds.BOOLEAN, "Whether a worker that exits is replaced."),
     "minUptime": Key(kinds.DURATION, "A worker that ran shorter than this died young."),
     "maxRestarts": Key(

@@ -146,9 +146,10 @@ class AppContainer:
         self.leaving.add(worker)
         worker.stop(drain=True)
 
-    def launch(self, instance: int, app: App) -> WorkerProcess:
+    def launch(self, instance: int, app: App, *, held: bool = False) -> WorkerProcess:
         """Start a worker that runs as ``app`` says.
 
+        :param held: it gets no requests yet, even when it answers.
         :raises OodError: it can't be started.
         """
         self._serial += 1
@@ -159,7 +160,7 @@ class AppContainer:
         door = self._door(account)
         places = launch.Places(str(door.join_path), str(door.back_path))
         worker = WorkerProcess(
-            self.context, what, self, places, instance=instance, serial=self._serial
+            self.context, what, self, places, instance=instance, serial=self._serial, held=held
         )
         worker.start()
         return worker
@@ -303,7 +304,7 @@ class AppContainer:
     def _launch_fresh(self, instance: int, app: App) -> None:
         self.fresh = None
         try:
-            self.fresh = self.launch(instance, app)
+            self.fresh = self.launch(instance, app, held=True)
         except WorkerError as error:
             self.fresh_failure = error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,12 +13,19 @@ from ood.errors import OodError, WorkerError
 from ood.model.document import App
 from ood.procmon.changes import Changes
 from ood.procmon.context import Context
-from ood.procmon.settings import RUNTIME_KEYS, needs_new_workers
+from ood.procmon.settings import RUNTIME_KEYS, needs_new_workers, with_limits
 from ood.procmon.slot import Slot
 from ood.procmon.worker import WorkerProcess
 
 OLD_GONE_SECONDS = 5.0
 """How long the next step waits for the old worker to go, so that memory for one is enough."""
+SETTLE_FIRST_SECONDS = 3.0
+"""How long the first new worker of a roll has to stay up before an old one drains: what dies
+late dies of a connection that was refused or a file that is missing, within a few seconds."""
+SETTLE_SECONDS_MAX = 10.0
+"""Longest time that any new worker is watched, however long minUptime is."""
+PROVEN_MAX = 8
+"""Settings that are remembered as good: more than releases are kept."""
 START_SLACK_SECONDS = 5.0
 """How much longer than listenTimeout a start is waited for: the worker itself says it first."""
 
@@ -39,7 +46,7 @@ class Rolled(Protocol):
     def serial(self) -> int:
         """The number of the last worker that was started."""
 
-    def launch(self, instance: int, app: App) -> WorkerProcess:
+    def launch(self, instance: int, app: App, *, held: bool = False) -> WorkerProcess:
         """Start a worker that runs as ``app`` says."""
 
     def adopt(self, app: App) -> None:
@@ -78,6 +85,7 @@ class Rolls:
         self._app = app
         self._waiters: dict[Deferred[None], _Wish] = {}
         self._running = False
+        self._proven: list[App] = []
 
     def request(self, candidate: App | None = None) -> Deferred[None]:
         """Restart every worker that runs now; run ``candidate`` if there is one."""
@@ -141,18 +149,41 @@ class Rolls:
 
     async def _roll(self, target: App) -> None:
         """Have every worker run ``target``; after a failure all run what they ran before."""
-        before = self._app.serial
+        before, known = self._app.serial, self._is_known(target)
         done: dict[int, App] = {}
         try:
             slot = self._next(before, done, target)
             while slot is not None:
                 old = slot.proven or self._app.app
-                await self._replace(slot, target)
+                await self._replace(slot, target, 0 if known else self._settle_seconds(done))
                 done[slot.instance] = old
                 slot = self._next(before, done, target)
+            for app in (*done.values(), target):
+                self._remember(app)
         except OodError:
             await self._undo(done)
             raise
+
+    def _is_known(self, target: App) -> bool:
+        """Whether this is a way back: other workers ran so before, and served well.
+
+        What runs now is not known: its files may have changed since.
+        """
+        running = [slot.proven for slot in self._app.slots.values() if slot.proven is not None]
+        if not all(needs_new_workers(one, target) for one in running):
+            return False
+        return any(not needs_new_workers(one, target) for one in self._proven)
+
+    def _remember(self, app: App) -> None:
+        others = [one for one in self._proven if needs_new_workers(one, app)]
+        self._proven = [*others, app][-PROVEN_MAX:]
+
+    def _settle_seconds(self, done: Collection[int]) -> float:
+        """Return how long the next new worker is watched before an old one goes."""
+        if not any(slot.online for slot in self._app.slots.values()):
+            return 0  # nobody serves: there is nothing to lose
+        least = 0 if done else SETTLE_FIRST_SECONDS
+        return min(max(self._app.app.min_uptime / 1000, least), SETTLE_SECONDS_MAX)
 
     def _next(self, before: int, done: Collection[int], target: App) -> Slot | None:
         """Return the first slot that still has to get a worker.
@@ -183,7 +214,7 @@ class Rolls:
             if slot is None or not self._differs(slot, old):
                 continue
             try:
-                await self._replace(slot, old)
+                await self._replace(slot, with_limits(old, self._app.app), 0)
             except OodError as error:
                 slot.proven = old  # who replaces the one that serves on runs this again
                 self._app.remark(f"worker {instance} could not be put back: {error.message}")
@@ -193,13 +224,17 @@ class Rolls:
         worker = slot.worker
         return worker is None or needs_new_workers(worker.plan.app, old)
 
-    async def _replace(self, slot: Slot, target: App) -> None:
-        """Put a new worker, which runs ``target``, into ``slot``."""
+    async def _replace(self, slot: Slot, target: App, settle: float) -> None:
+        """Put a new worker, which runs ``target``, into ``slot``.
+
+        :param settle: seconds that it has to stay up before it gets requests.
+        """
         app = self._app
         app.fresh_failure = None
-        app.fresh = app.launch(slot.instance, target)
+        app.fresh = app.launch(slot.instance, target, held=True)
         try:
-            await self._until(self._fresh_decided)
+            await self._until_up(target)
+            await self._until_settled(settle)
         except BaseException:
             app.drop_fresh("the restart was cut short")
             raise
@@ -229,14 +264,20 @@ class Rolls:
     async def _swap(self, slot: Slot, fresh: WorkerProcess) -> None:
         old = slot.worker
         slot.put(fresh)
+        fresh.serve()
         if old is None:
             return
         self._app.retire(old)
         deadline = self._app.context.clock.seconds() + OLD_GONE_SECONDS
         await self._app.changes.until(lambda: old not in self._app.leaving, deadline)
 
-    async def _until(self, true: Callable[[], bool]) -> None:
-        """Wait for a start; the worker's own listenTimeout ends it before this does."""
-        worker_says = self._app.app.listen_timeout / 1000
+    async def _until_up(self, target: App) -> None:
+        """Wait for a start; the worker's own limits end it before this does."""
+        worker_says = (target.listen_timeout + target.health_timeout) / 1000
         deadline = self._app.context.clock.seconds() + worker_says + START_SLACK_SECONDS
-        await self._app.changes.until(true, deadline)
+        await self._app.changes.until(self._fresh_decided, deadline)
+
+    async def _until_settled(self, seconds: float) -> None:
+        """Give the new worker time to die."""
+        deadline = self._app.context.clock.seconds() + seconds
+        await self._app.changes.until(lambda: self._online_fresh() is None, deadline)

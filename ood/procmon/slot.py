@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from ood.model.document import App
 from ood.procmon.core.restart import History
+from ood.procmon.settings import with_limits
 from ood.procmon.worker import WorkerProcess
 
 
@@ -43,7 +44,9 @@ class Slot:
         Who replaces a worker that ran well runs like that one: changed settings wait
         for a roll.  A worker that dies again and again can only win by new ones.
         """
-        return newest if self.proven is None or self.history.young else self.proven
+        if self.proven is None or self.history.young:
+            return newest
+        return with_limits(self.proven, newest)
 
     def put(self, worker: WorkerProcess) -> None:
         """Let ``worker``, which answers, take this place."""

@@ -101,7 +101,9 @@ class Machine:
         """The pipes of a process are closed."""
 
     def pump(self) -> None:
-        """Let everything that can be read be read."""
+        """Let everything that waits be written, and all that can be read be read."""
+        for writer in list(self.writers):
+            writer.doWrite()
         for _ in range(20):
             readable = select.select(list(self.readers), [], [], 0)[0]
             if not readable:

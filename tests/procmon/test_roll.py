@@ -8,10 +8,28 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from ood.errors import WorkerError
+from ood.procmon.roll import SETTLE_FIRST_SECONDS
 from tests.procmon.machine import ContainerTestCase, Node
 
 
-class RollTests(ContainerTestCase):
+class RollTestCase(ContainerTestCase):
+    """What both kinds of rolls share."""
+
+    def listen(self) -> Node:
+        """The newest process comes up, and stays."""
+        node = self.machine.nodes[-1]
+        node.listen()
+        self.machine.pump()
+        self.clock.advance(SETTLE_FIRST_SECONDS)
+        return node
+
+    def pause(self) -> None:
+        """Everything that is under way comes to its end."""
+        for _ in range(8):
+            self.clock.advance(1)
+
+
+class RollTests(RollTestCase):
     """Rolling restarts."""
 
     def test_one_after_the_other(self) -> None:
@@ -21,8 +39,7 @@ class RollTests(ContainerTestCase):
         for number in range(2):
             self.assertEqual(len(self.machine.nodes), 3 + number)
             self.assertEqual(self.states(), ["online", "online"])
-            self.machine.nodes[-1].listen()
-            self.machine.pump()
+            self.listen()
             self.assertNoResult(done)
             old[number].exit()
             self.clock.advance(1)
@@ -44,15 +61,45 @@ class RollTests(ContainerTestCase):
         self.assertEqual(self.states(), ["online", "online"])
         self.assertEqual(len(self.machine.nodes), 3)
 
+    def test_dies_late(self) -> None:
+        """One that exits some seconds after it came up fails the restart; it got no request."""
+        self.start()
+        done = self.rolls.request()
+        fresh = self.machine.nodes[-1]
+        fresh.listen()
+        self.machine.pump()
+        self.clock.advance(SETTLE_FIRST_SECONDS - 0.5)
+        self.assertEqual(len(self.container.roster.streams), 1)
+        self.assertNoResult(done)
+        fresh.exit(1)
+        error = self.failureResultOf(done, WorkerError).value
+        self.assertIn("exited with status 1 after 2.5 s", error.message)
+        self.assertEqual((self.states(), len(self.machine.nodes)), (["online"], 2))
+
+    def test_serves_when_settled(self) -> None:
+        """The new one serves before the old one drains; each later one has to stay minUptime."""
+        old = self.start(2)
+        self.converge(min_uptime=2000)
+        self.rolls.request()
+        self.listen()
+        self.assertEqual(len(self.container.roster.streams), 2)
+        self.assertEqual([worker.state for worker in self.container.leaving], ["draining"])
+        old[0].exit()
+        self.clock.advance(1)
+        self.machine.nodes[-1].listen()
+        self.machine.pump()
+        self.clock.advance(1.9)
+        self.assertEqual(self.container.leaving, set())
+        self.clock.advance(0.1)
+        self.assertEqual(len(self.container.leaving), 1)
+
     def test_joined(self) -> None:
         """A second request joins the first."""
         (old,) = self.start()
         done = [self.rolls.request(), self.rolls.request()]
-        self.machine.nodes[-1].listen()
-        self.machine.pump()
+        self.listen()
         old.exit()
-        for _ in range(6):
-            self.clock.advance(1)
+        self.pause()
         for one in done:
             self.successResultOf(one)
         self.assertEqual(len(self.machine.nodes), 2)
@@ -63,17 +110,13 @@ class RollTests(ContainerTestCase):
         first = self.rolls.request()
         self.converge(env={"RELEASE": "2"})
         second = self.rolls.request()
-        self.machine.nodes[-1].listen()
-        self.machine.pump()
+        self.listen()
         old.exit()
-        for _ in range(6):
-            self.clock.advance(1)
+        self.pause()
         self.successResultOf(first)
         self.assertNoResult(second)
-        self.machine.nodes[-1].listen()
-        self.machine.pump()
-        for _ in range(6):
-            self.clock.advance(1)
+        self.listen()
+        self.pause()
         self.successResultOf(second)
         self.assertEqual(self.machine.nodes[-1].env["RELEASE"], "2")
 
@@ -90,12 +133,11 @@ class RollTests(ContainerTestCase):
         self.machine.nodes[-1].exit(1)
         done = self.rolls.request()
         self.assertEqual(len(self.machine.nodes), 2)
-        self.machine.nodes[-1].listen()
-        self.machine.pump()
+        self.listen()
         self.successResultOf(done)
 
 
-class CandidateTests(ContainerTestCase):
+class CandidateTests(RollTestCase):
     """Rolls to settings that the document does not have yet."""
 
     def roll(self, **changes: Any) -> Deferred[None]:
@@ -106,17 +148,6 @@ class CandidateTests(ContainerTestCase):
         """Return what each slot's worker runs."""
         slots = self.container.slots.values()
         return [str(slot.worker and slot.worker.plan.app.env.get("R", "old")) for slot in slots]
-
-    def listen(self) -> Node:
-        """The newest process comes up."""
-        node = self.machine.nodes[-1]
-        node.listen()
-        self.machine.pump()
-        return node
-
-    def pause(self) -> None:
-        for _ in range(8):
-            self.clock.advance(1)
 
     def test_stands(self) -> None:
         """After a success all run the candidate, and an equal document changes nothing."""
@@ -196,6 +227,22 @@ class CandidateTests(ContainerTestCase):
         self.successResultOf(good)
         self.assertEqual((self.releases(), self.states()), (["good"], ["online"]))
         self.assertEqual(len(self.machine.nodes), 3)
+
+    def test_way_back(self) -> None:
+        """What ran before is not watched again: the way back has to be fast."""
+        (old,) = self.start()
+        there = self.roll(env={"R": "new"})
+        new = self.listen()
+        old.exit()
+        self.pause()
+        self.successResultOf(there)
+        back = self.rolls.request(self.app)
+        self.machine.nodes[-1].listen()
+        self.machine.pump()
+        self.assertEqual(self.releases(), ["old"])
+        new.exit()
+        self.clock.advance(0.1)
+        self.successResultOf(back)
 
     def test_scaled_meanwhile(self) -> None:
         """What else was changed during the roll stays changed, and new numbers roll too."""
