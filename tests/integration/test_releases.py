@@ -157,7 +157,7 @@ class ReleasesTests(SynchronousTestCase):
         with Load(self.service.http_port) as load:
             wait_until(lambda: load.answers > 50, "the load runs")
             for server, reason in (
-                ("throw new Error('this release is bad');", "this release is bad"),
+                ("throw new Error('this release is bad');", "server.js:1"),
                 ("setInterval(() => {}, 1000);", "did not listen"),
             ):
                 write_site(bad, "bad", server)
@@ -172,6 +172,7 @@ class ReleasesTests(SynchronousTestCase):
             self.assertIn("nowhere/dep.tgz", done.stderr)
             done = self.service.run("deploy", HOST, str(self.service.directory / "none"))
             self.assertIn("is not a directory", done.stderr)
+        self.assertIn("this release is bad", self.service.ood("log", HOST))
         self.assertEqual((load.failures, load.texts), ([], {"first"}))
         self.assertEqual(self.service.json("config", "--app", HOST), before)
         self.assertEqual(self.directories(), files)
