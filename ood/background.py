@@ -8,11 +8,36 @@ owner.  Each service has one :class:`Background`; its ``stopService`` returns
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+
+async def to_the_end(work: Coroutine[Deferred[Any], Any, T]) -> T:
+    """Wait for ``work``, which goes on even if whoever waits is cancelled meanwhile."""
+    results: list[Any] = []
+    waiting: list[Deferred[None]] = []
+
+    def ended(result: Any) -> None:
+        results.append(result)
+        for waiter in waiting:
+            waiter.callback(None)
+
+    _ = Deferred.fromCoroutine(work).addBoth(ended)
+    while not results:
+        waiter: Deferred[None] = Deferred()
+        waiting[:] = [waiter]
+        with suppress(CancelledError):
+            await waiter
+    if isinstance(results[0], Failure):
+        results[0].raiseException()
+    value: T = results[0]
+    return value
 
 
 class Background:

@@ -14,11 +14,15 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ood.errors import ConflictError, Fault, InvalidError, NotFoundError
-from ood.interfaces import IController, ILogs, IProcessMonitor, IStore
+from ood.apps import app_of, check_files
+from ood.deployments import Deployments
+from ood.errors import ConflictError
+from ood.interfaces import IController, ILogs, IProcessMonitor, IReleases, IStore
 from ood.model.document import App, Document, Settings
+from ood.model.release import Order, Release, Step
 from ood.model.schema import (
     APP_KEYS,
     SETTINGS_KEYS,
@@ -32,14 +36,13 @@ from ood.model.schema import (
 from ood.model.status import AppStatus, LogLine
 
 NO_OVERRIDES: Mapping[str, int] = MappingProxyType({})
-SCRIPT_INTERPRETERS = ("node",)
-"""Interpreters whose ``script`` is a file below ``cwd``."""
 
 
 @implementer(IController)
 class Controller:
     """Carries out the verbs of CLI and web page over store and process monitor.
 
+    :param clock: measures how long a deployment takes.
     :param overrides: settings that hold while this service runs, whatever is stored.
     :param port_is_free: whether nobody on this machine listens on a port.
     """
@@ -49,12 +52,17 @@ class Controller:
         store: IStore,
         monitor: IProcessMonitor,
         logs: ILogs,
+        *,
+        releases: IReleases,
+        clock: IReactorTime,
         overrides: Mapping[str, int] = NO_OVERRIDES,
         port_is_free: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self._store = store
         self._monitor = monitor
         self._logs = logs
+        self._releases = releases
+        self._deployments = Deployments(store, monitor, releases, clock)
         self._overrides = overrides
         self._port_is_free = port_is_free
 
@@ -72,21 +80,24 @@ class Controller:
                     f"change it with: ood config --app {name} --set KEY VALUE",
                 )
             app = check_app(name, {"port": document.free_port(self._port_is_free), **values})
-            _check_files(app)
+            check_files(app)
             return self._checked(document.with_app(name, app))
 
         await self._store.update(change)
         return self.configuration(name)
 
-    def delete(self, name: str) -> Deferred[None]:
-        """Stop the app and forget it; its files stay."""
-        return Deferred.fromCoroutine(self._delete(name))
+    def delete(self, name: str, *, purge: bool = False) -> Deferred[None]:
+        """Stop the app and forget it; its files stay, its releases unless ``purge``."""
+        return Deferred.fromCoroutine(self._delete(name, purge=purge))
 
-    async def _delete(self, name: str) -> None:
-        if self._app(name).running:
-            await self._want(name, running=False)
-            await self._monitor.settled(name)
-        await self._store.update(lambda document: document.without_app(name))
+    async def _delete(self, name: str, *, purge: bool) -> None:
+        with self._deployments.alone(name):
+            if self._app(name).running:
+                await self._want(name, running=False)
+                await self._monitor.settled(name)
+            await self._store.update(lambda document: document.without_app(name))
+            if purge:
+                await self._releases.purge(name)
 
     def start(self, name: str) -> Deferred[AppStatus]:
         """Start the app; fires when all its workers answer."""
@@ -103,7 +114,7 @@ class Controller:
 
     async def _want(self, name: str, *, running: bool) -> None:
         def change(document: Document) -> Document:
-            app = _of(document, name)
+            app = app_of(document, name)
             return document.with_app(name, msgspec.structs.replace(app, running=running))
 
         await self._store.update(change)
@@ -118,13 +129,25 @@ class Controller:
         await self._monitor.restart(name)
         return self._monitor.status(name)
 
+    def deploy(self, name: str, order: Order, told: Callable[[Step], None]) -> Deferred[AppStatus]:
+        """Make a release and run it; fires when its workers answer."""
+        return Deferred.fromCoroutine(self._deployments.deploy(name, order, told))
+
+    def rollback(self, name: str, release: str | None) -> Deferred[AppStatus]:
+        """Run an earlier release: the one before the current one, or the named one."""
+        return Deferred.fromCoroutine(self._deployments.rollback(name, release))
+
+    def releases(self, name: str) -> list[Release]:
+        """Return an app's releases, newest first."""
+        return self._deployments.listed(name)
+
     def scale(self, name: str, instances: str) -> Deferred[AppStatus]:
         """Set the number of workers: ``N``, ``+N``, ``-N`` or ``max``."""
         return Deferred.fromCoroutine(self._scale(name, instances))
 
     async def _scale(self, name: str, instances: str) -> AppStatus:
         def change(document: Document) -> Document:
-            app = _of(document, name)
+            app = app_of(document, name)
             wanted = scaled(app, instances)
             return document.with_app(name, msgspec.structs.replace(app, instances=wanted))
 
@@ -150,9 +173,9 @@ class Controller:
             if name is None:
                 settings = changed_settings(document.settings, changes)
                 return self._checked(msgspec.structs.replace(document, settings=settings))
-            app = changed_app(name, _of(document, name), changes)
+            app = changed_app(name, app_of(document, name), changes)
             if {"cwd", "script", "interpreter"} & set(changes):
-                _check_files(app)
+                check_files(self._releases.placed(name, app))
             return self._checked(document.with_app(name, app))
 
         await self._store.update(change)
@@ -182,33 +205,7 @@ class Controller:
         return document
 
     def _app(self, name: str) -> App:
-        return _of(self._store.document, name)
-
-
-def _of(document: Document, name: str) -> App:
-    app = document.apps.get(name)
-    if app is None:
-        known = ", ".join(sorted(document.apps)) or "none yet; add one with: ood init APP"
-        raise NotFoundError(f"there is no app {name}", f"apps: {known}")
-    return app
-
-
-def _check_files(app: App) -> None:
-    """Check that what the app is to run is there.
-
-    :raises InvalidError: with every fault.
-    """
-    faults = []
-    if not os.path.isdir(app.cwd):
-        faults.append(Fault("cwd", f"{app.cwd} is not a directory", "an existing directory"))
-    elif app.script is None:
-        faults.append(Fault("script", "is missing", "a file below cwd, such as server.js"))
-    elif app.interpreter in SCRIPT_INTERPRETERS:
-        where = os.path.join(app.cwd, app.script)
-        if not os.path.isfile(where):
-            faults.append(Fault("script", f"there is no file {where}", "a file below cwd"))
-    if faults:
-        raise InvalidError(faults)
+        return app_of(self._store.document, name)
 
 
 def _settings_in_force(settings: Settings) -> dict[str, Any]:

@@ -72,6 +72,15 @@ class WorkerError(OodError):
         self.log = log
 
 
+class ReleaseError(WorkerError):
+    """A release could not be made, or there is none to go back to.
+
+    :ivar log: the last lines of the command that failed.
+    """
+
+    code = "release"
+
+
 class UnavailableError(OodError):
     """Right now it can't be done; later it may."""
 

@@ -4,6 +4,7 @@
 ``config.json``           0600    the document; ``versions/`` holds the ones before
 ``api-token``             0600    whoever can read it may steer ood
 ``logs/``                 0700    the apps' logs
+``apps/``                 0711    each app's releases, which belong to its user
 ``run/``                  0711    sockets of the running service, and its lock
 ========================  ======  ==================================================
 
@@ -21,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from ood.errors import StartupError
-from ood.paths import ADDRESS_FILE, LOGS_DIRECTORY, RUN_DIRECTORY
+from ood.paths import ADDRESS_FILE, APPS_DIRECTORY, LOGS_DIRECTORY, RUN_DIRECTORY
 
 
 class Home:
@@ -32,6 +33,7 @@ class Home:
         self.logs = self.path / LOGS_DIRECTORY
         self.run = self.path / RUN_DIRECTORY
         self._address = self.path / ADDRESS_FILE
+        self.apps = self.path / APPS_DIRECTORY
         self._lock: int | None = None
 
     def open(self) -> None:

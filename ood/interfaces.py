@@ -14,7 +14,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from ood.model.document import Document
+from ood.model.document import App, Document
+from ood.model.release import Order, Release, Step
 from ood.model.status import AppStatus, LogLine
 
 
@@ -135,11 +136,15 @@ class IProcessMonitor(IWorkerPool):
         started since the last change can't come up; it carries the last log lines.
         """
 
-    def restart(app: str) -> Deferred[None]:
+    def restart(app: str, candidate: App | None = None) -> Deferred[None]:
         """Replace every worker of a running app, a new one before each old one.
 
         Fails with :class:`~ood.errors.WorkerError` if a new one does not come up; the
         old ones then go on serving.
+
+        :param candidate: what the new workers run instead of what the document says.
+            Once this has succeeded the app is run like that until the next document;
+            the caller commits it to the store.  After a failure nothing of it is left.
         """
 
     def status(app: str) -> AppStatus:
@@ -156,6 +161,34 @@ class ILogs(Interface):
         """Call ``callback`` with every new line; return what ends that."""
 
 
+class IReleases(Interface):
+    """The apps' releases on the disk; which one is run is the document's business."""
+
+    def placed(name: str, app: App) -> App:
+        """Return ``app`` with the directory that it is really run in as its ``cwd``."""
+
+    def build(name: str, app: App, order: Order, told: Callable[[str, str], None]) -> Deferred[str]:
+        """Make a release; fire with its name.
+
+        Cancelled or failed, it leaves nothing behind.
+
+        :param told: called with the step that is being done, and with each line that a
+            command writes during it (empty: it begins).
+        """
+
+    def listed(name: str, current: str | None) -> list[Release]:
+        """Return the complete releases of an app, newest first."""
+
+    def remove(name: str, release: str) -> Deferred[None]:
+        """Remove a release."""
+
+    def prune(name: str, current: str | None) -> Deferred[None]:
+        """Remove the oldest releases, never the current one."""
+
+    def purge(name: str) -> Deferred[None]:
+        """Remove everything of an app."""
+
+
 class IController(Interface):
     """One method per verb: the only way in which state is changed.
 
@@ -166,8 +199,8 @@ class IController(Interface):
     def init(name: str, values: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Add an app; a missing ``port`` is assigned.  Fires with its configuration."""
 
-    def delete(name: str) -> Deferred[None]:
-        """Stop the app and forget it; its files stay."""
+    def delete(name: str, *, purge: bool = False) -> Deferred[None]:
+        """Stop the app and forget it; its files stay, its releases unless ``purge``."""
 
     def start(name: str) -> Deferred[AppStatus]:
         """Start the app; fires when all its workers answer."""
@@ -177,6 +210,24 @@ class IController(Interface):
 
     def restart(name: str) -> Deferred[AppStatus]:
         """Replace the app's workers without an interruption."""
+
+    def deploy(name: str, order: Order, told: Callable[[Step], None]) -> Deferred[AppStatus]:
+        """Make a release and run it; fires when its workers answer.
+
+        After a failure the old release serves on, and nothing is left of the new one.
+        Cancelling it works until the new workers are started.
+
+        :param told: called with what is being done; never before the order is accepted.
+        """
+
+    def rollback(name: str, release: str | None) -> Deferred[AppStatus]:
+        """Run an earlier release: the one before the current one, or the named one.
+
+        :param release: ``cwd`` is what is in the app's own ``cwd``, without a release.
+        """
+
+    def releases(name: str) -> list[Release]:
+        """Return an app's releases, newest first."""
 
     def scale(name: str, instances: str) -> Deferred[AppStatus]:
         """Set the number of workers: ``N``, ``+N``, ``-N`` or ``max``."""

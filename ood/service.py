@@ -33,6 +33,7 @@ from ood.net.listen import bind, bind_public, port_is_free
 from ood.paths import default_home
 from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
+from ood.procmon.releases import Releases
 from ood.proxy.edge import ReverseProxy
 from ood.store.file import FileStore
 
@@ -145,6 +146,7 @@ def _compose(home: Home, options: Options) -> OodService:
 
     logs = Logs(home.logs, clock)
     monitor = ProcessMonitor(any_reactor, clock, home.run, logs)
+    releases = Releases(any_reactor, clock, home.apps)
     proxy = ReverseProxy(
         any_reactor,
         clock,
@@ -153,16 +155,30 @@ def _compose(home: Home, options: Options) -> OodService:
         lambda app, error: logs.remark(app, str(error)),
     )
     monitor.set_edge(proxy)
-    controller = Controller(store, monitor, logs, overrides, port_is_free)
+    controller = Controller(
+        store,
+        monitor,
+        logs,
+        releases=releases,
+        clock=clock,
+        overrides=overrides,
+        port_is_free=port_is_free,
+    )
     site = make_site(controller, token, reactor=clock)
 
     service = OodService(home, settings.api_port)
-    for part in (logs, monitor, proxy, ApiService(site, api_socket, any_reactor, clock)):
+    api = ApiService(site, api_socket, any_reactor, clock)
+    for part in (logs, monitor, releases, proxy, api):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
+
+    def with_places(document: Document) -> Document:
+        """Return the document with every app's cwd where its release is."""
+        apps = {name: releases.placed(name, app) for name, app in document.apps.items()}
+        return msgspec.structs.replace(document, apps=apps)
 
     def converge(document: Document) -> None:
         for part in (proxy, monitor):
-            part.converge(in_force(document))
+            part.converge(with_places(in_force(document)))
 
     store.subscribe(converge)
     converge(store.document)

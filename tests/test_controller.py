@@ -2,15 +2,26 @@
 
 from pathlib import Path
 
-from twisted.internet.defer import maybeDeferred
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from ood.controller import Controller
-from ood.errors import ConflictError, InvalidError, NotFoundError, WorkerError
-from ood.interfaces import IController, IProcessMonitor
+from ood.errors import (
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    ReleaseError,
+    StoreError,
+    WorkerError,
+)
+from ood.interfaces import IController, IProcessMonitor, IReleases
+from ood.model.release import Order, release_directory
 from ood.store.file import FileStore
 from ood.testing.monitor import MemoryMonitor
+from ood.testing.releases import MemoryReleases
 
 
 class NoLogs:
@@ -23,8 +34,8 @@ class NoLogs:
         return lambda: None
 
 
-class Verbs(SynchronousTestCase):
-    """One verb a test."""
+class ControllerCase(SynchronousTestCase):
+    """A controller over a real store, with everything below it in memory."""
 
     def setUp(self):
         self.directory = Path(self.mktemp()).absolute()
@@ -33,8 +44,18 @@ class Verbs(SynchronousTestCase):
         (self.site / "server.js").write_text("")
         self.monitor = MemoryMonitor()
         self.store = FileStore(self.directory, maybeDeferred)
-        self.store.subscribe(self.monitor.converge)
-        self.controller = Controller(self.store, self.monitor, NoLogs())
+        self.releases = MemoryReleases(self.directory / "apps")
+        self.store.subscribe(self.converge)
+        self.controller = self.make_controller()
+
+    def make_controller(self, **options):
+        return Controller(
+            self.store, self.monitor, NoLogs(), releases=self.releases, clock=Clock(), **options
+        )
+
+    def converge(self, document):
+        apps = {name: self.releases.placed(name, app) for name, app in document.apps.items()}
+        self.monitor.converge(msgspec.structs.replace(document, apps=apps))
 
     def init(self, name="example.com", **values):
         plain = {"cwd": str(self.site), "script": "server.js", **values}
@@ -43,10 +64,15 @@ class Verbs(SynchronousTestCase):
     def app(self, name="example.com"):
         return self.store.document.apps[name]
 
+
+class Verbs(ControllerCase):
+    """One verb a test."""
+
     def test_interfaces(self):
         """Controller and test double keep their contracts."""
         verifyObject(IController, self.controller)
         verifyObject(IProcessMonitor, self.monitor)
+        verifyObject(IReleases, self.releases)
 
     def test_init_assigns_ports(self):
         """Each app gets the next free port, unless one is named."""
@@ -77,7 +103,7 @@ class Verbs(SynchronousTestCase):
 
     def test_ports_in_force(self):
         """A port that an option gave to the service is taken, whatever the settings say."""
-        self.controller = Controller(self.store, self.monitor, NoLogs(), {"httpPort": 8123})
+        self.controller = self.make_controller(overrides={"httpPort": 8123})
         error = self.failureResultOf(self.init(port=8123), InvalidError).value
         self.assertIn("settings.httpPort", error.message)
 
@@ -155,3 +181,157 @@ class Verbs(SynchronousTestCase):
         self.failureResultOf(self.controller.configure(None, {"httpsPort": 8081}), InvalidError)
         self.failureResultOf(self.controller.configure(None, {"httpport": 1}), InvalidError)
         self.assertEqual(self.controller.configuration(None)["httpPort"], 8081)
+
+
+class Deployments(ControllerCase):
+    """Releases: made, run, refused, gone back to."""
+
+    NAME = "example.com"
+
+    def setUp(self):
+        super().setUp()
+        self.successResultOf(self.init())
+        self.steps = []
+
+    def start_app(self):
+        self.successResultOf(self.controller.start(self.NAME))
+
+    def deploy(self, **order):
+        return self.controller.deploy(self.NAME, Order(**order), self.steps.append)
+
+    def names(self):
+        return [one.name for one in self.controller.releases(self.NAME)]
+
+    def test_running(self):
+        """The new workers are tried first, then the document changes and the oldest go."""
+        self.start_app()
+        status = self.successResultOf(self.deploy())
+        (candidate,) = self.monitor.candidates
+        self.assertTrue(candidate.cwd.endswith(f"releases/{self.app().release}"))
+        self.assertEqual(self.monitor.document.apps[self.NAME], candidate)
+        self.assertEqual((status.release, status.cwd), (self.app().release, candidate.cwd))
+        self.assertEqual(self.app().cwd, str(self.site))
+        self.assertEqual(self.releases.pruned, [self.app().release])
+        self.assertEqual(self.steps[0].step, "copying")
+        self.assertIn("starting it beside the old one", [step.step for step in self.steps])
+
+    def test_stopped(self):
+        """A stopped app is only switched."""
+        status = self.successResultOf(self.deploy())
+        self.assertEqual((status.state, self.monitor.restarted), ("stopped", []))
+        self.assertEqual([one.current for one in self.controller.releases(self.NAME)], [True])
+
+    def test_bad_release(self):
+        """A release that does not come up leaves document and disk as they were."""
+        self.start_app()
+        self.successResultOf(self.deploy())
+        before = self.store.document
+        second = release_directory(str(self.directory / "apps"), self.NAME, "20260102-030401-0000")
+        self.monitor.bad_directories.add(second)
+        error = self.failureResultOf(self.deploy(), WorkerError).value
+        self.assertEqual(error.log, ("bad release",))
+        self.assertEqual(self.store.document, before)
+        self.assertEqual(self.names(), [self.app().release])
+        self.assertFalse(Path(second).exists())
+
+    def test_without_script(self):
+        """A release without the script never gets to the workers."""
+        self.start_app()
+        self.releases.file = "other.js"
+        error = self.failureResultOf(self.deploy(), InvalidError).value
+        self.assertIn("server.js", error.message)
+        self.assertEqual((self.monitor.candidates, self.names()), ([], []))
+
+    def test_build_fails(self):
+        """What the build says reaches the user; the next deployment is not refused."""
+        self.releases.failure = ReleaseError("npm failed")
+        self.failureResultOf(self.deploy(), ReleaseError)
+        self.successResultOf(self.deploy())
+
+    def test_store_fails(self):
+        """If the document can't be written, the old release is run again."""
+        self.start_app()
+        before = self.app()
+        self.store.update = lambda change: maybeDeferred(_raise, StoreError("disk full"))
+        self.failureResultOf(self.deploy(), StoreError)
+        self.assertEqual(self.monitor.candidates[1], before)
+        self.assertEqual(self.names(), [])
+
+    def test_one_at_a_time(self):
+        """Meanwhile the app can neither be deployed, rolled back nor deleted."""
+        self.releases.held = []
+        first = self.deploy()
+        for other in (
+            self.deploy(),
+            self.controller.rollback(self.NAME, None),
+            self.controller.delete(self.NAME),
+        ):
+            error = self.failureResultOf(other, ConflictError).value
+            self.assertIn("Ctrl-C", error.hint)
+        self.releases.held.pop().callback(None)
+        self.successResultOf(first)
+        self.releases.held = None
+        self.successResultOf(self.deploy())
+
+    def test_cancel_while_it_is_made(self):
+        """Whoever asked goes away: nothing has changed, and another one may deploy."""
+        self.releases.held = []
+        first = self.deploy()
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.releases.held = None
+        self.successResultOf(self.deploy())
+
+    def test_cancel_while_it_is_started(self):
+        """Once the new workers are started, the deployment is carried out."""
+        self.start_app()
+        rolled = Deferred()
+        self.monitor.restart = lambda app, candidate=None: rolled
+        first = self.deploy()
+        first.cancel()
+        self.assertNoResult(first)
+        rolled.callback(None)
+        self.successResultOf(first)
+        self.assertIsNotNone(self.app().release)
+
+    def test_rollback(self):
+        """To the one before, to a named one, to the app's own directory."""
+        self.start_app()
+        for _ in range(3):
+            self.successResultOf(self.deploy())
+        third, second, first = self.names()
+        for wanted, release in ((None, second), (None, first), (third, third), ("cwd", None)):
+            status = self.successResultOf(self.controller.rollback(self.NAME, wanted))
+            self.assertEqual((self.app().release, status.release), (release, release or ""))
+        self.assertEqual(self.monitor.candidates[-1].cwd, str(self.site))
+
+    def test_rollback_refused(self):
+        """Nothing to go back to, an unknown release, the current one."""
+        self.failureResultOf(self.controller.rollback(self.NAME, None), ReleaseError)
+        self.failureResultOf(self.controller.rollback(self.NAME, "cwd"), ConflictError)
+        self.successResultOf(self.deploy())
+        (only,) = self.names()
+        error = self.failureResultOf(self.controller.rollback(self.NAME, None), ReleaseError).value
+        self.assertIn("cwd", error.hint)
+        for wanted, kind in (("../../etc", NotFoundError), (only, ConflictError)):
+            error = self.failureResultOf(self.controller.rollback(self.NAME, wanted), kind).value
+            self.assertIn(only, error.hint)
+
+    def test_release_is_no_setting(self):
+        """``ood config`` does not set it, and says what does."""
+        for values in ({"release": "20260102-030405-0000"}, {"release": None}):
+            error = self.failureResultOf(self.controller.configure(self.NAME, values)).value
+            self.assertIn("ood deploy and ood rollback", error.message)
+
+    def test_delete(self):
+        """Releases stay when an app is deleted, unless they are purged."""
+        self.successResultOf(self.deploy())
+        self.successResultOf(self.controller.delete(self.NAME))
+        self.assertTrue((self.directory / "apps" / self.NAME).exists())
+        self.successResultOf(self.init())
+        self.successResultOf(self.controller.delete(self.NAME, purge=True))
+        self.assertFalse((self.directory / "apps" / self.NAME).exists())
+
+
+def _raise(error):
+    raise error

@@ -12,8 +12,9 @@ from twisted.internet.defer import Deferred
 
 import ood
 import twisted
+from ood.api.deploy import Stream, order_of, release_of
 from ood.api.follow import Follower
-from ood.api.operations import LOG_QUERY
+from ood.api.operations import LOG_QUERY, PURGE_QUERY, Query
 from ood.api.problems import BadRequestError, MediaTypeError, WebRequest, answer
 from ood.api.types import JSON_TYPE, LOG_LINES_DEFAULT, LOG_LINES_MAX, LOG_STREAMS, PREFIX
 from ood.errors import Fault, InvalidError, UnavailableError
@@ -42,7 +43,7 @@ class Handlers:
         for follower in tuple(self._followers):
             follower.finish()
         for waiting in tuple(self._waiting):
-            waiting.errback(UnavailableError("ood is stopping", "ask again once it runs"))
+            waiting.errback(_stopping())
 
     async def list_apps(self, request: WebRequest) -> bytes:
         """Answer with the state of all apps."""
@@ -70,7 +71,11 @@ class Handlers:
 
     async def delete_app(self, request: WebRequest, app: str) -> bytes:
         """Stop and forget an app."""
-        await self._run(lambda: self._controller.delete(app))
+        faults: list[Fault] = []
+        purge = _flag(_query(request, PURGE_QUERY, faults), "purge", faults)
+        if faults:
+            raise InvalidError(faults)
+        await self._run(lambda: self._controller.delete(app, purge=purge))
         request.setResponseCode(204)
         return b""
 
@@ -89,6 +94,28 @@ class Handlers:
     async def restart_app(self, request: WebRequest, app: str) -> bytes:
         """Replace an app's workers."""
         return await self._work(request, lambda: self._controller.restart(app))
+
+    async def list_releases(self, request: WebRequest, app: str) -> bytes:
+        """Answer with an app's releases."""
+        return answer(request, 200, {"releases": self._controller.releases(app)})
+
+    async def deploy_app(self, request: WebRequest, app: str) -> bytes:
+        """Deploy, and tell what is being done."""
+        order = order_of(_body(request))
+        if self._stopping:
+            raise _stopping()
+        stream = Stream(request)
+        self._followers.add(stream.follower)
+        try:
+            await stream.carry_out(lambda told: self._controller.deploy(app, order, told))
+        finally:
+            self._followers.discard(stream.follower)
+        return b""
+
+    async def rollback_app(self, request: WebRequest, app: str) -> bytes:
+        """Run an earlier release."""
+        release = release_of(_body(request))
+        return await self._work(request, lambda: self._controller.rollback(app, release))
 
     async def scale_app(self, request: WebRequest, app: str) -> bytes:
         """Set the number of an app's workers."""
@@ -150,7 +177,7 @@ class Handlers:
         one that is cancelled with the request.
         """
         if self._stopping:
-            raise UnavailableError("ood is stopping", "ask again once it runs")
+            raise _stopping()
         command = begin()
         waiting: Deferred[T] = Deferred()
         self._waiting.add(waiting)
@@ -189,6 +216,10 @@ class Handlers:
             end()
 
 
+def _stopping() -> UnavailableError:
+    return UnavailableError("ood is stopping", "ask again once it runs")
+
+
 def _body(request: WebRequest) -> Mapping[str, Any]:
     """Return the JSON object that the request carries.
 
@@ -211,7 +242,7 @@ def _body(request: WebRequest) -> Mapping[str, Any]:
 def _log_query(request: WebRequest) -> tuple[int, str | None, bool]:
     """Return lines, stream and follow."""
     faults: list[Fault] = []
-    values = _query(request, faults)
+    values = _query(request, LOG_QUERY, faults)
     text = values.get("lines", str(LOG_LINES_DEFAULT))
     lines = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
     if not 0 <= lines <= LOG_LINES_MAX:
@@ -219,15 +250,21 @@ def _log_query(request: WebRequest) -> tuple[int, str | None, bool]:
     stream = values.get("stream")
     if stream is not None and stream not in LOG_STREAMS:
         faults.append(Fault("stream", "is not right", ", ".join(LOG_STREAMS)))
-    follow = values.get("follow", "false")
-    if follow not in {"true", "false"}:
-        faults.append(Fault("follow", "is not right", "true, false"))
+    follow = _flag(values, "follow", faults)
     if faults:
         raise InvalidError(faults)
-    return lines, stream, follow == "true"
+    return lines, stream, follow
 
 
-def _query(request: WebRequest, faults: list[Fault]) -> dict[str, str]:
+def _flag(values: Mapping[str, str], name: str, faults: list[Fault]) -> bool:
+    """Return whether a parameter is true; note anything but true and false."""
+    text = values.get(name, "false")
+    if text not in {"true", "false"}:
+        faults.append(Fault(name, "is not right", "true, false"))
+    return text == "true"
+
+
+def _query(request: WebRequest, queries: tuple[Query, ...], faults: list[Fault]) -> dict[str, str]:
     """Return the parameters of the query string; note unknown and doubled ones."""
     _, _, text = request.uri.partition(b"?")
     pairs = parse_qsl(text.decode("ascii", "replace"), keep_blank_values=True)
@@ -235,8 +272,8 @@ def _query(request: WebRequest, faults: list[Fault]) -> dict[str, str]:
     for name, value in pairs:
         if name in values:
             faults.append(Fault(name, "is given twice"))
-        elif name not in {query.name for query in LOG_QUERY}:
-            allowed = ", ".join(query.name for query in LOG_QUERY)
+        elif name not in {query.name for query in queries}:
+            allowed = ", ".join(query.name for query in queries)
             faults.append(Fault(name, "there is no such parameter", allowed))
         values[name] = value
     return values

@@ -16,6 +16,7 @@ from ood.api.types import JSON_TYPE, LINES_TYPE
 from ood.model import kinds
 from ood.model.document import App, Settings
 from ood.model.kinds import APP_NAME_ALLOWED
+from ood.model.release import Order, Release, Step
 from ood.model.schema import APP_KEYS, SETTINGS_KEYS, Key
 from ood.model.status import WORKER_STATES, AppStatus, LogLine
 
@@ -130,7 +131,7 @@ def _tidy(schema: Schema) -> Schema:
 
 def _schemas() -> Schema:
     _, models = msgspec.json.schema_components(
-        [AppStatus, LogLine], ref_template="#/components/schemas/{name}"
+        [AppStatus, LogLine, Order, Release, Step], ref_template="#/components/schemas/{name}"
     )
     schemas = {name: _tidy(schema) for name, schema in models.items()}
     schemas["WorkerStatus"]["properties"]["state"]["enum"] = list(WORKER_STATES)
@@ -146,6 +147,31 @@ def _schemas() -> Schema:
         ),
         "Settings": _configuration(SETTINGS_KEYS, Settings),
         "SettingsChanges": _changes(SETTINGS_KEYS, Settings, {}),
+        "Order": {**schemas["Order"], "additionalProperties": False},
+        "Rollback": _object(
+            {
+                "release": _nullable(
+                    {
+                        **text,
+                        "description": "A release, or cwd: the app's own directory; the release "
+                        "before the current one if absent.",
+                    }
+                )
+            },
+            [],
+            additionalProperties=False,
+        ),
+        "ReleaseList": _object(
+            {"releases": {"type": "array", "items": _reference("Release")}}, ["releases"]
+        ),
+        "DeployEvent": {
+            "description": "A step, and at the end the app's state or what went wrong.",
+            "anyOf": [
+                _reference("Step"),
+                _object({"app": _reference("AppStatus")}, ["app"]),
+                _reference("Error"),
+            ],
+        },
         "Scale": _object(
             {
                 "instances": {
@@ -171,6 +197,8 @@ def _content(operation: Operation) -> Schema:
     content: Schema = {JSON_TYPE: {"schema": _reference(operation.answer)}}
     if operation.name == "read_log":
         content[LINES_TYPE] = {"schema": _reference("LogLine")}
+    if operation.lines:
+        return {LINES_TYPE: content[JSON_TYPE]}
     return content
 
 

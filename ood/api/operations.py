@@ -31,6 +31,7 @@ class Operation:
     :ivar summary: what it does.
     :ivar answer: name of the answer's schema; empty if there is no body.
     :ivar status: status of the answer.
+    :ivar lines: whether the answer is objects, one a line, as they come.
     :ivar body: name of the request body's schema; empty if it takes none.
     :ivar query: parameters of the query string.
     :ivar errors: statuses of refusals beyond those that every route has.
@@ -44,6 +45,7 @@ class Operation:
     answer: str = ""
     status: int = 200
     body: str = ""
+    lines: bool = False
     query: tuple[Query, ...] = ()
     errors: tuple[int, ...] = ()
     public: bool = False
@@ -59,6 +61,14 @@ LOG_QUERY = (
     Query(
         "follow",
         "Keep the answer open and send new lines as they come, one JSON object a line.",
+        {"type": "string", "enum": ["true", "false"]},
+    ),
+)
+
+PURGE_QUERY = (
+    Query(
+        "purge",
+        "Remove the app's releases, too.",
         {"type": "string", "enum": ["true", "false"]},
     ),
 )
@@ -94,9 +104,10 @@ OPERATIONS = (
         "delete_app",
         "DELETE",
         _APP,
-        "Stop an app and forget it; its files stay.",
+        "Stop an app and forget it; its files stay, its releases unless they are purged.",
         status=204,
-        errors=_WORK,
+        query=PURGE_QUERY,
+        errors=(400, *_WORK),
     ),
     Operation(
         "get_app_config",
@@ -137,6 +148,34 @@ OPERATIONS = (
         "Set how many workers an app has.",
         "AppStatus",
         body="Scale",
+        errors=(400, 413, 415, *_WORK),
+    ),
+    Operation(
+        "list_releases",
+        "GET",
+        f"{_APP}/releases",
+        "An app's releases, newest first.",
+        "ReleaseList",
+        errors=(404,),
+    ),
+    Operation(
+        "deploy_app",
+        "POST",
+        f"{_APP}/deploy",
+        "Make a release and run it in place of the old one, without an interruption; one JSON "
+        "object a line, the last one with the result. It ends with the connection.",
+        "DeployEvent",
+        body="Order",
+        lines=True,
+        errors=(400, 413, 415, *_WORK),
+    ),
+    Operation(
+        "rollback_app",
+        "POST",
+        f"{_APP}/rollback",
+        "Run an earlier release without an interruption.",
+        "AppStatus",
+        body="Rollback",
         errors=(400, 413, 415, *_WORK),
     ),
     Operation(

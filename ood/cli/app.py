@@ -178,6 +178,71 @@ def restart(invocation: Invocation, app: str) -> None:
 
 
 @command(
+    "deploy",
+    "ood deploy example.com",
+    "ood deploy example.com /home/dev/site",
+    "ood deploy example.com https://github.com/me/site.git --ref v2 --build",
+    "ood deploy example.com site-2.0.0.tgz",
+    short_help="Run a new release",
+)
+@click.argument("app", type=APP)
+@click.argument("source", required=False)
+@click.option("--ref", metavar="R", help="Branch, tag or commit of a git repository.")
+@click.option("--build", is_flag=True, help="Run the package's build script.")
+@click.pass_obj
+def deploy(
+    invocation: Invocation, app: str, source: str | None, ref: str | None, build: bool
+) -> None:
+    """Make a release and run it; if it does not come up, the old one serves on.
+
+    SOURCE is a directory, a git URL or an archive; the app's own directory if absent.
+    It is copied, and what it depends on is installed, all as the app's user.
+    """
+
+    async def work(session: Session) -> None:
+        from ood.cli.deploy import deploy
+
+        await deploy(session, app, source, ref=ref, build=build)
+
+    invocation.run(work)
+
+
+@command(
+    "rollback",
+    "ood rollback example.com",
+    "ood rollback example.com 20260102-030405-1a2b",
+    "ood rollback example.com cwd",
+    short_help="Run an earlier release",
+)
+@click.argument("app", type=APP)
+@click.argument("release", required=False)
+@click.pass_obj
+def rollback(invocation: Invocation, app: str, release: str | None) -> None:
+    """Go back to the release before, or to RELEASE; cwd is the app's own directory."""
+
+    async def work(session: Session) -> None:
+        from ood.cli.deploy import rollback
+
+        await rollback(session, app, release)
+
+    invocation.run(work)
+
+
+@command("releases", "ood releases example.com", short_help="Show an app's releases")
+@click.argument("app", type=APP)
+@click.pass_obj
+def releases(invocation: Invocation, app: str) -> None:
+    """Show an app's releases, newest first."""
+
+    async def work(session: Session) -> None:
+        from ood.cli.deploy import releases
+
+        await releases(session, app)
+
+    invocation.run(work)
+
+
+@command(
     "scale",
     "ood scale example.com 12",
     "ood scale example.com +2",
@@ -303,14 +368,20 @@ def log(
     invocation.run(work)
 
 
-@command("delete", "ood delete testapp", short_help="Stop an app and forget it")
+@command(
+    "delete",
+    "ood delete testapp",
+    "ood delete testapp --purge",
+    short_help="Stop an app and forget it",
+)
 @click.argument("app", type=APP)
+@click.option("--purge", is_flag=True, help="Remove its releases, too.")
 @click.pass_obj
-def delete(invocation: Invocation, app: str) -> None:
-    """Stop an app and forget it; its files and logs stay."""
+def delete(invocation: Invocation, app: str, purge: bool) -> None:
+    """Stop an app and forget it; its files, releases and logs stay."""
     from ood.cli.verbs import delete
 
-    invocation.run(lambda session: delete(session, app))
+    invocation.run(lambda session: delete(session, app, purge=purge))
 
 
 @command(

@@ -121,7 +121,13 @@ class ApiClient:
         self, path: str, query: Mapping[str, str], line: Callable[[dict[str, Any]], None]
     ) -> None:
         """Call ``line`` with each object of an answer that goes on, until either ends it."""
-        response = await self._send("GET", f"{path}?{urlencode(query)}", unbuffered=True)
+        await self.stream("GET", f"{path}?{urlencode(query)}", None, line)
+
+    async def stream(
+        self, method: str, path: str, body: object, line: Callable[[dict[str, Any]], None]
+    ) -> None:
+        """Call ``line`` with each object of the answer to a request, as they come."""
+        response = await self._send(method, path, body, unbuffered=True)
         if response.code != 200:
             self._read(response.code, await self._guarded(response.content()))
         ended: Deferred[None] = Deferred()

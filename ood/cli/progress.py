@@ -28,6 +28,10 @@ class Progress:
         self._next: IDelayedCall | None = None
         self._shown = 0
 
+    def now(self, what: str) -> None:
+        """Say something else from now on."""
+        self._what = visible(what)
+
     def __enter__(self) -> None:
         if is_terminal(self._stream):
             self._next = self._clock.callLater(FIRST_SECONDS, self._show)

@@ -56,6 +56,7 @@ def app_report(output: Output, app: Status) -> None:
     output.say(one_line_status(app))
     for label, text in (
         ("version", app["version"]),
+        ("release", app["release"]),
         ("directory", app["cwd"]),
         ("user", app["user"]),
         ("port", str(app["port"])),

@@ -69,14 +69,16 @@ async def scale(session: Session, app: str, instances: str) -> None:
     _show(session, status)
 
 
-async def delete(session: Session, app: str) -> None:
+async def delete(session: Session, app: str, *, purge: bool) -> None:
     """Forget an app."""
     with session.waiting(f"stopping {app}"):
-        await session.client.ask("DELETE", app_path(app))
+        query = "?purge=true" if purge else ""
+        await session.client.ask("DELETE", app_path(app) + query)
     if session.output.json:
         session.output.value({"deleted": app})
     else:
-        session.output.say(f"{app} is deleted; its files are where they were.")
+        rest = "and so are its releases" if purge else "its files are where they were"
+        session.output.say(f"{app} is deleted; {rest}.")
 
 
 async def status(session: Session, app: str | None) -> None:

@@ -47,6 +47,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
 
     :ivar port: the app's own loopback port, assigned by ``ood init``.
     :ivar running: what the user wants: started or stopped.
+    :ivar release: the release that is run; None runs what is in ``cwd``.
     """
 
     cwd: str
@@ -66,11 +67,14 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     listen_timeout: int = 30_000
     kill_timeout: int = 30_000
     stop_signal: str = "SIGTERM"
+    health_path: str | None = None
+    health_timeout: int = 10_000
     autorestart: bool = True
     min_uptime: int = 1_000
     max_restarts: int = 16
     exp_backoff_restart_delay: int = 100
     running: bool = False
+    release: str | None = None
 
     def worker_count(self) -> int:
         """Return how many workers are wanted; ``max`` is one for each usable processor."""

@@ -30,6 +30,8 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _DOMAIN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_RELEASE = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}")
+_URL_PATH = re.compile(r"/[!-~]*")
 _USER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?|\d{1,10}")
 
 
@@ -248,7 +250,9 @@ INSTANCES = Kind(
         ]
     },
 )
+URL_PATH = Kind(_matching(_URL_PATH, "a path"), "a path such as /health?deep=1", _STRING)
 USER = Kind(_matching(_USER_NAME, "a user's name"), "a user's or group's name or number", _STRING)
+RELEASE = Kind(_matching(_RELEASE, "a release's name"), "a release's name", _STRING)
 DOMAINS = list_of(_domain, "host names such as example.com or *.example.com")
 ARGUMENTS = list_of(
     lambda value: _no_control(_env_value(value)), "a list of arguments", shell_words=True

@@ -28,12 +28,17 @@ class Key:
 
     :ivar kind: what it may hold.
     :ivar doc: what it means, one sentence.
-    :ivar internal: kept in the document, set by commands and not by ``ood config``.
+    :ivar set_by: the commands that set it, where ``ood config`` does not.
     """
 
     kind: kinds.Kind
     doc: str
-    internal: bool = False
+    set_by: str = ""
+
+    @property
+    def internal(self) -> bool:
+        """Whether it is kept in the document but not set by ``ood config``."""
+        return bool(self.set_by)
 
 
 SETTINGS_KEYS: Mapping[str, Key] = {
@@ -69,6 +74,13 @@ APP_KEYS: Mapping[str, Key] = {
     "listenTimeout": Key(kinds.DURATION, "How long a worker may take until it answers."),
     "killTimeout": Key(kinds.DURATION, "How long a worker may take to finish and exit."),
     "stopSignal": Key(kinds.choice(*STOP_SIGNALS), "Signal that asks a worker to exit."),
+    "healthPath": Key(
+        kinds.URL_PATH,
+        "What a new worker is asked for; it counts when it answers with a status from 200 to 399.",
+    ),
+    "healthTimeout": Key(
+        kinds.DURATION, "How long a worker that listens may take until that answer is right."
+    ),
     "autorestart": Key(kinds.BOOLEAN, "Whether a worker that exits is replaced."),
     "minUptime": Key(kinds.DURATION, "A worker that ran shorter than this died young."),
     "maxRestarts": Key(
@@ -77,7 +89,8 @@ APP_KEYS: Mapping[str, Key] = {
     "expBackoffRestartDelay": Key(
         kinds.DURATION, "First pause after a young death; it doubles up to 15 s."
     ),
-    "running": Key(kinds.BOOLEAN, "Whether the app is started.", internal=True),
+    "running": Key(kinds.BOOLEAN, "Whether the app is started.", set_by="ood start and ood stop"),
+    "release": Key(kinds.RELEASE, "The release that is run.", set_by="ood deploy and ood rollback"),
 }
 
 
@@ -265,7 +278,7 @@ def check_settable(values: Mapping[str, Any]) -> None:
     :raises InvalidError: with every such key.
     """
     faults = [
-        Fault(key, "can't be set", "use ood start and ood stop")
+        Fault(key, "can't be set", f"use {APP_KEYS[key].set_by}")
         for key in values
         if key in APP_KEYS and APP_KEYS[key].internal
     ]

@@ -61,6 +61,7 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         the worker that is furthest from it.
     :ivar wanted: how many workers are wanted.
     :ivar version: the version in its package.json, if it has one.
+    :ivar release: the release that is run; empty if it runs what is in its ``cwd``.
     :ivar urls: addresses under which it answers.
     """
 
@@ -72,6 +73,7 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     user: str
     version: str = ""
     cwd: str = ""
+    release: str = ""
     urls: tuple[str, ...] = ()
     workers: tuple[WorkerStatus, ...] = ()
 

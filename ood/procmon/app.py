@@ -25,6 +25,7 @@ from ood.procmon.members.base import SocketMember
 from ood.procmon.members.cluster import SharedServers
 from ood.procmon.returned import returned_socket
 from ood.procmon.roster import Roster
+from ood.procmon.settings import needs_new_workers
 from ood.procmon.slot import Slot
 from ood.procmon.waiters import Waiters
 from ood.procmon.worker import WorkerProcess
@@ -33,26 +34,6 @@ DEATHS_KEPT = 20
 """Deaths that are remembered for ``ood why``."""
 LOG_LINES_IN_ERROR = 25
 """Log lines that go with an error: a stack trace's beginning is usually among them."""
-RUNTIME_KEYS = (
-    "instances",
-    "domains",
-    "default",
-    "running",
-    "autorestart",
-    "min_uptime",
-    "max_restarts",
-    "exp_backoff_restart_delay",
-    "listen_timeout",
-    "kill_timeout",
-    "stop_signal",
-)
-"""Settings that apply to running workers; any other one needs new workers."""
-
-
-def needs_new_workers(before: App, after: App) -> bool:
-    """Tell whether running workers differ from what ``after`` wants."""
-    keys = set(before.__struct_fields__) - set(RUNTIME_KEYS)
-    return any(getattr(before, key) != getattr(after, key) for key in keys)
 
 
 class AppContainer:
@@ -84,7 +65,7 @@ class AppContainer:
         self.fresh: WorkerProcess | None = None
         self.fresh_failure: WorkerError | None = None
         self.when_gone: Callable[[], None] = lambda: None
-        self._unfit = False
+        self._unfit: App | None = None
         self._serial = 0
         self._uid: int | None = None
         self._doors: dict[int, Door] = {}
@@ -125,7 +106,6 @@ class AppContainer:
     def converge(self, app: App, hosts: join.Hosts) -> None:
         """Become what ``app`` and ``hosts`` want."""
         if app != self.app:
-            self._unfit = self._unfit and not needs_new_workers(self.app, app)
             self.failure = None
         self.app = app
         if hosts != self.hosts:
@@ -143,6 +123,10 @@ class AppContainer:
                 self.fill(self.slots[step.instance])
         self._close_if_gone()
         self.look()
+
+    def adopt(self, app: App) -> None:
+        """Want what the workers run already: a candidate has proven itself."""
+        self.converge(app, self.hosts)
 
     def workers(self) -> list[WorkerProcess]:
         """Return every worker there is, in whatever state."""
@@ -162,20 +146,21 @@ class AppContainer:
         self.leaving.add(worker)
         worker.stop(drain=True)
 
-    def launch(self, instance: int) -> WorkerProcess:
-        """Start a worker.
+    def launch(self, instance: int, app: App, *, held: bool = False) -> WorkerProcess:
+        """Start a worker that runs as ``app`` says.
 
+        :param held: it gets no requests yet, even when it answers.
         :raises OodError: it can't be started.
         """
         self._serial += 1
-        mode = launch.mode(self.app, self._unfit)
-        what = Plan(self.name, self.app, mode, self.hosts)
-        account = find(self.app.user, self.app.group)
+        unfit = self._unfit is not None and not needs_new_workers(self._unfit, app)
+        what = Plan(self.name, app, launch.mode(app, unfit), self.hosts)
+        account = find(app.user, app.group)
         self._uid = account.uid
         door = self._door(account)
         places = launch.Places(str(door.join_path), str(door.back_path))
         worker = WorkerProcess(
-            self.context, what, self, places, instance=instance, serial=self._serial
+            self.context, what, self, places, instance=instance, serial=self._serial, held=held
         )
         worker.start()
         return worker
@@ -200,7 +185,7 @@ class AppContainer:
             return  # no longer wanted
         slot.state = "launching"
         try:
-            slot.worker = self.launch(slot.instance)
+            slot.worker = self.launch(slot.instance, slot.settings(self.app))
         except OodError as error:
             death = Death(wall_time(), slot.instance, None, str(error), 0.0)
             self._lost(slot, death, self.context.clock.seconds(), was_online=False)
@@ -211,7 +196,7 @@ class AppContainer:
         """A worker answers."""
         slot = self.slots.get(worker.instance)
         if slot is not None and slot.worker is worker:
-            slot.reason = ""
+            slot.reason, slot.proven = "", worker.plan.app
         if self.settled:
             self.failure = None
 
@@ -303,8 +288,8 @@ class AppContainer:
         if self.app.handoff == "guard":
             self.remark(f"the guard can't work here ({why}); handoff is guard, so nothing else is")
             return
-        if not self._unfit:
-            self._unfit = True
+        if self._unfit is None or needs_new_workers(self._unfit, worker.plan.app):
+            self._unfit = worker.plan.app
             self.remark(f"the guard can't work here ({why}): Node's own cluster channel is used")
         self.leaving.add(worker)
         worker.stop(drain=False)
@@ -313,13 +298,13 @@ class AppContainer:
             slot.worker = None
             self.fill(slot)
         elif worker is self.fresh:
-            self._launch_fresh(worker.instance)
+            self._launch_fresh(worker.instance, worker.plan.app)
         self.look()
 
-    def _launch_fresh(self, instance: int) -> None:
+    def _launch_fresh(self, instance: int, app: App) -> None:
         self.fresh = None
         try:
-            self.fresh = self.launch(instance)
+            self.fresh = self.launch(instance, app, held=True)
         except WorkerError as error:
             self.fresh_failure = error
 

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from ood.background import Background
 from ood.errors import NotFoundError, StartupError, UnavailableError, WorkerError
 from ood.interfaces import IEdge, IProcessMonitor, Refused, Upstream
-from ood.model.document import Document
+from ood.model.document import App, Document
 from ood.model.status import AppStatus
 from ood.procmon import guardfiles
 from ood.procmon.app import AppContainer
@@ -171,14 +171,14 @@ class ProcessMonitor(Service):
             return succeed(None)
         return container.when_settled()
 
-    def restart(self, app: str) -> Deferred[None]:
+    def restart(self, app: str, candidate: App | None = None) -> Deferred[None]:
         """Replace every worker of a running app, a new one before each old one."""
         container = self._apps.get(app)
         if container is None:
             return fail(self._unknown(app))
         if not container.app.running:
             return fail(WorkerError(f"{app} is stopped", f"start it: ood start {app}"))
-        return self._rolls[app].request()
+        return self._rolls[app].request(candidate)
 
     def status(self, app: str) -> AppStatus:
         """Return the live state of ``app``.

@@ -22,6 +22,7 @@ Output = Callable[[str, bytes], None]
 class RootProcess(ProcessProtocol):
     """A worker's root process.
 
+    :ivar pid: its process id.
     :ivar exited: whether the process itself is gone.
     :ivar ended: whether everything it wrote has arrived, too.
     :ivar code: its exit status, if it exited.
@@ -33,10 +34,15 @@ class RootProcess(ProcessProtocol):
     def __init__(self, output: Output, changed: Callable[[], None]) -> None:
         self._output = output
         self._changed = changed
+        self.pid: int | None = None
         self.exited = False
         self.ended = False
         self.code: int | None = None
         self.signal: int | None = None
+
+    def connectionMade(self) -> None:
+        """Note the process id: the transport forgets it as soon as the process is gone."""
+        self.pid = self.transport.pid
 
     def outReceived(self, data: bytes) -> None:
         """Pass on what the process wrote."""
@@ -67,10 +73,13 @@ def spawn(
     command: Command,
     env: Mapping[str, str],
     ipc: int | None,
+    *,
+    stdin: int | None = None,
 ) -> int:
     """Start ``command``; return its process id.
 
     :param ipc: descriptor of the worker's end of Node's channel.
+    :param stdin: descriptor of what it reads; nothing if None.
     :raises WorkerError: it can't be started.
     """
     setsid = shutil.which("setsid", path=f"{os.environ.get('PATH', '')}:{DEFAULT_PATH}")
@@ -78,11 +87,15 @@ def spawn(
         raise WorkerError("there is no program setsid", "install it (apt install util-linux)")
     account = command.account
     with open(os.devnull, "rb") as nothing:
-        descriptors: dict[int, int | str] = {0: nothing.fileno(), 1: "r", 2: "r"}
+        descriptors: dict[int, int | str] = {
+            0: nothing.fileno() if stdin is None else stdin,
+            1: "r",
+            2: "r",
+        }
         if ipc is not None:
             descriptors[IPC_FD] = ipc
         try:
-            transport = reactor.spawnProcess(
+            reactor.spawnProcess(
                 protocol,
                 setsid,
                 [setsid, *command.argv],
@@ -96,7 +109,6 @@ def spawn(
             raise WorkerError(
                 f"can't start a process: {error}", "see the system's limits"
             ) from None
-    pid = transport.pid
-    if pid is None:
+    if protocol.pid is None:
         raise WorkerError("can't start a process", "see the system's limits")
-    return int(pid)
+    return protocol.pid

@@ -98,6 +98,7 @@ def app_status(
         user=_user(container),
         version=versions.version(container.app.cwd),
         cwd=container.app.cwd,
+        release=container.app.release or "",
         urls=addresses,
         workers=(*wanted, *rest),
     )

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from twisted.internet.interfaces import IDelayedCall
 
+from ood.model.document import App
 from ood.procmon.core.restart import History
+from ood.procmon.settings import with_limits
 from ood.procmon.worker import WorkerProcess
 
 
@@ -19,6 +21,7 @@ class Slot:
     :ivar state: its state while nobody is in it.
     :ivar restarts: how often it was replaced after a death.
     :ivar reason: what happened to the last one.
+    :ivar proven: the settings with which a worker answered here last; None: none did yet.
     """
 
     instance: int
@@ -28,11 +31,28 @@ class Slot:
     state: str = "launching"
     restarts: int = 0
     reason: str = ""
+    proven: App | None = None
 
     @property
     def online(self) -> bool:
         """Whether its worker answers."""
         return self.worker is not None and self.worker.state == "online"
+
+    def settings(self, newest: App) -> App:
+        """Return what the next worker here runs, ``newest`` being what is wanted.
+
+        Who replaces a worker that ran well runs like that one: changed settings wait
+        for a roll.  A worker that dies again and again can only win by new ones.
+        """
+        if self.proven is None or self.history.young:
+            return newest
+        return with_limits(self.proven, newest)
+
+    def put(self, worker: WorkerProcess) -> None:
+        """Let ``worker``, which answers, take this place."""
+        self.cancel()
+        self.worker, self.proven = worker, worker.plan.app
+        self.history, self.reason = History(), ""
 
     def cancel(self) -> None:
         """Don't start anybody later."""

@@ -5,30 +5,30 @@ from __future__ import annotations
 import secrets
 import signal
 import socket
-from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall
 
 from ood.clock import wall_time
 from ood.errors import OodError, WorkerError
+from ood.interfaces import Upstream
 from ood.interfaces import Worker as PoolWorker
-from ood.model.document import App
 from ood.net.fdchannel import FdChannel
 from ood.procmon.changes import Changes
 from ood.procmon.context import Context, Plan
 from ood.procmon.core import cluster, join
+from ood.procmon.crew import Crew
 from ood.procmon.deaths import Death, describe_exit
 from ood.procmon.ending import Family
+from ood.procmon.health import Checkup
 from ood.procmon.ipc import IpcChannel
 from ood.procmon.launch import Identity, Places, environment
 from ood.procmon.members.base import Entry, Member, SocketMember
-from ood.procmon.members.cluster import ClusterMember, SharedServers
+from ood.procmon.members.cluster import ClusterMember
 from ood.procmon.members.joined import JoinedMember
 from ood.procmon.members.port import PortMember, accepts, free_port
 from ood.procmon.output import Output
 from ood.procmon.preflight import Command, command
 from ood.procmon.process import RootProcess, spawn
-from ood.procmon.roster import Roster
 
 PORT_POLL_SECONDS = 0.05
 """How often a port is tried until it accepts; on loopback a try costs some microseconds."""
@@ -36,8 +36,8 @@ LAST_WORDS_SECONDS = 0.25
 """How long after an exit its output may still arrive, when a grandchild holds the pipe."""
 LEFTOVER_SECONDS = 5.0
 """How long the children of a worker that died may take to end."""
-LEAVE_SECONDS = 0.25
-"""How long the guard may take to close servers: long enough for close frames to be sent."""
+LEAVE_SECONDS = 1.0
+"""How long the guard may take to close servers and send close frames, on a busy machine, too."""
 STOP_SHARE = 0.2
 """Part of killTimeout that is kept for the stop signal after a drain."""
 DRAIN_POLL_SECONDS = 0.05
@@ -47,41 +47,13 @@ PROCESSES_MAX = 256
 REQUESTED = ("draining", "stopping", "stopped")
 
 
-class Crew(Protocol):
-    """The app a worker belongs to.
-
-    :ivar app: its settings as they are now.
-    """
-
-    app: App
-    roster: Roster
-    shared: SharedServers
-
-    def worker_online(self, worker: WorkerProcess) -> None:
-        """It answers."""
-
-    def worker_changed(self, worker: WorkerProcess) -> None:
-        """Its state or its servers changed."""
-
-    def worker_failed(self, worker: WorkerProcess, death: Death) -> None:
-        """It died, or can't be used any more; it is being ended."""
-
-    def worker_gone(self, worker: WorkerProcess) -> None:
-        """Nothing of it is left."""
-
-    def worker_unfit(self, worker: WorkerProcess, why: str) -> None:
-        """The guard can't work in it."""
-
-    def came_back(self, sock: socket.socket) -> None:
-        """A client's idle connection came back from a draining worker."""
-
-
 class WorkerProcess:
     """One worker.
 
     :ivar state: ``launching``, ``online``, ``draining``, ``stopping`` or ``stopped``.
     :ivar was_online: whether it ever answered.
     :ivar serial: counts workers of an app; a later one has a higher number.
+    :ivar held: whether it gets no requests though it may be online: others serve.
     """
 
     def __init__(
@@ -93,12 +65,14 @@ class WorkerProcess:
         *,
         instance: int,
         serial: int,
+        held: bool = False,
     ) -> None:
         self.context = context
         self.plan = plan
         self.crew = crew
         self.instance = instance
         self.serial = serial
+        self.held = held
         self.state = "launching"
         self.was_online = False
         self.pid: int | None = None
@@ -115,6 +89,7 @@ class WorkerProcess:
         self._own_port: int | None = None
         self._listen_timer: IDelayedCall | None = None
         self._other_timer: IDelayedCall | None = None
+        self._checkup: Checkup | None = None
 
     # -- beginning
 
@@ -133,7 +108,7 @@ class WorkerProcess:
         except OSError as error:
             self._release()
             raise WorkerError(f"can't start a process: {error}", "see: ulimit -a") from None
-        timeout = self.crew.app.listen_timeout / 1000
+        timeout = self.plan.app.listen_timeout / 1000
         self._listen_timer = clock.callLater(timeout, self._too_late)
         if self._own_port is not None:
             self._add_member(PortMember(self._pool_worker(), self._own_port))
@@ -184,7 +159,7 @@ class WorkerProcess:
 
     def _too_late(self) -> None:
         self._listen_timer = None
-        seconds = self.crew.app.listen_timeout / 1000
+        seconds = self.plan.app.listen_timeout / 1000
         listening = any(member.listening for member in self.members)
         missing = "did not say that it is ready" if listening else "did not listen on a port"
         self._fail(f"{missing} within {seconds:g} s")
@@ -221,18 +196,40 @@ class WorkerProcess:
         if (
             self.state == "launching"
             and self._ready
+            and self._checkup is None
             and any(member.listening for member in self.members)
         ):
-            self._online()
+            self._came_up()
         self._open_doors()
         self._changes.notify()
         self.crew.worker_changed(self)
 
     def _open_doors(self) -> None:
         for member in self.members:
-            accepting = self.state == "online" and member.listening
+            accepting = self.state == "online" and member.listening and not self.held
             if member.worker.accepting != accepting:
                 self.crew.roster.accept(member, accepting)
+
+    def serve(self) -> None:
+        """Let it have requests."""
+        self.held = False
+        self._open_doors()
+        self.crew.worker_changed(self)
+
+    def _came_up(self) -> None:
+        """It listens and is ready: ask whether it is healthy, if that is wanted."""
+        app, context = self.plan.app, self.context
+        if app.health_path is None:
+            self._online()
+            return
+        self._cancel_timers()
+        self._checkup = Checkup(context.fds, context.clock, self._connect, self._online, self._fail)
+        host = f"{self.plan.name}.localhost"
+        self._checkup.start(app.health_path, host, app.health_timeout / 1000)
+
+    def _connect(self) -> Upstream | None:
+        tried = (member.connect() for member in self.members if member.listening)
+        return next((upstream for upstream in tried if upstream is not None), None)
 
     def _online(self) -> None:
         self._cancel_timers()
@@ -384,6 +381,8 @@ class WorkerProcess:
             if timer is not None and timer.active():
                 timer.cancel()
         self._listen_timer = self._other_timer = None
+        if self._checkup is not None:
+            self._checkup.stop()
 
     def _release(self) -> None:
         """Give everything back."""

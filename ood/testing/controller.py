@@ -16,6 +16,7 @@ from zope.interface import implementer
 from ood.errors import ConflictError, NotFoundError, OodError
 from ood.interfaces import IController
 from ood.model.document import App, Document
+from ood.model.release import Order, Release, Step
 from ood.model.schema import (
     APP_KEYS,
     changed_app,
@@ -39,11 +40,13 @@ class MemoryController:
     :ivar lines: log lines by app; tests append with :meth:`log`.
     :ivar failure: if set, the next command fails with it.
     :ivar held: if not None, commands wait here until a test fires them.
+    :ivar made: releases by app, newest first.
     :ivar calls: the verbs that were carried out, in order.
     """
 
     def __init__(self) -> None:
         self.document = Document()
+        self.made: dict[str, list[Release]] = {}
         self.lines: dict[str, list[LogLine]] = {}
         self.failure: Exception | None = None
         self.held: list[Deferred[None]] | None = None
@@ -78,14 +81,14 @@ class MemoryController:
 
         return self._carry_out(work, "init", name)
 
-    def delete(self, name: str) -> Deferred[None]:
+    def delete(self, name: str, *, purge: bool = False) -> Deferred[None]:
         """Stop the app and forget it; its files stay."""
 
         def work() -> None:
             self._app(name)
             self.document = self.document.without_app(name)
 
-        return self._carry_out(work, "delete", name)
+        return self._carry_out(work, "delete", name, *(["purge"] if purge else []))
 
     def start(self, name: str) -> Deferred[AppStatus]:
         """Start the app; fires when all its workers answer."""
@@ -98,6 +101,44 @@ class MemoryController:
     def restart(self, name: str) -> Deferred[AppStatus]:
         """Replace the app's workers without an interruption."""
         return self._carry_out(lambda: self._change(name, running=True), "restart", name)
+
+    def deploy(self, name: str, order: Order, told: Callable[[Step], None]) -> Deferred[AppStatus]:
+        """Tell two steps, wait if held, and run a release of the next number."""
+
+        def work() -> AppStatus:
+            releases = self.made.setdefault(name, [])
+            release = f"20260102-0304{len(releases):02}-0000"
+            source = order.source or self._app(name).cwd
+            releases.insert(0, Release(name=release, time="2026-01-02T03:04:05Z", source=source))
+            return self._change(name, release=release)
+
+        try:
+            self._app(name)
+        except NotFoundError as error:
+            return fail(error)
+        told(Step(step="copying", elapsed_ms=0))
+        told(Step(step="installing", elapsed_ms=1200, line="added 3 packages"))
+        return self._carry_out(work, "deploy", name, *filter(None, (order.source, order.ref)))
+
+    def rollback(self, name: str, release: str | None) -> Deferred[AppStatus]:
+        """Run a release that was made, the one before the newest if none is named."""
+
+        def work() -> AppStatus:
+            names = [one.name for one in self.releases(name)]
+            wanted = release or next(iter(names[1:]), None)
+            if wanted not in names:
+                raise NotFoundError(f"{name} has no release {wanted}", "see: ood releases")
+            return self._change(name, release=wanted)
+
+        return self._carry_out(work, "rollback", name, release or "")
+
+    def releases(self, name: str) -> list[Release]:
+        """Return an app's releases, newest first."""
+        current = self._app(name).release
+        return [
+            msgspec.structs.replace(one, current=one.name == current)
+            for one in self.made.get(name, ())
+        ]
 
     def scale(self, name: str, instances: str) -> Deferred[AppStatus]:
         """Set the number of workers: ``N``, ``+N``, ``-N`` or ``max``."""
@@ -212,6 +253,7 @@ class MemoryController:
             user=app.user or "nobody",
             version="1.2.3",
             cwd=app.cwd,
+            release=app.release or "",
             urls=(f"http://127.0.0.1:{app.port}/",),
             workers=workers,
         )

@@ -19,12 +19,16 @@ class MemoryMonitor:
 
     :ivar broken: names of apps whose workers can't come up.
     :ivar restarted: names of the apps that were restarted, in order.
+    :ivar candidates: what those restarts were to run, None for the document.
+    :ivar bad_directories: directories that no worker comes up in.
     """
 
     def __init__(self) -> None:
         self.document = Document()
         self.broken: set[str] = set()
         self.restarted: list[str] = []
+        self.candidates: list[App | None] = []
+        self.bad_directories: set[str] = set()
 
     def converge(self, document: Document) -> None:
         """Take ``document`` over."""
@@ -37,9 +41,12 @@ class MemoryMonitor:
             return fail(WorkerError(f"{app} exited with status 1", log=("boom",)))
         return succeed(None)
 
-    def restart(self, app: str) -> Deferred[None]:
+    def restart(self, app: str, candidate: App | None = None) -> Deferred[None]:
         """Note the restart."""
         self.restarted.append(app)
+        self.candidates.append(candidate)
+        if candidate is not None and candidate.cwd in self.bad_directories:
+            return fail(WorkerError(f"{app} exited with status 1", log=("bad release",)))
         return self.settled(app)
 
     def status(self, app: str) -> AppStatus:
@@ -55,6 +62,7 @@ class MemoryMonitor:
             port=one.port,
             user=one.user or "",
             cwd=one.cwd,
+            release=one.release or "",
             workers=tuple(self._worker(number, one, state) for number in range(count)),
         )
 

@@ -67,6 +67,7 @@ class DocumentTests(ApiCase):
             ("/api/v1/apps/shop.example", "AppStatus"),
             ("/api/v1/apps/shop.example/config", "App"),
             ("/api/v1/apps/shop.example/log", "Log"),
+            ("/api/v1/apps/shop.example/releases", "ReleaseList"),
             ("/api/v1/settings", "Settings"),
             ("/api/v1/version", "Version"),
             ("/api/v1/health", "Health"),

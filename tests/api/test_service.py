@@ -129,6 +129,22 @@ class ServiceTests(TestCase):
         self.assertEqual(self.controller.followers, 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    async def test_deployer_leaves(self) -> None:
+        """A deployment is cancelled when nobody listens to it any more."""
+        self.controller.held = []
+        client = await self.connect()
+        head = f"POST /api/v1/apps/shop.example/deploy HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
+        head += f"Authorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\n"
+        client.transport.write(f"{head}Content-Length: 2\r\n\r\n{{}}".encode())
+        await client.until(b"installing")
+        ended: list[bool] = []
+        self.controller.held[0].addBoth(lambda _: ended.append(True))
+        client.transport.loseConnection()
+        await client.lost
+        self.clients.remove(client)
+        await self._until(lambda: ended)
+        self.assertEqual(self.controller.calls, [("init", "shop.example")])
+
     async def test_stop_answers_commands(self) -> None:
         """When the service stops, a command that waits is answered before the end."""
         self.controller.held = []

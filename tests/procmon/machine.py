@@ -93,15 +93,17 @@ class Machine:
         channel = socket.socket(fileno=socket.dup(options["childFDs"][3]))
         node = Node(protocol, FIRST_PID + len(self.nodes), options["env"], channel)
         self.nodes.append(node)
-        protocol.transport = self
         self.pid = node.pid
+        protocol.makeConnection(self)
         return self
 
     def loseConnection(self) -> None:
         """The pipes of a process are closed."""
 
     def pump(self) -> None:
-        """Let everything that can be read be read."""
+        """Let everything that waits be written, and all that can be read be read."""
+        for writer in list(self.writers):
+            writer.doWrite()
         for _ in range(20):
             readable = select.select(list(self.readers), [], [], 0)[0]
             if not readable:

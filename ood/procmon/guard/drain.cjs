@@ -68,8 +68,8 @@ class Drain {
   }
 
   leave() {
+    closeUpgraded(this.requests.upgraded); // first: once the servers are closed ood may end this process
     for (const entry of this.servers.byId) if (entry !== null) entry.server.close();
-    closeUpgraded(this.requests.upgraded);
   }
 
   sweepSoon() {

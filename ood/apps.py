@@ -1,0 +1,42 @@
+"""An app as the verbs need it: one that there is, and whose files are where they should be."""
+
+from __future__ import annotations
+
+import os
+
+from ood.errors import Fault, InvalidError, NotFoundError
+from ood.model.document import App, Document
+
+SCRIPT_INTERPRETERS = ("node",)
+"""Interpreters whose ``script`` is a file below ``cwd``."""
+
+
+def app_of(document: Document, name: str) -> App:
+    """Return the app ``name``.
+
+    :raises NotFoundError: there is none.
+    """
+    app = document.apps.get(name)
+    if app is None:
+        known = ", ".join(sorted(document.apps)) or "none yet; add one with: ood init APP"
+        raise NotFoundError(f"there is no app {name}", f"apps: {known}")
+    return app
+
+
+def check_files(app: App) -> None:
+    """Check that what the app is to run is there.
+
+    :param app: with the directory that it is really run in.
+    :raises InvalidError: with every fault.
+    """
+    faults = []
+    if not os.path.isdir(app.cwd):
+        faults.append(Fault("cwd", f"{app.cwd} is not a directory", "an existing directory"))
+    elif app.script is None:
+        faults.append(Fault("script", "is missing", "a file below cwd, such as server.js"))
+    elif app.interpreter in SCRIPT_INTERPRETERS:
+        where = os.path.join(app.cwd, app.script)
+        if not os.path.isfile(where):
+            faults.append(Fault("script", f"there is no file {where}", "a file below cwd"))
+    if faults:
+        raise InvalidError(faults)

@@ -1,0 +1,152 @@
+"""Deployments: a new release is made, then run; or an earlier one is run again.
+
+The document changes last: until the new workers answer, everything is as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import msgspec
+from twisted.internet.interfaces import IReactorTime
+
+from ood.apps import app_of, check_files
+from ood.background import to_the_end
+from ood.errors import ConflictError, NotFoundError, OodError, ReleaseError
+from ood.interfaces import IProcessMonitor, IReleases, IStore
+from ood.model.document import App, Document
+from ood.model.release import Order, Release, Step
+from ood.model.status import AppStatus
+
+OWN_DIRECTORY = "cwd"
+"""What ``rollback`` calls the app's own directory; no release can have that name."""
+
+Told = Callable[[Step], None]
+
+
+class Deployments:
+    """Makes releases and goes from one to another, one at a time for each app.
+
+    :param clock: measures how long a deployment takes.
+    """
+
+    def __init__(
+        self, store: IStore, monitor: IProcessMonitor, releases: IReleases, clock: IReactorTime
+    ) -> None:
+        self._store = store
+        self._monitor = monitor
+        self._releases = releases
+        self._clock = clock
+        self._busy: set[str] = set()
+
+    async def deploy(self, name: str, order: Order, told: Told) -> AppStatus:
+        """Make a release and run it.
+
+        Until the new workers are started it can be cancelled.
+        """
+        began = self._clock.seconds()
+
+        def tell(step: str, line: str = "") -> None:
+            elapsed_ms = round((self._clock.seconds() - began) * 1000)
+            told(Step(step=step, elapsed_ms=elapsed_ms, line=line))
+
+        with self.alone(name):
+            release = await self._releases.build(name, self._app(name), order, tell)
+            await to_the_end(self._use_new(name, release, tell))
+        return self._monitor.status(name)
+
+    async def rollback(self, name: str, release: str | None) -> AppStatus:
+        """Run an earlier release."""
+        with self.alone(name):
+            wanted = self._earlier(name, release)
+            await to_the_end(self._switch(name, wanted))
+        return self._monitor.status(name)
+
+    def listed(self, name: str) -> list[Release]:
+        """Return an app's releases, newest first."""
+        return self._releases.listed(name, self._app(name).release)
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Keep others from changing the app's releases meanwhile.
+
+        :raises ConflictError: somebody does so already.
+        """
+        if name in self._busy:
+            hint = "wait until that is done, or end it with Ctrl-C where it was begun"
+            raise ConflictError(f"{name} is being deployed already", hint)
+        self._busy.add(name)
+        try:
+            yield
+        finally:
+            self._busy.discard(name)
+
+    async def _use_new(self, name: str, release: str, tell: Callable[[str], None]) -> None:
+        try:
+            tell("starting it beside the old one" if self._app(name).running else "switching")
+            await self._switch(name, release)
+        except BaseException:
+            with suppress(OodError):  # what is left of it goes with the next deployment
+                await self._releases.remove(name, release)
+            raise
+        tell("removing old releases")
+        with suppress(OodError):
+            await self._releases.prune(name, release)
+
+    async def _switch(self, name: str, release: str | None) -> None:
+        """Run ``release``, and if that succeeds write it down."""
+        app = self._app(name)
+        candidate = self._placed(name, app, release)
+        check_files(candidate)
+        if app.running:
+            await self._monitor.restart(name, candidate)
+        try:
+            await self._store.update(lambda document: _with_release(document, name, release))
+        except OodError:
+            if app.running and name in self._store.document.apps:
+                with suppress(OodError):  # the first reason is the one to tell
+                    await self._monitor.restart(name, self._placed(name, app, app.release))
+            raise
+
+    def _placed(self, name: str, app: App, release: str | None) -> App:
+        return self._releases.placed(name, msgspec.structs.replace(app, release=release))
+
+    def _earlier(self, name: str, wanted: str | None) -> str | None:
+        """Return the release that is meant.
+
+        :raises OodError: there is none, or it is run already.
+        """
+        current, listed = self._app(name).release, self.listed(name)
+        names = [release.name for release in listed]
+        if wanted is None:
+            return _before(name, current, names)
+        target = None if wanted == OWN_DIRECTORY else wanted
+        if target is not None and target not in names:
+            raise NotFoundError(f"{name} has no release {wanted}", _choice(names))
+        if target == current:
+            raise ConflictError(f"{name} runs {wanted} already", _choice(names))
+        return target
+
+    def _app(self, name: str) -> App:
+        return app_of(self._store.document, name)
+
+
+def _before(name: str, current: str | None, names: list[str]) -> str:
+    """Return the newest release that is older than ``current``."""
+    if current is None:
+        raise ReleaseError(f"{name} runs no release that it could go back from", _choice(names))
+    found = next((one for one in names if one < current), None)
+    if found is None:
+        hint = f"{_choice(names)}; cwd goes back to the app's own directory"
+        raise ReleaseError(f"{name} has no release before {current}", hint)
+    return found
+
+
+def _choice(names: list[str]) -> str:
+    return f"releases: {', '.join(names)}" if names else "make one with: ood deploy APP"
+
+
+def _with_release(document: Document, name: str, release: str | None) -> Document:
+    app = app_of(document, name)
+    return document.with_app(name, msgspec.structs.replace(app, release=release))
