@@ -84,6 +84,13 @@ APP_KEYS: Mapping[str, Key] = {
     "expBackoffRestartDelay": Key(
         kinds.DURATION, "First pause after a young death; it doubles up to 15 s."
     ),
+    "restartDelay": Key(kinds.DURATION, "Least pause before a worker that died is replaced."),
+    "maxMemoryRestart": Key(
+        kinds.SIZE, "A worker with its children that uses more memory is replaced gently."
+    ),
+    "cronRestart": Key(
+        kinds.SCHEDULE, "When the workers are replaced gently, in the machine's local time."
+    ),
     "running": Key(kinds.BOOLEAN, "Whether the app is started.", internal=True),
 }
 

@@ -240,6 +240,7 @@ class AppContainer:
             max_restarts=app.max_restarts,
             first_delay=app.exp_backoff_restart_delay / 1000,
             autorestart=app.autorestart,
+            least_delay=app.restart_delay / 1000,
         )
         exit_ = restart.Exit(started, was_online)
         chance = self.context.chance.random()

@@ -31,6 +31,7 @@ from ood.procmon.resources import Resources, Versions
 from ood.procmon.roll import Rolls
 from ood.procmon.roster import Roster
 from ood.procmon.runtime import NodeRuntime
+from ood.procmon.upkeep import Upkeep
 
 STOP_SLACK_SECONDS = 10.0
 """How much longer than killTimeout a stop may take: SIGKILL, and its reaping."""
@@ -85,6 +86,7 @@ class ProcessMonitor(Service):
             background=Background(),
             edge=edge,
         )
+        self._upkeep = Upkeep(clock, self._context.background, self._resources, self._kept)
 
     def set_edge(self, edge: IEdge) -> None:
         """Tell where connections that come back from workers go."""
@@ -114,6 +116,7 @@ class ProcessMonitor(Service):
             raise StartupError(reason, "make the home directory writable") from None
         self._context.guard = guardfiles.install(self._run)
         super().startService()  # type: ignore[no-untyped-call]
+        self._upkeep.start()
         if self._pending is not None:
             document, self._pending = self._pending, None
             self.converge(document)
@@ -121,6 +124,7 @@ class ProcessMonitor(Service):
     def stopService(self) -> Deferred[None]:
         """Drain and end every worker; fire when nothing is left."""
         _ = super().stopService()  # type: ignore[no-untyped-call]
+        self._upkeep.stop()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -199,6 +203,9 @@ class ProcessMonitor(Service):
     @staticmethod
     def _unknown(app: str) -> NotFoundError:
         return NotFoundError(f"there is no app {app}", "see: ood status")
+
+    def _kept(self) -> list[tuple[AppContainer, Rolls]]:
+        return [(container, self._rolls[name]) for name, container in self._apps.items()]
 
     def _roots(self) -> list[int]:
         workers = (worker for app in self._apps.values() for worker in app.workers())

@@ -99,5 +99,8 @@ def app_status(
         version=versions.version(container.app.cwd),
         cwd=container.app.cwd,
         urls=addresses,
+        pending_restart=any(
+            slot.worker is not None and container.stale(slot.worker) for slot in slots
+        ),
         workers=(*wanted, *rest),
     )

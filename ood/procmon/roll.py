@@ -95,6 +95,25 @@ class Rolls:
             self._app.context.background.run(f"restarting {self._app.name}", self._run())
         return waiter
 
+    def replace(self, instance: int, why: str) -> None:
+        """Replace one worker gently; a restart that is under way does so anyway."""
+        if not self._running:
+            self._app.remark(why)
+            name = f"replacing worker {instance} of {self._app.name}"
+            self._app.context.background.run(name, self._run_one(instance))
+
+    async def _run_one(self, instance: int) -> None:
+        self._running = True
+        try:
+            slot = self._app.slots.get(instance)
+            if slot is not None and slot.online:
+                await self._replace(slot, slot.settings(self._app.app), 0)
+        except OodError as error:
+            self._app.remark(f"worker {instance} could not be replaced: {error.message}")
+        finally:
+            self._running = False
+        await self._run()  # who asked meanwhile
+
     def _forget(self, waiter: Deferred[None]) -> None:
         self._waiters.pop(waiter, None)
 

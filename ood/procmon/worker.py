@@ -35,7 +35,7 @@ PORT_POLL_SECONDS = 0.05
 LAST_WORDS_SECONDS = 0.25
 """How long after an exit its output may still arrive, when a grandchild holds the pipe."""
 LEFTOVER_SECONDS = 5.0
-"""How long the children of a worker that died may take to end."""
+"""How long the children of a worker that died, or one that hangs, may take to end."""
 LEAVE_SECONDS = 1.0
 """How long the guard may take to close servers and send close frames, on a busy machine, too."""
 STOP_SHARE = 0.2
@@ -90,6 +90,7 @@ class WorkerProcess:
         self._listen_timer: IDelayedCall | None = None
         self._other_timer: IDelayedCall | None = None
         self._checkup: Checkup | None = None
+        self._hung = False
 
     # -- beginning
 
@@ -268,6 +269,11 @@ class WorkerProcess:
         """A member broke the protocol: this worker is replaced."""
         self._fail(f"broke the join protocol: {why}")
 
+    def hangs(self, why: str) -> None:
+        """Its event loop does not turn any more: it is replaced at once."""
+        self._hung = True
+        self._fail(why)
+
     def _ipc_message(self, message: cluster.Message) -> None:
         if isinstance(message, cluster.User):
             if message.value == "ready":
@@ -336,7 +342,7 @@ class WorkerProcess:
                 await self._drain(now + allowed * (1 - STOP_SHARE))
                 self.state = "stopping"
                 self.crew.worker_changed(self)
-            died = self._process.exited
+            died = self._process.exited or self._hung
             deadline = now + (min(allowed, LEFTOVER_SECONDS) if died else allowed)
             await self._end(signal.Signals[app.stop_signal], deadline)
         finally:

@@ -131,6 +131,18 @@ class DeathTests(ContainerTestCase):
             self.machine.nodes[-1].exit(1)
             self.assertEqual(self.states(), ["errored"])
 
+    def test_restart_delay(self) -> None:
+        """With restartDelay even one that ran long is replaced only after that pause."""
+        (node,) = self.start()
+        self.converge(restart_delay=3000)
+        self.clock.advance(60)
+        node.exit(1)
+        self.assertEqual(self.states(), ["waiting-restart"])
+        self.clock.advance(2.9)
+        self.assertEqual(len(self.machine.nodes), 1)
+        self.clock.advance(0.1)
+        self.assertEqual(len(self.machine.nodes), 2)
+
     def test_left_stopped(self) -> None:
         """Without autorestart a worker that exits stays down."""
         (node,) = self.start()
