@@ -305,3 +305,6 @@ def parse_app_name(value: Any) -> str:
     if len(text) > 100 or not _HOST.fullmatch(text):
         raise ValueError(f"{_show(text)} can't name an app")
     return text
+
+
+APPS = list_of(parse_app_name, "names of apps")

@@ -32,6 +32,10 @@ from ood.procmon.worker import WorkerProcess
 
 DEATHS_KEPT = 20
 """Deaths that are remembered for ``ood why``."""
+DEPENDENCIES_SECONDS = 30.0
+"""How long a start waits for other apps: longer, and one broken app would stop all."""
+LOOK_AGAIN_SECONDS = 0.1
+"""How often to look whether they answer."""
 LOG_LINES_IN_ERROR = 10
 """Log lines that go with an error: a stack trace's beginning is usually among them."""
 
@@ -45,6 +49,7 @@ class AppContainer:
     :ivar deaths: the last deaths, newest last.
     :ivar changes: tells who waits that something has changed.
     :ivar when_gone: called when nothing of it is left.
+    :ivar missing: returns the apps that this one depends on and that don't answer yet.
     :ivar fresh: the new worker of a rolling restart, until it takes its place.
     """
 
@@ -64,6 +69,7 @@ class AppContainer:
         self.extras = ExtraPorts(context.fds, self.roster.on_port, self.remark)
         self.fresh: WorkerProcess | None = None
         self.fresh_failure: WorkerError | None = None
+        self.missing: Callable[[], list[str]] = list
         self.when_gone: Callable[[], None] = lambda: None
         self._unfit: App | None = None
         self._serial = 0
@@ -183,12 +189,27 @@ class AppContainer:
         slot.cancel()
         if self.slots.get(slot.instance) is not slot:
             return  # no longer wanted
+        if self._waits(slot):
+            return
         slot.state = "launching"
         try:
             slot.worker = self.launch(slot.instance, slot.settings(self.app))
         except OodError as error:
             death = Death(wall_time(), slot.instance, None, str(error), 0.0)
             self._lost(slot, death, self.context.clock.seconds(), was_online=False)
+
+    def _waits(self, slot: Slot) -> bool:
+        """Tell whether the first worker has to wait for apps that this one depends on."""
+        missing = self.missing() if slot.proven is None and not slot.restarts else []
+        now = self.context.clock.seconds()
+        if slot.patience is None and missing:
+            slot.patience = now + DEPENDENCIES_SECONDS
+            self.remark(f"worker {slot.instance} waits for {', '.join(missing)}")
+        if not missing or slot.patience is None or now >= slot.patience:
+            return False
+        slot.state, slot.reason = "launching", f"waits for {', '.join(missing)}"
+        slot.timer = self.context.clock.callLater(LOOK_AGAIN_SECONDS, self.fill, slot)
+        return True
 
     # -- what workers tell
 

@@ -151,17 +151,31 @@ class ProcessMonitor(Service):
             stopped = msgspec.structs.replace(container.app, running=False)
             container.converge(stopped, container.hosts)
             self._forget_if_gone(name)
+        hosts = {name: hosts_of(name, document) for name in document.apps}
         for name, app in document.apps.items():
-            hosts = hosts_of(name, document)
             if name not in self._apps:
-                self._add(name, AppContainer(self._context, name, app, hosts))
-            self._apps[name].converge(app, hosts)
+                self._add(name, AppContainer(self._context, name, app, hosts[name]))
+        for name, app in document.apps.items():
+            self._apps[name].converge(app, hosts[name])
 
     def _add(self, name: str, container: AppContainer) -> None:
         self._apps[name] = container
         self._rosters[name] = container.roster
         self._rolls[name] = Rolls(container)
+        container.missing = lambda: self._missing(name)
         container.when_gone = lambda: self._forget_if_gone(name)
+
+    def _missing(self, name: str) -> list[str]:
+        """Return the apps that ``name`` depends on and that are started and don't answer."""
+        apps = self._document.apps
+        needed = apps[name].depends_on if name in apps else ()
+        return [
+            one for one in needed if one in apps and apps[one].running and not self._answers(one)
+        ]
+
+    def _answers(self, name: str) -> bool:
+        container = self._apps.get(name)
+        return container is not None and container.app.running and container.settled
 
     def _forget_if_gone(self, name: str) -> None:
         if name not in self._document.apps and name in self._apps and self._apps[name].gone:

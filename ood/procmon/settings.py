@@ -18,6 +18,7 @@ RUNTIME_KEYS = (
     "restart_delay",
     "max_memory_restart",
     "cron_restart",
+    "depends_on",
     "listen_timeout",
     "kill_timeout",
     "stop_signal",

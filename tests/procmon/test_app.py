@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from ood.errors import UnavailableError, WorkerError
+from ood.procmon.app import DEPENDENCIES_SECONDS, LOOK_AGAIN_SECONDS
 from ood.procmon.core.restart import DELAY_MAX_SECONDS
 from ood.procmon.waiters import AVAILABLE_SECONDS
 from tests.procmon.machine import ContainerTestCase, Node
@@ -74,6 +75,36 @@ class LifeTests(ContainerTestCase):
             node.hear()
         asked = [node.heard[-1].get("act") == "disconnect" for node in nodes]
         self.assertEqual(asked, [False, True, True])
+
+    def test_depends_on(self) -> None:
+        """The first worker waits for the apps that this one needs; its successors don't."""
+        missing = ["api"]
+        self.container.missing = lambda: missing
+        self.converge()
+        self.clock.advance(10)
+        self.assertEqual((self.states(), len(self.machine.nodes)), (["launching"], 0))
+        self.assertIn("waits for api", self.container.slots[0].reason)
+        missing.clear()
+        self.clock.advance(LOOK_AGAIN_SECONDS)
+        (node,) = self.machine.nodes
+        missing.append("api")
+        node.listen()
+        self.machine.pump()
+        self.assertEqual(self.container.slots[0].reason, "")
+        self.clock.advance(60)
+        node.exit(1)
+        self.assertEqual(len(self.machine.nodes), 2)
+
+    def test_depends_in_vain(self) -> None:
+        """It does not wait for ever, and can be stopped meanwhile."""
+        self.container.missing = lambda: ["api"]
+        self.converge()
+        self.converge(running=False)
+        self.clock.advance(60)
+        self.assertEqual(len(self.machine.nodes), 0)
+        self.converge(running=True)
+        self.clock.pump([1] * int(DEPENDENCIES_SECONDS))
+        self.assertEqual(len(self.machine.nodes), 1)
 
     def test_changed_settings(self) -> None:
         """Settings that workers run with make them stale; others don't."""
