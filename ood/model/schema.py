@@ -91,6 +91,11 @@ APP_KEYS: Mapping[str, Key] = {
     "cronRestart": Key(
         kinds.SCHEDULE, "When the workers are replaced gently, in the machine's local time."
     ),
+    "spare": Key(
+        kinds.integer(0, 1),
+        "1: a worker more than instances waits, without requests, to take a dead one's place; "
+        "its NODE_APP_INSTANCE is a higher number.",
+    ),
     "dependsOn": Key(
         kinds.APPS, "Apps that answer before this one is started; after 30 s it is in any case."
     ),

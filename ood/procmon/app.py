@@ -27,6 +27,7 @@ from ood.procmon.returned import returned_socket
 from ood.procmon.roster import Roster
 from ood.procmon.settings import needs_new_workers
 from ood.procmon.slot import Slot
+from ood.procmon.spare import Spare
 from ood.procmon.waiters import Waiters
 from ood.procmon.worker import WorkerProcess
 
@@ -66,6 +67,7 @@ class AppContainer:
         self.changes = Changes(context.clock)
         self.failure: WorkerError | None = None
         self.waiters = Waiters(context.clock, self)
+        self.spare = Spare(self)
         self.extras = ExtraPorts(context.fds, self.roster.on_port, self.remark)
         self.fresh: WorkerProcess | None = None
         self.fresh_failure: WorkerError | None = None
@@ -103,7 +105,8 @@ class AppContainer:
     @property
     def gone(self) -> bool:
         """Whether nothing of the app is there any more."""
-        return not self.slots and not self.leaving and self.fresh is None
+        others = self.fresh or self.spare.worker
+        return not self.slots and not self.leaving and others is None
 
     def stale(self, worker: WorkerProcess) -> bool:
         """Tell whether ``worker`` runs with settings of the past."""
@@ -119,6 +122,8 @@ class AppContainer:
             for worker in self.workers():
                 for member in worker.joined():
                     member.tell_hosts(hosts)
+        if not app.running:
+            self.spare.drop()
         if not app.running and self.fresh is not None:
             self.drop_fresh("the app was stopped")
         for step in plan.plan(self.wanted, self.slots.keys()):
@@ -137,8 +142,8 @@ class AppContainer:
     def workers(self) -> list[WorkerProcess]:
         """Return every worker there is, in whatever state."""
         present = [slot.worker for slot in self.slots.values() if slot.worker is not None]
-        fresh = [self.fresh] if self.fresh is not None else []
-        return [*present, *fresh, *self.leaving]
+        others = [one for one in (self.fresh, self.spare.worker) if one is not None]
+        return [*present, *others, *self.leaving]
 
     # -- starting and ending workers
 
@@ -189,7 +194,7 @@ class AppContainer:
         slot.cancel()
         if self.slots.get(slot.instance) is not slot:
             return  # no longer wanted
-        if self._waits(slot):
+        if self.spare.take(slot) or self._waits(slot):
             return
         slot.state = "launching"
         try:
@@ -238,6 +243,7 @@ class AppContainer:
         """Let everyone who waits look again."""
         self.waiters.look()
         self.changes.notify()
+        self.spare.look()
 
     def worker_failed(self, worker: WorkerProcess, death: Death) -> None:
         """A worker died, or can't be used any more."""
@@ -247,6 +253,7 @@ class AppContainer:
             self.fresh = None
             self.fresh_failure = self._error(death, was_online=worker.was_online)
             self.remark(str(self.fresh_failure.message))
+        self.spare.lost(worker, death.reason)
         slot = self.slots.get(worker.instance)
         if slot is not None and slot.worker is worker:
             slot.worker = None
@@ -319,6 +326,8 @@ class AppContainer:
         if slot is not None and slot.worker is worker:
             slot.worker = None
             self.fill(slot)
+        elif worker is self.spare.worker:
+            self.spare.worker = None
         elif worker is self.fresh:
             self._launch_fresh(worker.instance, worker.plan.app)
         self.look()

@@ -15,6 +15,7 @@ from ood.procmon.changes import Changes
 from ood.procmon.context import Context
 from ood.procmon.settings import RUNTIME_KEYS, needs_new_workers, with_limits
 from ood.procmon.slot import Slot
+from ood.procmon.spare import Spare
 from ood.procmon.worker import WorkerProcess
 
 OLD_GONE_SECONDS = 5.0
@@ -41,6 +42,7 @@ class Rolled(Protocol):
     changes: Changes
     fresh: WorkerProcess | None
     fresh_failure: WorkerError | None
+    spare: Spare
 
     @property
     def serial(self) -> int:
@@ -177,6 +179,7 @@ class Rolls:
                 await self._replace(slot, target, 0 if known else self._settle_seconds(done))
                 done[slot.instance] = old
                 slot = self._next(before, done, target)
+            self._app.spare.drop()  # its files may be those of before
             for app in (*done.values(), target):
                 self._remember(app)
         except OodError:

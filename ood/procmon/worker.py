@@ -52,6 +52,8 @@ class WorkerProcess:
 
     :ivar state: ``launching``, ``online``, ``draining``, ``stopping`` or ``stopped``.
     :ivar was_online: whether it ever answered.
+    :ivar instance: its place among the app's workers.
+    :ivar number: its NODE_APP_INSTANCE; a spare that took a place keeps its own.
     :ivar serial: counts workers of an app; a later one has a higher number.
     :ivar held: whether it gets no requests though it may be online: others serve.
     """
@@ -70,7 +72,7 @@ class WorkerProcess:
         self.context = context
         self.plan = plan
         self.crew = crew
-        self.instance = instance
+        self.instance = self.number = instance
         self.serial = serial
         self.held = held
         self.state = "launching"

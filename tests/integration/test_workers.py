@@ -516,32 +516,6 @@ class UserTests(WorkersTestCase):
         self.assertEqual((status.st_uid, status.st_mode & 0o777), (65534, 0o700))
 
 
-class MemoryTests(MonitorTestCase):
-    """A limit of memory."""
-
-    if not node_runtimes():
-        skip = "there is no node"
-
-    @run
-    async def test_replaced_gently(self) -> None:
-        """A worker above maxMemoryRestart is replaced; its connection goes on elsewhere."""
-        self.write(
-            "server.js",
-            "const kept = [];\nrequire('http').createServer((q, r) => {\n"
-            "  if (q.url === '/grow') kept.push(Buffer.alloc(200 << 20, 1));\n"
-            "  r.end(String(process.pid));\n}).listen(process.env.PORT);",
-        )
-        await self.run_app(max_memory_restart=180 << 20)
-        client = await in_thread(Client, self.edge.port)
-        self.addCleanup(client.close)
-        before = await in_thread(client.get, "/grow")
-        await until(lambda: self.pids() not in ([], [int(before)]), 30)
-        self.assertIn("more than 180 MB: it is replaced", self.texts())
-        await until(lambda: not alive(int(before)))
-        self.assertEqual(await in_thread(client.get), str(self.pids()[0]))
-        self.assertEqual(self.monitor.deaths("app"), ())
-
-
 class WebSocketTests(WorkersTestCase):
     """Connections that end only by themselves."""
 
