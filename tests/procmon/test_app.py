@@ -290,6 +290,19 @@ class DispatchTests(ContainerTestCase):
         self.machine.pump()
         self.assertEqual(len(nodes[1].hear()), 6)
 
+    def test_death_unnoticed(self) -> None:
+        """Who can't be given anything counts as gone before its end is seen: others wait."""
+        first, second = self.start(2)
+        first.channel.close()
+        second.channel.close()
+        _, ours = self.connection()
+        self.addCleanup(ours.close)
+        self.assertFalse(self.container.roster.hand_off(ours, self.refused))
+        self.assertEqual(self.container.roster.streams, [])
+        self.assertIsNone(self.container.roster.connect())
+        first.exit(None, 9)
+        second.exit(None, 9)
+
     def test_death_of_the_last(self) -> None:
         """With nobody left the sockets are the edge's again."""
         (node,) = self.start()
