@@ -73,6 +73,11 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     min_uptime: int = 1_000
     max_restarts: int = 16
     exp_backoff_restart_delay: int = 100
+    restart_delay: int = 0
+    max_memory_restart: int | None = None
+    cron_restart: str | None = None
+    spare: int = 0
+    depends_on: tuple[str, ...] = ()
     running: bool = False
     release: str | None = None
 

@@ -13,9 +13,12 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
-from ood.model.units import parse_duration_ms
+from cronsim import CronSim, CronSimError
+
+from ood.model.units import parse_duration_ms, parse_size_bytes
 
 TEXT_LENGTH_MAX = 4096
 """Longest text value in characters: PATH_MAX, and far above any name."""
@@ -23,6 +26,10 @@ LIST_LENGTH_MAX = 256
 """Most items of a list value: above any sensible number of domains or arguments."""
 INSTANCES_MAX = 512
 """Most workers of one app: a worker takes some 40 MB, so more is a typing mistake."""
+SIZE_BYTES_MIN = 16 << 20
+"""Smallest limit of memory: no Node starts in less, so less is a wrong unit."""
+SIZE_BYTES_MAX = 1 << 44
+"""Largest one, 16 TiB: what JSON readers keep exact, and above any machine's memory."""
 DURATION_MS_MAX = 7 * 86_400_000
 """Longest duration, a week in milliseconds: more is a wrong unit."""
 
@@ -119,6 +126,25 @@ def _duration(value: Any) -> int:
     if not 0 <= milliseconds <= DURATION_MS_MAX:
         raise ValueError(f"{_show(value)} is out of range")
     return milliseconds
+
+
+def _size(value: Any) -> int:
+    try:
+        size = parse_size_bytes(value) if isinstance(value, str) else _integer(value)
+    except ValueError:
+        raise ValueError(f"{_show(value)} is not a size") from None
+    if not SIZE_BYTES_MIN <= size <= SIZE_BYTES_MAX:
+        raise ValueError(f"{_show(value)} is out of range")
+    return size
+
+
+def _schedule(value: Any) -> str:
+    text = " ".join(_text(value).split())
+    try:
+        next(CronSim(text, datetime(2000, 1, 1, tzinfo=timezone.utc)))
+    except (CronSimError, StopIteration) as error:
+        raise ValueError(f"{_show(text)} is no moment in a calendar: {error}") from None
+    return text
 
 
 def _absolute_path(value: Any) -> str:
@@ -239,6 +265,12 @@ DURATION = Kind(
     "milliseconds, or a number with ms, s, m, h or d, as in 10s",
     {"type": "integer", "minimum": 0, "maximum": DURATION_MS_MAX},
 )
+SIZE = Kind(
+    _size,
+    "bytes, or a number with K, M or G, as in 300M; at least 16M",
+    {"type": "integer", "minimum": SIZE_BYTES_MIN, "maximum": SIZE_BYTES_MAX},
+)
+SCHEDULE = Kind(_schedule, "a cron expression such as 0 4 * * *", _STRING)
 ABSOLUTE_PATH = Kind(_absolute_path, "an absolute path", _STRING)
 INSTANCES = Kind(
     _instances,
@@ -275,3 +307,6 @@ def parse_app_name(value: Any) -> str:
     if len(text) > 100 or not _HOST.fullmatch(text):
         raise ValueError(f"{_show(text)} can't name an app")
     return text
+
+
+APPS = list_of(parse_app_name, "names of apps")

@@ -89,6 +89,21 @@ APP_KEYS: Mapping[str, Key] = {
     "expBackoffRestartDelay": Key(
         kinds.DURATION, "First pause after a young death; it doubles up to 15 s."
     ),
+    "restartDelay": Key(kinds.DURATION, "Least pause before a worker that died is replaced."),
+    "maxMemoryRestart": Key(
+        kinds.SIZE, "A worker with its children that uses more memory is replaced gently."
+    ),
+    "cronRestart": Key(
+        kinds.SCHEDULE, "When the workers are replaced gently, in the machine's local time."
+    ),
+    "spare": Key(
+        kinds.integer(0, 1),
+        "1: a worker more than instances waits, without requests, to take a dead one's place; "
+        "its NODE_APP_INSTANCE is a higher number.",
+    ),
+    "dependsOn": Key(
+        kinds.APPS, "Apps that answer before this one is started; after 30 s it is in any case."
+    ),
     "running": Key(kinds.BOOLEAN, "Whether the app is started.", set_by="ood start and ood stop"),
     "release": Key(kinds.RELEASE, "The release that is run.", set_by="ood deploy and ood rollback"),
 }
@@ -208,7 +223,8 @@ def check_document(plain: Any) -> Document:
 def check_together(document: Document) -> None:
     """Check what only shows when apps and settings are seen together.
 
-    :raises InvalidError: two apps share a port or a host, or two are the default.
+    :raises InvalidError: two apps share a port or a host, two are the default, or apps
+        wait for one another.
     """
     faults: list[Fault] = []
     ports: dict[int, str] = {document.settings.api_port: "settings.apiPort"}
@@ -235,8 +251,26 @@ def check_together(document: Document) -> None:
             problem = f"the app {default} is the default already"
             faults.append(Fault(f"apps.{name}.default", problem, "one default app"))
         default = default or (name if app.default else "")
+    faults += _circles(document.apps)
     if faults:
         raise InvalidError(faults)
+
+
+def _circles(apps: Mapping[str, App]) -> list[Fault]:
+    """Return a fault for each app that waits, by way of others, for itself."""
+    faults = []
+    for name in apps:
+        before: set[str] = set()
+        pending = list(apps[name].depends_on)
+        while pending:
+            one = pending.pop()
+            if one in apps and one not in before:
+                before.add(one)
+                pending += apps[one].depends_on
+        if name in before:
+            problem = f"{name} would wait for itself"
+            faults.append(Fault(f"apps.{name}.dependsOn", problem, "apps that don't need it"))
+    return faults
 
 
 def changed_app(name: str, app: App, changes: Mapping[str, Any]) -> App:

@@ -63,6 +63,7 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     :ivar version: the version in its package.json, if it has one.
     :ivar release: the release that is run; empty if it runs what is in its ``cwd``.
     :ivar urls: addresses under which it answers.
+    :ivar pending_restart: whether settings were changed that wait for a restart.
     """
 
     name: str
@@ -75,6 +76,7 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     cwd: str = ""
     release: str = ""
     urls: tuple[str, ...] = ()
+    pending_restart: bool = False
     workers: tuple[WorkerStatus, ...] = ()
 
 

@@ -27,11 +27,16 @@ from ood.procmon.returned import returned_socket
 from ood.procmon.roster import Roster
 from ood.procmon.settings import needs_new_workers
 from ood.procmon.slot import Slot
+from ood.procmon.spare import Spare
 from ood.procmon.waiters import Waiters
 from ood.procmon.worker import WorkerProcess
 
 DEATHS_KEPT = 20
 """Deaths that are remembered for ``ood why``."""
+DEPENDENCIES_SECONDS = 30.0
+"""How long a start waits for other apps: longer, and one broken app would stop all."""
+LOOK_AGAIN_SECONDS = 0.1
+"""How often to look whether they answer."""
 LOG_LINES_IN_ERROR = 25
 """Log lines that go with an error: a stack trace's beginning is usually among them."""
 
@@ -45,6 +50,7 @@ class AppContainer:
     :ivar deaths: the last deaths, newest last.
     :ivar changes: tells who waits that something has changed.
     :ivar when_gone: called when nothing of it is left.
+    :ivar missing: returns the apps that this one depends on and that don't answer yet.
     :ivar fresh: the new worker of a rolling restart, until it takes its place.
     """
 
@@ -61,9 +67,11 @@ class AppContainer:
         self.changes = Changes(context.clock)
         self.failure: WorkerError | None = None
         self.waiters = Waiters(context.clock, self)
+        self.spare = Spare(self)
         self.extras = ExtraPorts(context.fds, context.clock, self.roster.on_port, self.remark)
         self.fresh: WorkerProcess | None = None
         self.fresh_failure: WorkerError | None = None
+        self.missing: Callable[[], list[str]] = list
         self.when_gone: Callable[[], None] = lambda: None
         self._unfit: App | None = None
         self._serial = 0
@@ -97,7 +105,8 @@ class AppContainer:
     @property
     def gone(self) -> bool:
         """Whether nothing of the app is there any more."""
-        return not self.slots and not self.leaving and self.fresh is None
+        others = self.fresh or self.spare.worker
+        return not self.slots and not self.leaving and others is None
 
     def stale(self, worker: WorkerProcess) -> bool:
         """Tell whether ``worker`` runs with settings of the past."""
@@ -113,6 +122,8 @@ class AppContainer:
             for worker in self.workers():
                 for member in worker.joined():
                     member.tell_hosts(hosts)
+        if not app.running:
+            self.spare.drop()
         if not app.running and self.fresh is not None:
             self.drop_fresh("the app was stopped")
         for step in plan.plan(self.wanted, self.slots.keys()):
@@ -131,8 +142,8 @@ class AppContainer:
     def workers(self) -> list[WorkerProcess]:
         """Return every worker there is, in whatever state."""
         present = [slot.worker for slot in self.slots.values() if slot.worker is not None]
-        fresh = [self.fresh] if self.fresh is not None else []
-        return [*present, *fresh, *self.leaving]
+        others = [one for one in (self.fresh, self.spare.worker) if one is not None]
+        return [*present, *others, *self.leaving]
 
     # -- starting and ending workers
 
@@ -183,12 +194,27 @@ class AppContainer:
         slot.cancel()
         if self.slots.get(slot.instance) is not slot:
             return  # no longer wanted
+        if self.spare.take(slot) or self._waits(slot):
+            return
         slot.state = "launching"
         try:
             slot.worker = self.launch(slot.instance, slot.settings(self.app))
         except OodError as error:
             death = Death(wall_time(), slot.instance, None, str(error), 0.0)
             self._lost(slot, death, self.context.clock.seconds(), was_online=False)
+
+    def _waits(self, slot: Slot) -> bool:
+        """Tell whether the first worker has to wait for apps that this one depends on."""
+        missing = self.missing() if slot.proven is None and not slot.restarts else []
+        now = self.context.clock.seconds()
+        if slot.patience is None and missing:
+            slot.patience = now + DEPENDENCIES_SECONDS
+            self.remark(f"worker {slot.instance} waits for {', '.join(missing)}")
+        if not missing or slot.patience is None or now >= slot.patience:
+            return False
+        slot.state, slot.reason = "launching", f"waits for {', '.join(missing)}"
+        slot.timer = self.context.clock.callLater(LOOK_AGAIN_SECONDS, self.fill, slot)
+        return True
 
     # -- what workers tell
 
@@ -217,6 +243,7 @@ class AppContainer:
         """Let everyone who waits look again."""
         self.waiters.look()
         self.changes.notify()
+        self.spare.look()
 
     def worker_failed(self, worker: WorkerProcess, death: Death) -> None:
         """A worker died, or can't be used any more."""
@@ -226,6 +253,7 @@ class AppContainer:
             self.fresh = None
             self.fresh_failure = self._error(death, was_online=worker.was_online)
             self.remark(str(self.fresh_failure.message))
+        self.spare.lost(worker, death.reason)
         slot = self.slots.get(worker.instance)
         if slot is not None and slot.worker is worker:
             slot.worker = None
@@ -240,6 +268,7 @@ class AppContainer:
             max_restarts=app.max_restarts,
             first_delay=app.exp_backoff_restart_delay / 1000,
             autorestart=app.autorestart,
+            least_delay=app.restart_delay / 1000,
         )
         exit_ = restart.Exit(started, was_online)
         chance = self.context.chance.random()
@@ -297,6 +326,8 @@ class AppContainer:
         if slot is not None and slot.worker is worker:
             slot.worker = None
             self.fill(slot)
+        elif worker is self.spare.worker:
+            self.spare.worker = None
         elif worker is self.fresh:
             self._launch_fresh(worker.instance, worker.plan.app)
         self.look()

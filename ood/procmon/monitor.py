@@ -31,6 +31,7 @@ from ood.procmon.resources import Resources, Versions
 from ood.procmon.roll import Rolls
 from ood.procmon.roster import Roster
 from ood.procmon.runtime import NodeRuntime
+from ood.procmon.upkeep import Upkeep
 
 STOP_SLACK_SECONDS = 10.0
 """How much longer than killTimeout a stop may take: SIGKILL, and its reaping."""
@@ -85,6 +86,7 @@ class ProcessMonitor(Service):
             background=Background(),
             edge=edge,
         )
+        self._upkeep = Upkeep(clock, self._context.background, self._resources, self._kept)
 
     def set_edge(self, edge: IEdge) -> None:
         """Tell where connections that come back from workers go."""
@@ -114,6 +116,7 @@ class ProcessMonitor(Service):
             raise StartupError(reason, "make the home directory writable") from None
         self._context.guard = guardfiles.install(self._run)
         super().startService()  # type: ignore[no-untyped-call]
+        self._upkeep.start()
         if self._pending is not None:
             document, self._pending = self._pending, None
             self.converge(document)
@@ -121,6 +124,7 @@ class ProcessMonitor(Service):
     def stopService(self) -> Deferred[None]:
         """Drain and end every worker; fire when nothing is left."""
         _ = super().stopService()  # type: ignore[no-untyped-call]
+        self._upkeep.stop()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -147,17 +151,31 @@ class ProcessMonitor(Service):
             stopped = msgspec.structs.replace(container.app, running=False)
             container.converge(stopped, container.hosts)
             self._forget_if_gone(name)
+        hosts = {name: hosts_of(name, document) for name in document.apps}
         for name, app in document.apps.items():
-            hosts = hosts_of(name, document)
             if name not in self._apps:
-                self._add(name, AppContainer(self._context, name, app, hosts))
-            self._apps[name].converge(app, hosts)
+                self._add(name, AppContainer(self._context, name, app, hosts[name]))
+        for name, app in document.apps.items():
+            self._apps[name].converge(app, hosts[name])
 
     def _add(self, name: str, container: AppContainer) -> None:
         self._apps[name] = container
         self._rosters[name] = container.roster
         self._rolls[name] = Rolls(container)
+        container.missing = lambda: self._missing(name)
         container.when_gone = lambda: self._forget_if_gone(name)
+
+    def _missing(self, name: str) -> list[str]:
+        """Return the apps that ``name`` depends on and that are started and don't answer."""
+        apps = self._document.apps
+        needed = apps[name].depends_on if name in apps else ()
+        return [
+            one for one in needed if one in apps and apps[one].running and not self._answers(one)
+        ]
+
+    def _answers(self, name: str) -> bool:
+        container = self._apps.get(name)
+        return container is not None and container.app.running and container.settled
 
     def _forget_if_gone(self, name: str) -> None:
         if name not in self._document.apps and name in self._apps and self._apps[name].gone:
@@ -199,6 +217,9 @@ class ProcessMonitor(Service):
     @staticmethod
     def _unknown(app: str) -> NotFoundError:
         return NotFoundError(f"there is no app {app}", "see: ood status")
+
+    def _kept(self) -> list[tuple[AppContainer, Rolls]]:
+        return [(container, self._rolls[name]) for name, container in self._apps.items()]
 
     def _roots(self) -> list[int]:
         workers = (worker for app in self._apps.values() for worker in app.workers())

@@ -34,7 +34,9 @@ def worker_status(
     sockets = [member for member in worker.members if isinstance(member, SocketMember)]
     joined = worker.joined()
     reason = "runs with older settings: a restart is pending" if stale else ""
-    if worker.state == "online" and not any(member.listening for member in worker.members):
+    if worker.state == "online" and worker.held:
+        reason = "gets no requests yet: others serve"
+    elif worker.state == "online" and not any(member.listening for member in worker.members):
         reason = "does not listen any more"
     return WorkerStatus(
         instance=worker.instance,
@@ -86,7 +88,8 @@ def app_status(
     """Return the state of an app with all its workers."""
     slots = [container.slots[number] for number in sorted(container.slots)]
     wanted = tuple(_slot_status(container, slot, resources) for slot in slots)
-    others = [container.fresh] if container.fresh is not None else []
+    held = (container.fresh, container.spare.worker)
+    others = [worker for worker in held if worker is not None]
     others += sorted(container.leaving, key=lambda worker: worker.serial)
     rest = tuple(worker_status(worker, resources, stale=False) for worker in others)
     return AppStatus(
@@ -100,5 +103,8 @@ def app_status(
         cwd=container.app.cwd,
         release=container.app.release or "",
         urls=addresses,
+        pending_restart=any(
+            slot.worker is not None and container.stale(slot.worker) for slot in slots
+        ),
         workers=(*wanted, *rest),
     )

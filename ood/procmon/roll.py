@@ -15,6 +15,7 @@ from ood.procmon.changes import Changes
 from ood.procmon.context import Context
 from ood.procmon.settings import RUNTIME_KEYS, needs_new_workers, with_limits
 from ood.procmon.slot import Slot
+from ood.procmon.spare import Spare
 from ood.procmon.worker import WorkerProcess
 
 OLD_GONE_SECONDS = 5.0
@@ -41,6 +42,7 @@ class Rolled(Protocol):
     changes: Changes
     fresh: WorkerProcess | None
     fresh_failure: WorkerError | None
+    spare: Spare
 
     @property
     def serial(self) -> int:
@@ -94,6 +96,25 @@ class Rolls:
         if not self._running:
             self._app.context.background.run(f"restarting {self._app.name}", self._run())
         return waiter
+
+    def replace(self, instance: int, why: str) -> None:
+        """Replace one worker gently; a restart that is under way does so anyway."""
+        if not self._running:
+            self._app.remark(why)
+            name = f"replacing worker {instance} of {self._app.name}"
+            self._app.context.background.run(name, self._run_one(instance))
+
+    async def _run_one(self, instance: int) -> None:
+        self._running = True
+        try:
+            slot = self._app.slots.get(instance)
+            if slot is not None and slot.online:
+                await self._replace(slot, slot.settings(self._app.app), 0)
+        except OodError as error:
+            self._app.remark(f"worker {instance} could not be replaced: {error.message}")
+        finally:
+            self._running = False
+        await self._run()  # who asked meanwhile
 
     def _forget(self, waiter: Deferred[None]) -> None:
         self._waiters.pop(waiter, None)
@@ -158,6 +179,7 @@ class Rolls:
                 await self._replace(slot, target, 0 if known else self._settle_seconds(done))
                 done[slot.instance] = old
                 slot = self._next(before, done, target)
+            self._app.spare.drop()  # its files may be those of before
             for app in (*done.values(), target):
                 self._remember(app)
         except OodError:

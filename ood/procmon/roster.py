@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from operator import attrgetter
 
 from ood.interfaces import Refused, Upstream
-from ood.procmon.members.base import Entry, Member, SocketMember
+from ood.procmon.members.base import BLOCKED, Entry, Member, SocketMember
 from ood.procmon.untouched import untouched
 
 TRIES_MAX = 5
@@ -53,13 +53,29 @@ class Roster:
         if not members:
             return False
         member = members[0] if len(members) == 1 else min(members, key=_load)
-        return member.give(sock, refused) or self._give(members, (sock, refused, 0), member)
+        if member.give(sock, refused):
+            return True
+        self._failed(member)
+        return self._give(members, (sock, refused, 0), member)
 
-    @staticmethod
-    def _give(members: Iterable[SocketMember], entry: Entry, without: SocketMember | None) -> bool:
+    def _give(
+        self, members: Iterable[SocketMember], entry: Entry, without: SocketMember | None
+    ) -> bool:
         sock, refused, tries = entry
-        others = sorted((one for one in members if one is not without), key=_load)
-        return any(member.give(sock, refused, tries) for member in others)
+        for member in sorted((one for one in members if one is not without), key=_load):
+            if member.give(sock, refused, tries):
+                return True
+            self._failed(member)
+        return False
+
+    def _failed(self, member: Member) -> None:
+        """``member`` could not be given anything.
+
+        If it is not just slow to read, its process is gone, which the end of its channel
+        will say in a moment: until then nobody shall take it for a worker.
+        """
+        if isinstance(member, SocketMember) and member.load < BLOCKED:
+            self.accept(member, False)
 
     def refused(self, member: SocketMember, entry: Entry) -> None:
         """``member`` did not take a connection, from which nothing was read."""
@@ -90,6 +106,7 @@ class Roster:
             upstream = member.connect()
             if upstream is not None:
                 return upstream
+            self._failed(member)
         return None
 
     def takes_sockets(self, *, alone: bool) -> bool:

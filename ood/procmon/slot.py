@@ -21,6 +21,7 @@ class Slot:
     :ivar state: its state while nobody is in it.
     :ivar restarts: how often it was replaced after a death.
     :ivar reason: what happened to the last one.
+    :ivar patience: until when its first worker waits for other apps; None: not waiting.
     :ivar proven: the settings with which a worker answered here last; None: none did yet.
     """
 
@@ -31,6 +32,7 @@ class Slot:
     state: str = "launching"
     restarts: int = 0
     reason: str = ""
+    patience: float | None = None
     proven: App | None = None
 
     @property

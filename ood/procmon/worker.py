@@ -35,7 +35,7 @@ PORT_POLL_SECONDS = 0.05
 LAST_WORDS_SECONDS = 0.25
 """How long after an exit its output may still arrive, when a grandchild holds the pipe."""
 LEFTOVER_SECONDS = 5.0
-"""How long the children of a worker that died may take to end."""
+"""How long the children of a worker that died, or one that hangs, may take to end."""
 LEAVE_SECONDS = 1.0
 """How long the guard may take to close servers and send close frames, on a busy machine, too."""
 STOP_SHARE = 0.2
@@ -52,6 +52,8 @@ class WorkerProcess:
 
     :ivar state: ``launching``, ``online``, ``draining``, ``stopping`` or ``stopped``.
     :ivar was_online: whether it ever answered.
+    :ivar instance: its place among the app's workers.
+    :ivar number: its NODE_APP_INSTANCE; a spare that took a place keeps its own.
     :ivar serial: counts workers of an app; a later one has a higher number.
     :ivar held: whether it gets no requests though it may be online: others serve.
     """
@@ -70,7 +72,7 @@ class WorkerProcess:
         self.context = context
         self.plan = plan
         self.crew = crew
-        self.instance = instance
+        self.instance = self.number = instance
         self.serial = serial
         self.held = held
         self.state = "launching"
@@ -90,6 +92,7 @@ class WorkerProcess:
         self._listen_timer: IDelayedCall | None = None
         self._other_timer: IDelayedCall | None = None
         self._checkup: Checkup | None = None
+        self._hung = False
 
     # -- beginning
 
@@ -268,6 +271,11 @@ class WorkerProcess:
         """A member broke the protocol: this worker is replaced."""
         self._fail(f"broke the join protocol: {why}")
 
+    def hangs(self, why: str) -> None:
+        """Its event loop does not turn any more: it is replaced at once."""
+        self._hung = True
+        self._fail(why)
+
     def _ipc_message(self, message: cluster.Message) -> None:
         if isinstance(message, cluster.User):
             if message.value == "ready":
@@ -336,7 +344,7 @@ class WorkerProcess:
                 await self._drain(now + allowed * (1 - STOP_SHARE))
                 self.state = "stopping"
                 self.crew.worker_changed(self)
-            died = self._process.exited
+            died = self._process.exited or self._hung
             deadline = now + (min(allowed, LEFTOVER_SECONDS) if died else allowed)
             await self._end(signal.Signals[app.stop_signal], deadline)
         finally:

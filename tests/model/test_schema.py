@@ -123,6 +123,31 @@ class Faults(SynchronousTestCase):
             {"apps.b.port", "apps.b.domains", "apps.b.default", "apps.c.port"},
         )
 
+    def test_circle(self):
+        """Apps that wait for one another are named; one that is not there is no obstacle."""
+        plain = {
+            "a": {"dependsOn": ["b", "gone"]},
+            "b": {"dependsOn": "c"},
+            "c": {"dependsOn": ["b"]},
+        }
+        apps = {
+            name: {"cwd": "/srv", "port": 3001 + number, **app}
+            for number, (name, app) in enumerate(plain.items())
+        }
+        with self.assertRaises(InvalidError) as caught:
+            check_document({"apps": apps})
+        self.assertEqual(keys_of(caught.exception), {"apps.b.dependsOn", "apps.c.dependsOn"})
+        apps["c"].pop("dependsOn")
+        check_document({"apps": apps})
+
+    def test_calendar(self):
+        """A cron expression has to name moments that there are."""
+        app = check_app("x", {"cwd": "/srv", "port": 3001, "cronRestart": " 0  4 * * 1-5 "})
+        self.assertEqual(app.cron_restart, "0 4 * * 1-5")
+        for wrong in ("", "4", "0 25 * * *", "0 0 30 2 *", "@daily"):
+            with self.assertRaises(InvalidError):
+                check_app("x", {"cwd": "/srv", "port": 3001, "cronRestart": wrong})
+
     def test_newer_schema(self):
         """A document of a newer ood is refused by its version, not by its keys."""
         error = self.assertRaises(InvalidError, check_document, {"schema": 2, "new": 1})

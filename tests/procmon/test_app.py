@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from ood.errors import UnavailableError, WorkerError
+from ood.procmon.app import DEPENDENCIES_SECONDS, LOOK_AGAIN_SECONDS
 from ood.procmon.core.restart import DELAY_MAX_SECONDS
 from ood.procmon.waiters import AVAILABLE_SECONDS
 from tests.procmon.machine import ContainerTestCase, Node
@@ -75,6 +76,36 @@ class LifeTests(ContainerTestCase):
         asked = [node.heard[-1].get("act") == "disconnect" for node in nodes]
         self.assertEqual(asked, [False, True, True])
 
+    def test_depends_on(self) -> None:
+        """The first worker waits for the apps that this one needs; its successors don't."""
+        missing = ["api"]
+        self.container.missing = lambda: missing
+        self.converge()
+        self.clock.advance(10)
+        self.assertEqual((self.states(), len(self.machine.nodes)), (["launching"], 0))
+        self.assertIn("waits for api", self.container.slots[0].reason)
+        missing.clear()
+        self.clock.advance(LOOK_AGAIN_SECONDS)
+        (node,) = self.machine.nodes
+        missing.append("api")
+        node.listen()
+        self.machine.pump()
+        self.assertEqual(self.container.slots[0].reason, "")
+        self.clock.advance(60)
+        node.exit(1)
+        self.assertEqual(len(self.machine.nodes), 2)
+
+    def test_depends_in_vain(self) -> None:
+        """It does not wait for ever, and can be stopped meanwhile."""
+        self.container.missing = lambda: ["api"]
+        self.converge()
+        self.converge(running=False)
+        self.clock.advance(60)
+        self.assertEqual(len(self.machine.nodes), 0)
+        self.converge(running=True)
+        self.clock.pump([1] * int(DEPENDENCIES_SECONDS))
+        self.assertEqual(len(self.machine.nodes), 1)
+
     def test_changed_settings(self) -> None:
         """Settings that workers run with make them stale; others don't."""
         self.start()
@@ -130,6 +161,18 @@ class DeathTests(ContainerTestCase):
             self.assertEqual(len(self.machine.nodes), before + 1)
             self.machine.nodes[-1].exit(1)
             self.assertEqual(self.states(), ["errored"])
+
+    def test_restart_delay(self) -> None:
+        """With restartDelay even one that ran long is replaced only after that pause."""
+        (node,) = self.start()
+        self.converge(restart_delay=3000)
+        self.clock.advance(60)
+        node.exit(1)
+        self.assertEqual(self.states(), ["waiting-restart"])
+        self.clock.advance(2.9)
+        self.assertEqual(len(self.machine.nodes), 1)
+        self.clock.advance(0.1)
+        self.assertEqual(len(self.machine.nodes), 2)
 
     def test_left_stopped(self) -> None:
         """Without autorestart a worker that exits stays down."""
@@ -246,6 +289,19 @@ class DispatchTests(ContainerTestCase):
         nodes[0].exit(None, 9)
         self.machine.pump()
         self.assertEqual(len(nodes[1].hear()), 6)
+
+    def test_death_unnoticed(self) -> None:
+        """Who can't be given anything counts as gone before its end is seen: others wait."""
+        first, second = self.start(2)
+        first.channel.close()
+        second.channel.close()
+        _, ours = self.connection()
+        self.addCleanup(ours.close)
+        self.assertFalse(self.container.roster.hand_off(ours, self.refused))
+        self.assertEqual(self.container.roster.streams, [])
+        self.assertIsNone(self.container.roster.connect())
+        first.exit(None, 9)
+        second.exit(None, 9)
 
     def test_death_of_the_last(self) -> None:
         """With nobody left the sockets are the edge's again."""

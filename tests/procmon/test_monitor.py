@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 
+import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
 from ood.errors import NotFoundError, UnavailableError, WorkerError
 from ood.interfaces import ILogs, IProcessMonitor
-from ood.model.document import Document
-from tests.procmon.support import MonitorTestCase
+from ood.model.document import App, Document
+from tests.procmon.support import SERVER, MonitorTestCase, free_port
 
 
 class MonitorTests(MonitorTestCase):
@@ -69,5 +70,19 @@ class MonitorTests(MonitorTestCase):
             self.monitor.startService()
             self.assertIn("app", self.monitor._apps)
             await self.monitor.settled("app")
+
+        return Deferred.fromCoroutine(play())
+
+    def test_depends_on(self) -> Deferred[None]:
+        """An app is started when those that it needs answer, whatever their order."""
+
+        async def play() -> None:
+            self.write("slow.js", f"setTimeout(() => {{ {SERVER} }}, 700);")
+            api = App(cwd=str(self.cwd), port=free_port(), script="slow.js", running=True)
+            web = msgspec.structs.replace(self.app, depends_on=("api",))
+            self.monitor.converge(Document(apps={"app": web, "api": api}))
+            self.assertEqual(self.monitor.status("app").workers[0].reason, "waits for api")
+            await self.monitor.settled("app")
+            self.assertEqual(self.monitor.status("api").state, "online")
 
         return Deferred.fromCoroutine(play())

@@ -20,12 +20,14 @@ class Limits:
     :ivar max_restarts: young deaths in a row after which it is ``errored``.
     :ivar first_delay: seconds of the first pause; it doubles.
     :ivar autorestart: whether it is started again at all.
+    :ivar least_delay: seconds of the shortest pause, whoever died.
     """
 
     min_uptime: float = 1.0
     max_restarts: int = 16
     first_delay: float = 0.1
     autorestart: bool = True
+    least_delay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,12 @@ def decide(history: History, death: Exit, now: float, limits: Limits, chance: fl
     if not limits.autorestart:
         return Decision(history, None, "stopped")
     if death.was_online and now - death.started >= limits.min_uptime:
-        return Decision(History(), 0.0, "launching")
+        state = "waiting-restart" if limits.least_delay else "launching"
+        return Decision(History(), limits.least_delay, state)
     young = history.young + 1
     doubled = max(limits.first_delay, DELAY_MIN_SECONDS) * 2.0 ** min(young - 1, 30)
     varied = min(doubled, DELAY_MAX_SECONDS) * (1 - JITTER + 2 * JITTER * chance)
     if young >= limits.max_restarts:
-        return Decision(History(young), DELAY_MAX_SECONDS, "errored")
-    return Decision(History(young), min(varied, DELAY_MAX_SECONDS), "waiting-restart")
+        return Decision(History(young), max(DELAY_MAX_SECONDS, limits.least_delay), "errored")
+    delay = max(min(varied, DELAY_MAX_SECONDS), limits.least_delay)
+    return Decision(History(young), delay, "waiting-restart")

@@ -53,6 +53,7 @@ class JoinedMember(SocketMember):
         self._given = 0
         self._settled = 0
         self._drained = False
+        self._heard = False
         self.staying = 0
         self._lines = Lines(join.MESSAGE_BYTES_MAX)
         self._descriptors: list[int] = []
@@ -117,6 +118,10 @@ class JoinedMember(SocketMember):
         """Return the requests of the last second."""
         stale = self._clock.seconds() - self._stats_at > RATE_STALE_SECONDS
         return 0.0 if stale else self._rate
+
+    def silent_seconds(self) -> float:
+        """Return how long its last sign of life is ago; 0 if it never gave one."""
+        return self._clock.seconds() - self._stats_at if self._heard else 0.0
 
     # -- from the process
 
@@ -209,5 +214,6 @@ class JoinedMember(SocketMember):
         seconds = max(now - self._stats_at, 0.001)
         self._rate = max(stats.requests - self.stats.requests, 0) / seconds
         self._stats_at = now
+        self._heard = True
         self.stats = stats
         self.count_open(min(stats.connections, UNACKNOWLEDGED - 1))
