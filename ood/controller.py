@@ -212,7 +212,12 @@ def _check_files(app: App) -> None:
 
 def _settings_in_force(settings: Settings) -> dict[str, Any]:
     http, https = settings.ports(root=os.geteuid() == 0)
-    values = {"httpPort": http, "httpsPort": https, "apiPort": settings.api_port}
+    values = {
+        "httpPort": http,
+        "httpsPort": https,
+        "apiPort": settings.api_port,
+        "balancerEngine": settings.balancer_engine,
+    }
     return {key: values[key] for key in SETTINGS_KEYS}
 
 

@@ -19,6 +19,8 @@ TOKEN_FILE = "api-token"  # noqa: S105 - a file's name
 """The API's token."""
 LOGS_DIRECTORY = "logs"
 """The apps' logs."""
+BALANCER_FILE = "balancer.json"
+"""Which of the kernel's L4 services are ood's."""
 RUN_DIRECTORY = "run"
 """Sockets of the running service, and its lock."""
 ADDRESS_FILE = "run/api.json"

@@ -17,17 +17,20 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.python import usage
 
+from ood.api.guard import Mount
 from ood.api.service import ApiService
 from ood.api.site import make_site
 from ood.api.token import load_or_create_token
+from ood.balancer.part import BalancerPart
 from ood.clock import MonotonicClock
 from ood.controller import Controller
+from ood.descriptors import raise_descriptor_limit
 from ood.errors import OodError
 from ood.home import Home
 from ood.model.document import Document
 from ood.model.schema import changed_settings
 from ood.net.listen import bind, bind_public, port_is_free
-from ood.paths import default_home
+from ood.paths import BALANCER_FILE, default_home
 from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
 from ood.proxy.edge import ReverseProxy
@@ -73,6 +76,7 @@ class OodService(MultiService):
 
     def startService(self) -> None:
         """Start every part, then tell the ``ood`` command where to find the API."""
+        raise_descriptor_limit()
         super().startService()  # type: ignore[no-untyped-call]
         self._home.announce(self._api_port)
 
@@ -133,14 +137,24 @@ def _compose(home: Home, options: Options) -> OodService:
     )
     monitor.set_edge(proxy)
     controller = Controller(store, monitor, logs, overrides, port_is_free)
-    site = make_site(controller, token, reactor=clock)
+    record = home.path / BALANCER_FILE
+    balancer = BalancerPart(store, settings.balancer_engine, any_reactor, clock, record)
+
+    def listeners() -> list[tuple[str, int]]:
+        apps = store.document.apps.values()
+        public = [("", port) for port in settings.ports(root=os.geteuid() == 0) if port]
+        return [*public, (LOOPBACK, settings.api_port), *((LOOPBACK, app.port) for app in apps)]
+
+    mounts = {"services": Mount(balancer.resource(token, listeners), checks_token=True)}
+    site = make_site(controller, token, mounts=mounts, reactor=clock)
 
     service = OodService(home, settings.api_port)
-    for part in (logs, monitor, proxy, ApiService(site, api_socket, any_reactor, clock)):
+    api = ApiService(site, api_socket, any_reactor, clock)
+    for part in (logs, monitor, proxy, balancer, api):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
 
     def converge(document: Document) -> None:
-        for part in (proxy, monitor):
+        for part in (proxy, monitor, balancer):
             part.converge(in_force(document))
 
     store.subscribe(converge)
