@@ -11,6 +11,7 @@ import click
 
 from ood.cli.app import ood
 from ood.cli.completion import VARIABLE
+from ood.cli.lb import lb
 from ood.cli.output import Output
 from ood.cli.session import Invocation, StoppedError
 from ood.cli.text import one_line, visible
@@ -18,6 +19,8 @@ from ood.errors import OodError
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses; the last one as shells have it for SIGINT."""
+
+ood.add_command(lb)
 
 
 def main() -> None:
