@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import socketserver
 import threading
@@ -10,7 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.support.ood import RunningOod, wait_until
 from tests.support.ports import free_ports
@@ -185,6 +186,47 @@ class LifeTests(Case):
         (line,) = (line for line in limits.splitlines() if line.startswith("Max open files"))
         _, soft, hard, _ = line.removeprefix("Max open").split()
         self.assertEqual(soft, hard)
+
+
+APP = """
+require("http").createServer((_, res) => res.end("from the app")).listen(process.env.PORT)
+"""
+
+
+class AppTests(Case):
+    """A server may be an app of ood."""
+
+    def test_app(self):
+        """Clients of the service reach the app while it runs, and only then."""
+        if shutil.which("node") is None:
+            raise SkipTest("node is not installed")
+        directory = self.ood.directory / "app"
+        directory.mkdir(mode=0o755)
+        (directory / "app.js").write_text(APP)
+        self.value("POST", "/services", self.service({"app": "shop.example"}))
+        self.assertRaises(OSError, self.get)
+        self.ood.add("shop.example", directory, "--script", "app.js")
+        wait_until(self.carried, "the service has the app")
+        self.assertEqual(self.get(), b"from the app")
+        self.ood.ood("stop", "shop.example")
+        wait_until(lambda: not self.carried(), "the app left the service")
+        self.assertRaises(OSError, self.get)
+        self.ood.ood("start", "shop.example")
+        self.assertEqual(self.get(), b"from the app")
+
+    def get(self):
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.port}/", timeout=ANSWER_SECONDS
+        ) as response:
+            return response.read()
+
+    def carried(self):
+        """Tell whether new connections go to the app now."""
+        path = f"/services/{self.service_id}/servers?statistics=true"
+        return any(
+            one["statistics"].get("applied") and one["statistics"]["weight_in_use"]
+            for one in self.value("GET", path)
+        )
 
 
 class KillTests(Case):
