@@ -1,4 +1,4 @@
-"""The controller: one method per verb, and the only way in which state changes.
+"""The controller: one method per verb, and the only way to change apps and settings.
 
 A verb commits a new document to the store; the store tells the process monitor
 and the proxy, and they converge to it.  Then the verb waits until what it was

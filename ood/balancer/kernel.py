@@ -61,7 +61,7 @@ class KernelEngine:
             Fault(
                 f"{service.id}.{server.id}.app",
                 "the kernel does not forward to this machine's loopback, where apps answer",
-                "another server, or balancerEngine userspace",
+                "another server, or balancerEngine auto or userspace",
             )
             for service in services
             for server in service.servers

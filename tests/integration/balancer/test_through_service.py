@@ -180,6 +180,21 @@ class LifeTests(Case):
         for key in ("services[0].host", "services[0].port"):
             self.assertIn(key, str(error))
 
+    def test_no_ipvs(self):
+        """Asked for a kernel's engine that is not there, ood says so and does not start."""
+        if Path("/proc/net/ip_vs").exists():
+            raise SkipTest("this kernel has IPVS")
+        self.ood.stop()
+        settings = {"balancerEngine": "ipvs"}
+        file = self.ood.home / "config.json"
+        file.write_text(json.dumps({"settings": settings}))
+        self.ood.start()
+        status, answer = self.ask("GET", "/services")
+        self.assertEqual((status, "set balancerEngine" in answer["error"]), (503, True), answer)
+        self.ood.stop()
+        file.write_text(json.dumps({"settings": settings, "services": [self.service()]}))
+        self.assertIn("no IPVS", str(self.assertRaises(AssertionError, self.ood.start)))
+
     def test_limit(self):
         """The service may have as many sockets as this user may allow it."""
         limits = Path(f"/proc/{self.ood.pid}/limits").read_text()
