@@ -76,7 +76,7 @@ class PartTests(SynchronousTestCase):
         self.assertEqual(list(self.part), [])
 
     def test_kept_and_applied(self):
-        """What the API is told is in the store and in the engine; each change is one pass."""
+        """What the API is told is in the store and in the engine."""
         self.assertEqual(self.send("PUT", "/services", [SERVICE])[0], 200)
         self.assertEqual(self.store.document.services, read_services([SERVICE]))
         self.assertEqual(self.statistics(), {"tcp-127_0_0_1-29000": True})
