@@ -1,4 +1,4 @@
-"""The controller: one method per verb, and the only way in which state changes.
+"""The controller: one method per verb, and the only way to change apps and settings.
 
 A verb commits a new document to the store; the store tells the process monitor
 and the proxy, and they converge to it.  Then the verb waits until what it was
@@ -210,7 +210,12 @@ class Controller:
 
 def _settings_in_force(settings: Settings) -> dict[str, Any]:
     http, https = settings.ports(root=os.geteuid() == 0)
-    values = {"httpPort": http, "httpsPort": https, "apiPort": settings.api_port}
+    values = {
+        "httpPort": http,
+        "httpsPort": https,
+        "apiPort": settings.api_port,
+        "balancerEngine": settings.balancer_engine,
+    }
     return {key: values[key] for key in SETTINGS_KEYS}
 
 

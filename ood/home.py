@@ -3,6 +3,7 @@
 ========================  ======  ==================================================
 ``config.json``           0600    the document; ``versions/`` holds the ones before
 ``api-token``             0600    whoever can read it may steer ood
+``balancer.json``         0600    which of the kernel's L4 services are ood's
 ``logs/``                 0700    the apps' logs
 ``apps/``                 0711    each app's releases, which belong to its user
 ``run/``                  0711    sockets of the running service, and its lock

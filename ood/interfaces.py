@@ -190,7 +190,7 @@ class IReleases(Interface):
 
 
 class IController(Interface):
-    """One method per verb: the only way in which state is changed.
+    """One method per verb: the only way in which apps and settings are changed.
 
     Every method fails with :class:`~ood.errors.OodError`, and then has changed nothing
     unless the error says so.

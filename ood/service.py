@@ -8,9 +8,8 @@ changed; it ends with one line on stderr and exit status 1.
 from __future__ import annotations
 
 import os
-import resource
 import signal
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +19,20 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.python import usage
 
+from ood.api.guard import Mount
 from ood.api.service import ApiService
 from ood.api.site import make_site
 from ood.api.token import load_or_create_token
+from ood.balancer.part import BalancerPart
 from ood.clock import MonotonicClock
 from ood.controller import Controller
+from ood.descriptors import raise_descriptor_limit
 from ood.errors import OodError
 from ood.home import Home
-from ood.model.document import Document
+from ood.model.document import Document, Settings
 from ood.model.schema import changed_settings
 from ood.net.listen import bind, bind_public, port_is_free
-from ood.paths import default_home
+from ood.paths import BALANCER_FILE, default_home
 from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
 from ood.procmon.releases import Releases
@@ -38,8 +40,6 @@ from ood.proxy.edge import ReverseProxy
 from ood.store.file import FileStore
 
 LOOPBACK = "127.0.0.1"
-OPEN_FILES_WANTED = 65_536
-"""Each client has at least one descriptor, and many systems allow 1,024 unless asked for more."""
 
 
 def port_option(text: str) -> int:
@@ -79,6 +79,7 @@ class OodService(MultiService):
 
     def startService(self) -> None:
         """Start every part, then tell the ``ood`` command where to find the API."""
+        raise_descriptor_limit()
         super().startService()  # type: ignore[no-untyped-call]
         self._home.announce(self._api_port)
 
@@ -94,22 +95,12 @@ def _stopping_already(_number: int, _frame: object) -> None:
     """Take a further signal to stop as what it is; the reactor would log a fault."""
 
 
-def _allow_open_files() -> None:
-    """Raise this process's own limit of open files as far as the system lets it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES_WANTED if hard == resource.RLIM_INFINITY else min(OPEN_FILES_WANTED, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 def makeService(options: Options) -> OodService:
     """Return ood as a service for twistd.
 
     :raises SystemExit: it can't start here; the message is one line for stderr.
     """
     home = Home(Path(options["home"]) if options["home"] else default_home())
-    _allow_open_files()
     try:
         home.open()
         return _compose(home, options)
@@ -133,12 +124,7 @@ def _compose(home: Home, options: Options) -> OodService:
     clock = MonotonicClock(any_reactor)
     overrides = _overrides(options)
     store = FileStore(home.path, deferToThread)
-
-    def in_force(document: Document) -> Document:
-        settings = changed_settings(document.settings, overrides)
-        return msgspec.structs.replace(document, settings=settings)
-
-    settings = in_force(store.document).settings
+    settings = changed_settings(store.document.settings, overrides)
     http_port, _ = settings.ports(root=os.geteuid() == 0)
     api_socket = bind(LOOPBACK, settings.api_port, what="the API (apiPort)")
     http_sockets = bind_public(http_port, what="HTTP (httpPort)") if http_port else []
@@ -164,22 +150,36 @@ def _compose(home: Home, options: Options) -> OodService:
         overrides=overrides,
         port_is_free=port_is_free,
     )
-    site = make_site(controller, token, reactor=clock)
+    record = home.path / BALANCER_FILE
+    balancer = BalancerPart(store, settings.balancer_engine, any_reactor, clock, record)
+    l4_routes = balancer.resource(token, lambda: _listeners(store.document, settings))
+    mounts = {"services": Mount(l4_routes, checks_token=True)}
+    site = make_site(controller, token, mounts=mounts, reactor=clock)
 
     service = OodService(home, settings.api_port)
     api = ApiService(site, api_socket, any_reactor, clock)
-    for part in (logs, monitor, releases, proxy, api):
+    for part in (logs, monitor, releases, proxy, balancer, api):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
 
-    def with_places(document: Document) -> Document:
-        """Return the document with every app's cwd where its release is."""
-        apps = {name: releases.placed(name, app) for name, app in document.apps.items()}
-        return msgspec.structs.replace(document, apps=apps)
-
     def converge(document: Document) -> None:
-        for part in (proxy, monitor):
-            part.converge(with_places(in_force(document)))
+        in_force = _in_force(document, overrides, releases)
+        for part in (proxy, monitor, balancer):
+            part.converge(in_force)
 
     store.subscribe(converge)
     converge(store.document)
     return service
+
+
+def _in_force(document: Document, overrides: Mapping[str, int], releases: Releases) -> Document:
+    """Return the document with the ports of the options, and each app where its release is."""
+    settings = changed_settings(document.settings, overrides)
+    apps = {name: releases.placed(name, app) for name, app in document.apps.items()}
+    return msgspec.structs.replace(document, settings=settings, apps=apps)
+
+
+def _listeners(document: Document, settings: Settings) -> list[tuple[str, int]]:
+    """Return where ood itself listens for TCP; the empty host is every address."""
+    public = [("", port) for port in settings.ports(root=os.geteuid() == 0) if port]
+    own = [settings.api_port, *(app.port for app in document.apps.values())]
+    return [*public, *((LOOPBACK, port) for port in own)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,20 @@ from twisted.application.service import IService
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from ood.api.service import ApiService
 from ood.api.site import make_site
+from ood.balancer.part import BalancerPart
 from ood.clock import MonotonicClock
 from ood.net.listen import bind
 from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
 from ood.proxy.edge import ReverseProxy
 from ood.service import Options, makeService
+from ood.store.file import FileStore
 from ood.testing.controller import MemoryController
 from ood.testing.monitor import MemoryMonitor
 from tests.support.ports import free_ports
@@ -80,6 +84,21 @@ class EveryService(TestCase):
             site = make_site(MemoryController(), "a token of some length", reactor=self.clock)
             sock = bind("127.0.0.1", free_ports(1)[0], what="test")
             return ApiService(site, sock, reactor, self.clock)
+
+        return self.check(make)
+
+    def test_balancer(self) -> Deferred[None]:
+        """The balancer with a service on the relay."""
+        service = {"host": "127.0.0.1", "port": free_ports(1)[0]}
+        document = json.dumps({"services": [service]})
+        (self.directory / "config.json").write_text(document)
+        store = FileStore(self.directory, deferToThread)
+
+        def make() -> BalancerPart:
+            record = self.directory / "balancer.json"
+            part = BalancerPart(store, "userspace", reactor, self.clock, record)
+            part.converge(store.document)
+            return part
 
         return self.check(make)
 

@@ -19,7 +19,7 @@ from twisted.internet.task import Clock
 from ood.balancer.core.plan import make_plan
 from ood.balancer.core.state import desired_state
 from ood.balancer.kernel import KernelEngine
-from ood.balancer.model import Server, Service
+from ood.model.services import Server, Service
 from tests.uml import runner
 
 ROUNDS = 5

@@ -19,7 +19,7 @@ from benchmarks.balancer.apply import apply_ours, services
 from ood.balancer.core.state import desired_state
 from ood.balancer.kernel import KernelEngine
 from ood.balancer.testing import FakeKernel
-from ood.balancer.validate import read_services
+from ood.model.servicecheck import read_services
 
 ROUNDS = 3
 

@@ -54,7 +54,7 @@ from twisted.internet import reactor
 from ood.balancer.core.plan import make_plan
 from ood.balancer.core.state import desired_state
 from ood.balancer.userspace import UserspaceEngine
-from ood.balancer.validate import read_services
+from ood.model.servicecheck import read_services
 from ood.clock import MonotonicClock
 engine = UserspaceEngine(reactor, MonotonicClock(reactor))
 ports = [int(port) for port in sys.argv[1:]]

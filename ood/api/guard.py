@@ -39,10 +39,12 @@ class Mount:
 
     :ivar resource: what answers below the path segment it is mounted at.
     :ivar token_header: a header that may carry the token instead of ``Authorization``.
+    :ivar checks_token: whether it checks tokens itself, in a way that its clients know.
     """
 
     resource: IResource
     token_header: str = ""
+    checks_token: bool = False
 
 
 @implementer(IResource)
@@ -71,7 +73,7 @@ class Guard:
         try:
             _check_target(request)
             _check_host(request)
-            if request.path.decode("utf-8") not in self.public:
+            if not self._may_pass(request, mount):
                 self._check_token(request, mount.token_header if mount else "")
             if isinstance(request, LimitedRequest) and request.too_large:
                 raise TooLargeError(*LimitedRequest.TOO_LARGE)
@@ -90,6 +92,12 @@ class Guard:
     def render(self, request: WebRequest) -> bytes:
         """Never called: even ``/`` has a path segment, the empty one."""
         raise AssertionError(request)
+
+    def _may_pass(self, request: WebRequest, mount: Mount | None) -> bool:
+        """Tell whether no token is asked for here."""
+        if mount is not None and mount.checks_token:
+            return True
+        return request.path.decode("utf-8") in self.public
 
     def _check_token(self, request: WebRequest, token_header: str) -> None:
         given = request.getHeader("authorization") or ""

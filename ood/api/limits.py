@@ -7,8 +7,8 @@ from typing import Any
 
 from twisted.web.server import Request
 
-BODY_BYTES_MAX = 1 << 20
-"""Longest body that is read: far above any configuration."""
+BODY_BYTES_MAX = 2 << 20
+"""Longest body that is read: ten thousand servers of the balancer, some 110 bytes each."""
 BODY_DISCARDED_BYTES_MAX = 16 << 20
 """How much too long a body may be until the connection is cut.
 

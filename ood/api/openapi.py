@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 import ood
+from ood.api.layer4 import layer4_paths, layer4_schemas, layer4_security
 from ood.api.operations import OPERATIONS, Operation
 from ood.api.types import JSON_TYPE, LINES_TYPE
 from ood.model import kinds
@@ -260,10 +261,13 @@ def openapi_document() -> dict[str, Any]:
             "description": "Runs Node.js sites: the API behind the ood command. It listens on "
             "loopback only. Host must name it, and the token is in the file api-token of its home.",
         },
-        "paths": paths,
+        "paths": {**paths, **layer4_paths()},
         "components": {
-            "schemas": _schemas(),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": {**_schemas(), **layer4_schemas()},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                **layer4_security(),
+            },
         },
         "security": [{"token": []}],
     }

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from ood.background import Background
 from ood.balancer.core.health import Health
-from ood.balancer.model import Check, Server, Service
+from ood.model.services import Check, Server, Service
 
 Prober = Callable[[Service, Server], Awaitable[str | None]]
 """Probes a server; None is alive, a text says why it counts as dead."""

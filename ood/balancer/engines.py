@@ -13,13 +13,13 @@ from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
 from ood.balancer.interfaces import IEngine
 from ood.balancer.kernel import KernelEngine
-from ood.balancer.model import Server, Service
 from ood.balancer.netlink import IpvsUnavailableError
 from ood.balancer.ownership import FileOwnership, MemoryOwnership, Ownership
 from ood.balancer.probes import probe
 from ood.balancer.service import BalancerService
 from ood.balancer.userspace import UserspaceEngine
 from ood.errors import Fault, InvalidError
+from ood.model.services import Server, Service
 
 CHOICES = ("auto", "ipvs", "userspace")
 """The values of the setting ``balancerEngine``."""

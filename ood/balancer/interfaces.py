@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from ood.balancer.core.plan import Step
 from ood.balancer.core.state import Actual
-from ood.balancer.model import Service
 from ood.errors import Fault
+from ood.model.services import Service
 
 
 class StepFailure(NamedTuple):
@@ -43,6 +43,23 @@ class IEngine(Interface):
 
         What the kernel has stays in the kernel.
         """
+
+
+class IBalancer(Protocol):
+    """What brings engines to the services that are wanted."""
+
+    @property
+    def failures(self) -> tuple[StepFailure, ...]:
+        """Return what could not be done in the latest pass."""
+
+    def check(self, services: Sequence[Service]) -> None:
+        """Raise :class:`~ood.errors.InvalidError` when the engine can't do what is asked."""
+
+    def configure(self, services: tuple[Service, ...]) -> Deferred[tuple[StepFailure, ...]]:
+        """Make these the services; fire with what failed once it was applied."""
+
+    def statistics(self) -> Deferred[dict[str, dict[str, object]]]:
+        """Return what each service carries, by its id, with its servers by theirs."""
 
 
 class ILayer4(Interface):

@@ -23,9 +23,9 @@ from ood.balancer.core.plan import (
 )
 from ood.balancer.core.state import Actual, ActualService, VirtualKey
 from ood.balancer.interfaces import IEngine, StepFailure
-from ood.balancer.model import Service
 from ood.balancer.netlink import Channel, IpvsUnavailableError, Transport, open_transport
 from ood.errors import Fault
+from ood.model.services import Service
 
 STEPS_PER_TURN = 1000
 """Steps before the reactor gets a turn: some ten milliseconds of work."""
@@ -61,7 +61,7 @@ class KernelEngine:
             Fault(
                 f"{service.id}.{server.id}.app",
                 "the kernel does not forward to this machine's loopback, where apps answer",
-                "another server, or balancerEngine userspace",
+                "another server, or balancerEngine auto or userspace",
             )
             for service in services
             for server in service.servers

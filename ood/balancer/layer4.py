@@ -7,11 +7,10 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from ood.balancer.interfaces import ILayer4, StepFailure
-from ood.balancer.model import Service
+from ood.balancer.interfaces import IBalancer, ILayer4, StepFailure
 from ood.balancer.report import describe
-from ood.balancer.service import BalancerService
 from ood.errors import ConflictError
+from ood.model.services import Service
 
 SHOWN_FAILURES = 5
 """How many reasons an answer repeats; the log has all."""
@@ -28,7 +27,7 @@ class Layer4:
 
     def __init__(
         self,
-        balancer: BalancerService,
+        balancer: IBalancer,
         kept: Callable[[], tuple[Service, ...]],
         commit: Callable[[tuple[Service, ...]], Deferred[None]],
     ) -> None:

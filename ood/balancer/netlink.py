@@ -50,6 +50,7 @@ class IpvsUnavailableError(OodError):
     """The kernel has no IPVS for us."""
 
     code = "ipvs_unavailable"
+    http_status = 503
 
 
 class Transport(Protocol):

@@ -83,6 +83,7 @@ class FileOwnership:
         temporary = self._path.with_name(self._path.name + ".new")
         with temporary.open("wb") as file:
             file.write(msgspec.json.encode(_Record(self._boot, services)))
+            os.fchmod(file.fileno(), 0o600)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self._path)

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
 from twisted.python.failure import Failure
 
-from ood.balancer.model import Check, Server, Service
+from ood.model.services import Check, Server, Service
 
 STATUS_LINE_BYTES = 256
 """A status line that is longer is not HTTP."""

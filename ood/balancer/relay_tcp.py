@@ -223,7 +223,9 @@ class TcpRelay(Relay):
         tunnel.begin()
 
     def _dial(self, target: Target) -> socket.socket:
-        server = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        # ood's apps answer on 127.0.0.1, also for a service with an IPv6 address
+        family = socket.AF_INET if len(target.address) == 4 else socket.AF_INET6
+        server = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         address = self._addresses.get(target)
         if address is None:
             address = self._addresses[target] = (host_of(target.address), target.port)

@@ -26,7 +26,7 @@ from ood.balancer.core.state import (
     server_settings,
     virtual_key,
 )
-from ood.balancer.model import Server, Service
+from ood.model.services import Server, Service
 
 _PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 

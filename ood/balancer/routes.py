@@ -13,16 +13,16 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from klein import Klein
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
-from twisted.web.iweb import IRequest
+from twisted.python.failure import Failure
 from twisted.web.resource import IResource
-from twisted.web.server import Request
+from twisted.web.server import NOT_DONE_YET, Request
+from zope.interface import implementer
 
 from ood.balancer.interfaces import ILayer4
-from ood.balancer.model import Server, Service, is_service_id
-from ood.balancer.validate import (
+from ood.errors import ConflictError, Fault, InvalidError, NotFoundError, OodError
+from ood.model.servicecheck import (
     KNOWN_PROBLEMS,
     SOCKET_IN_USE,
     read_server,
@@ -30,7 +30,7 @@ from ood.balancer.validate import (
     read_service,
     read_services,
 )
-from ood.errors import ConflictError, Fault, InvalidError, NotFoundError, OodError
+from ood.model.services import Server, Service, is_service_id
 
 TOKEN_NAMES = ("X-AUTH-TOKEN", "X-NANOBOX-TOKEN")
 """Headers, or keys of the query, that carry the token."""
@@ -41,6 +41,7 @@ BODY_BYTES = 16 * 1024 * 1024
 BAD_JSON = "Bad JSON syntax received in body"
 NO_SERVICE = "No Service Found"
 NO_SERVER = "No Server Found"
+NO_ROUTE = "No Such Route"
 SUCCESS = {"msg": "Success"}
 
 Answer = tuple[int, object]
@@ -63,14 +64,14 @@ def layer4_resource(
     :param listeners: the addresses and ports on which ood itself listens for
         TCP; a service can't have one of them.
     """
-    resource: IResource = Layer4Routes(layer4, token, listeners).app.resource()
-    return resource
+    return Layer4Routes(layer4, token, listeners)
 
 
+@implementer(IResource)
 class Layer4Routes:
     """The routes over one :class:`~ood.balancer.interfaces.ILayer4`."""
 
-    app = Klein()
+    isLeaf = True
     log = Logger()
 
     def __init__(
@@ -81,49 +82,80 @@ class Layer4Routes:
         self._listeners = listeners
         self._lock = DeferredLock()
 
-    @app.route("/services", methods=["GET", "POST", "PUT", "OPTIONS"])
-    async def services(self, request: IRequest) -> bytes:
-        """List, add to or reset the services."""
-        handlers = {"GET": self._list, "POST": self._add, "PUT": self._reset}
-        return await self._serve(request, handlers)
-
-    @app.route("/services/<service_id>", methods=["GET", "PUT", "DELETE", "OPTIONS"])
-    async def service(self, request: IRequest, service_id: str) -> bytes:
-        """Show, replace or remove a service."""
-        handlers = {"GET": self._show, "PUT": self._put, "DELETE": self._remove}
-        return await self._serve(request, handlers, service_id)
-
-    @app.route("/services/<service_id>/servers", methods=["GET", "POST", "PUT", "OPTIONS"])
-    async def servers(self, request: IRequest, service_id: str) -> bytes:
-        """List, add to or reset the servers of a service."""
-        handlers = {
-            "GET": self._list_servers,
-            "POST": self._add_server,
-            "PUT": self._reset_servers,
+        self._routes: dict[int, tuple[str, dict[str, Handler]]] = {
+            1: (
+                "services",
+                {"GET": self._list, "POST": self._add, "PUT": self._reset},
+            ),
+            2: (
+                "services",
+                {"GET": self._show, "PUT": self._put, "DELETE": self._remove},
+            ),
+            3: (
+                "servers",
+                {"GET": self._list_servers, "POST": self._add_server, "PUT": self._reset_servers},
+            ),
+            4: (
+                "servers",
+                {"GET": self._show_server, "DELETE": self._remove_server},
+            ),
         }
-        return await self._serve(request, handlers, service_id)
 
-    @app.route("/services/<service_id>/servers/<server_id>", methods=["GET", "DELETE", "OPTIONS"])
-    async def server(self, request: IRequest, service_id: str, server_id: str) -> bytes:
-        """Show or remove a server of a service."""
-        handlers = {"GET": self._show_server, "DELETE": self._remove_server}
-        return await self._serve(request, handlers, service_id, server_id)
+    def getChildWithDefault(self, name: bytes, request: Request) -> IResource:
+        """Never called: a leaf has nothing below it."""
+        raise AssertionError(name, request)
 
-    async def _serve(self, request: IRequest, handlers: Mapping[str, Handler], *ids: str) -> bytes:
-        assert isinstance(request, Request)
-        method = request.method.decode("ascii").replace("HEAD", "GET")
+    def putChild(self, path: bytes, child: IResource) -> None:
+        """Refuse: the routes are fixed."""
+        raise ValueError(path, child)
+
+    def render(self, request: Any) -> int:
+        """Answer ``request``, at once or later."""
+        gone: list[Failure] = []
+        _ = request.notifyFinish().addErrback(gone.append)
+        answer = Deferred.fromCoroutine(self._serve(request))
+
+        def write(body: bytes) -> None:
+            if not gone:
+                request.write(b"" if request.method == b"HEAD" else body)
+                request.finish()
+
+        def failed(failure: Failure) -> None:
+            if not isinstance(failure.value, CancelledError):
+                self.log.failure("An L4 answer failed", failure=failure)
+
+        _ = answer.addCallback(write).addErrback(failed)
+        return NOT_DONE_YET
+
+    def _find(self, request: Any) -> tuple[Mapping[str, Handler], list[str]] | None:
+        """Return what answers below the request's path, by method, and the ids in the path."""
+        segments = [part.decode() for part in (*request.prepath, *request.postpath)]
+        if len(segments) > 1 and not segments[-1]:
+            segments.pop()  # a trailing slash means the same
+        word, handlers = self._routes.get(len(segments), ("", {}))
+        words = segments[::2]
+        if not handlers or words[0] != "services" or words[-1] != word or not all(segments):
+            return None
+        return handlers, segments[1::2]
+
+    async def _serve(self, request: Request) -> bytes:
+        found = self._find(request)
+        if found is None:
+            return _said(request, 404, {"error": NO_ROUTE})
+        handlers, ids = found
+        method = request.method.decode("ascii", "replace").replace("HEAD", "GET")
+        if method == "OPTIONS" or method not in handlers:
+            request.responseHeaders.setRawHeaders("Allow", [", ".join((*handlers, "OPTIONS"))])
         if method == "OPTIONS":
-            allowed = ", ".join((*handlers, "OPTIONS"))
-            request.responseHeaders.setRawHeaders("Allow", [allowed])
             request.setResponseCode(204)
             return b""
         if not authorized(request, self._token):
             request.setResponseCode(401)
             return b""
+        if method not in handlers:
+            return _said(request, 405, {"error": f"{method} is not possible here"})
         status, answer = await self._answer(handlers[method], request, ids)
-        request.setResponseCode(status)
-        request.responseHeaders.setRawHeaders("Content-Type", ["application/json"])
-        return json.dumps(answer, separators=(",", ":")).encode() + b"\n"
+        return _said(request, status, answer)
 
     async def _answer(self, handler: Handler, request: Request, ids: Sequence[str]) -> Answer:
         try:
@@ -259,6 +291,15 @@ class Layer4Routes:
         return documents
 
 
+def _said(request: Request, status: int, answer: object) -> bytes:
+    """Set the answer's status and headers; return its body."""
+    content = json.dumps(answer, separators=(",", ":")).encode() + b"\n"
+    request.setResponseCode(status)
+    request.responseHeaders.setRawHeaders("Content-Type", ["application/json"])
+    request.responseHeaders.setRawHeaders("Content-Length", [str(len(content))])
+    return content
+
+
 def _start(handler: Handler, *arguments: object) -> Deferred[Answer]:
     """Begin a handler under the lock, which wants a Deferred."""
     return Deferred.fromCoroutine(handler(*arguments))
@@ -284,8 +325,13 @@ def query(request: Request, name: str) -> str:
 
 
 def authorized(request: Request, token: bytes) -> bool:
-    """Say whether the request shows the token, in a header or in the query."""
-    shown = [request.getHeader(name) or query(request, name) for name in TOKEN_NAMES]
+    """Say whether the request shows the token, in a header or in the query.
+
+    Clients of ood's other routes send it as these want it.
+    """
+    scheme, _, bearer = (request.getHeader("authorization") or "").partition(" ")
+    shown = [bearer.strip()] if scheme.lower() == "bearer" else []
+    shown += [request.getHeader(name) or query(request, name) for name in TOKEN_NAMES]
     matches = [hmac.compare_digest(text.encode("utf-8", "replace"), token) for text in shown]
     return bool(token) and any(matches)
 

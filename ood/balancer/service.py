@@ -20,10 +20,10 @@ from ood.balancer.checks import HealthChecker, Prober, Watched
 from ood.balancer.core.plan import Place, Plan, RemoveService, Step, make_plan
 from ood.balancer.core.state import Actual, Desired, VirtualKey, desired_state
 from ood.balancer.interfaces import IEngine, StepFailure
-from ood.balancer.model import Service
 from ood.balancer.ownership import Ownership
 from ood.balancer.report import describe, service_statistics
 from ood.errors import InvalidError
+from ood.model.services import Service
 
 DRIFT_SECONDS = 5.0
 """How often the engine is compared with what it shall have."""

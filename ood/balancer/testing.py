@@ -33,7 +33,7 @@ from ood.balancer.core.state import (
     VirtualKey,
     VirtualSettings,
 )
-from ood.balancer.model import SCHEDULERS
+from ood.model.services import SCHEDULERS
 
 FAMILY = 0x1C
 """The number that this kernel gave to IPVS."""

@@ -25,12 +25,12 @@ from ood.balancer.core.plan import (
 )
 from ood.balancer.core.state import MASQUERADE, PROTOCOLS, Actual, VirtualKey
 from ood.balancer.interfaces import IEngine, StepFailure
-from ood.balancer.model import FORWARDERS, Service
 from ood.balancer.poller import Poller
 from ood.balancer.relay import Relay, RelayContext, Timeouts
 from ood.balancer.relay_tcp import TcpRelay
 from ood.balancer.relay_udp import UdpRelay
 from ood.errors import ConflictError, Fault, NotFoundError, OodError
+from ood.model.services import FORWARDERS, Service
 
 SWEEP_SECONDS = 1
 """How often idle connections are looked for."""

@@ -57,7 +57,7 @@ class OodGroup(click.Group):
         command = self.get_command(ctx, name)
         if command is None:
             near = difflib.get_close_matches(name, self.commands, n=1)
-            guess = f"; did you mean: ood {near[0]}" if near else ""
+            guess = f"; did you mean: {ctx.command_path} {near[0]}" if near else ""
             raise click.UsageError(f"there is no command {name!r}{guess}", ctx)
         return command
 

@@ -12,6 +12,7 @@ import click
 
 from ood.cli.app import ood
 from ood.cli.completion import VARIABLE
+from ood.cli.lb import lb
 from ood.cli.output import Output
 from ood.cli.session import Invocation, StoppedError
 from ood.cli.text import one_line, visible
@@ -21,6 +22,8 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses; the last one as shells have it for SIGINT."""
 NOT_WRITTEN = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF))
 """What writing results can end in, which is no fault of ood."""
+
+ood.add_command(lb)
 
 
 def main() -> None:

@@ -18,6 +18,9 @@ STATE_COLOURS = {
     "waiting-restart": "yellow",
     "errored": "red",
     "stopped": "dim",
+    "up": "green",
+    "away": "yellow",
+    "down": "red",
 }
 """Colours of states on a terminal."""
 _ANSI = {"red": "31", "yellow": "33", "dim": "2"}

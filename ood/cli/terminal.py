@@ -28,6 +28,12 @@ DISPENSABLE = (
     "uptime",
     "instance",
     "memory",
+    "fwd",
+    "out/s",
+    "in/s",
+    "inactive",
+    "conns/s",
+    "scheduler",
 )
 """Columns that a narrow terminal does without, in this order."""
 

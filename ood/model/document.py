@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from ood.model.services import Service
+
 SCHEMA_VERSION = 1
 """The version of the document's form; a newer one than this is refused."""
 FIRST_APP_PORT = 3001
@@ -25,11 +27,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     :ivar http_port: port for HTTP; 80 for root, 8080 otherwise; 0 is off.
     :ivar https_port: port for HTTPS; 443 for root, 8443 otherwise; 0 is off.
     :ivar api_port: loopback port of the JSON API.
+    :ivar balancer_engine: what spreads the connections of the L4 services.
     """
 
     http_port: int | None = None
     https_port: int | None = None
     api_port: int = 2016
+    balancer_engine: str = "auto"
 
     def ports(self, *, root: bool) -> tuple[int, int]:
         """Return the HTTP and the HTTPS port in force."""
@@ -99,6 +103,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     schema: int = SCHEMA_VERSION
     settings: Settings = Settings()
     apps: Mapping[str, App] = {}
+    services: tuple[Service, ...] = ()
 
     def with_app(self, name: str, app: App) -> Document:
         """Return the document with ``name`` set to ``app``."""

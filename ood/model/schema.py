@@ -16,8 +16,12 @@ import msgspec
 from ood.errors import Fault, InvalidError
 from ood.model import kinds
 from ood.model.document import SCHEMA_VERSION, App, Document, Settings, to_plain
+from ood.model.servicecheck import read_services
+from ood.model.services import Service
 
 STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL")
+
+DOCUMENT_KEYS = ("schema", "settings", "apps", "services")
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -51,6 +55,10 @@ SETTINGS_KEYS: Mapping[str, Key] = {
         "Port for HTTPS (443 for root, else 8443), from the next start of the service.",
     ),
     "apiPort": Key(kinds.port(), "Loopback port of the API, from the next start of the service."),
+    "balancerEngine": Key(
+        kinds.choice("auto", "ipvs", "userspace"),
+        "What spreads the connections of ood lb: the kernel or ood, from the next start.",
+    ),
 }
 
 APP_KEYS: Mapping[str, Key] = {
@@ -195,9 +203,9 @@ def check_document(plain: Any) -> Document:
         problem = f"is {plain['schema']}: it was written by a newer ood"
         raise InvalidError([Fault("schema", problem, f"up to {SCHEMA_VERSION}")])
     faults = [
-        Fault(key, "there is no such key", "schema, settings, apps")
+        Fault(key, "there is no such key", ", ".join(DOCUMENT_KEYS))
         for key in plain
-        if key not in {"schema", "settings", "apps"}
+        if key not in DOCUMENT_KEYS
     ]
     settings = _struct(Settings, SETTINGS_KEYS, plain.get("settings", {}), "settings.", faults)
     apps: dict[str, App] = {}
@@ -213,11 +221,21 @@ def check_document(plain: Any) -> Document:
         app = _struct(App, APP_KEYS, one, f"apps.{name}.", faults)
         if app is not None:
             apps[name] = app
+    services = _services(plain.get("services", []), faults)
     if settings is None or faults:
         raise InvalidError(faults)
-    document = Document(settings=settings, apps=apps)
+    document = Document(settings=settings, apps=apps, services=services)
     check_together(document)
     return document
+
+
+def _services(plain: Any, faults: list[Fault]) -> tuple[Service, ...]:
+    """Return the balancer's services; append every fault to ``faults``."""
+    try:
+        return read_services(plain, "services")
+    except InvalidError as error:
+        faults += error.faults
+        return ()
 
 
 def check_together(document: Document) -> None:

@@ -152,9 +152,14 @@ class MemoryController:
     def configuration(self, name: str | None) -> dict[str, Any]:
         """Return the settings, or an app's configuration, with defaults filled in."""
         if name is None:
-            http, https = self.document.settings.ports(root=False)
-            port = self.document.settings.api_port
-            return {"httpPort": http, "httpsPort": https, "apiPort": port}
+            settings = self.document.settings
+            http, https = settings.ports(root=False)
+            return {
+                "httpPort": http,
+                "httpsPort": https,
+                "apiPort": settings.api_port,
+                "balancerEngine": settings.balancer_engine,
+            }
         app = self._app(name)
         fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
         plain: dict[str, Any] = msgspec.to_builtins(

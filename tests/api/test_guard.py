@@ -220,3 +220,12 @@ class MountTests(ApiCase):
         headers = {"Authorization": None, "X-Auth-Token": "wrong"}
         self.assertEqual(self.ask("GET", "/services", headers=headers).status, 401)
         self.assertEqual(self.ask("GET", "/services", headers={"Host": "x"}).status, 403)
+
+    def test_own_check(self) -> None:
+        """A mount that checks tokens itself is asked without one, but not for a foreign host."""
+        mount = Mount(self.Services(), checks_token=True)
+        self.treq = StubTreq(Api(self.controller, TOKEN, {"services": mount}).root)
+        bare = {"Authorization": None}
+        self.assertEqual(self.ask("GET", "/services", headers=bare).status, 200)
+        self.assertEqual(self.ask("GET", SETTINGS, headers=bare).status, 401)
+        self.assertEqual(self.ask("GET", "/services", headers={"Host": "x"}).status, 403)

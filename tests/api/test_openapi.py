@@ -6,10 +6,17 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from treq.testing import StubTreq
+
+from ood.api.guard import Mount
+from ood.api.layer4 import ROUTES
 from ood.api.openapi import openapi_document
 from ood.api.operations import OPERATIONS
+from ood.api.site import Api
+from ood.balancer.routes import layer4_resource
 from ood.model.schema import APP_KEYS, SETTINGS_KEYS
-from tests.api.support import ApiCase
+from tests.api.support import TOKEN, ApiCase
+from tests.balancer.test_routes import Memory
 
 
 def references(value: Any) -> Iterator[str]:
@@ -47,7 +54,9 @@ class DocumentTests(ApiCase):
             for path in document["paths"].values()
             for operation in path.values()
         }
-        self.assertEqual(found, {operation.name for operation in OPERATIONS})
+        own = {operation.name for operation in OPERATIONS}
+        self.assertEqual(found, own | {name for name, *_ in ROUTES})
+        self.assertEqual(len(own) + len(ROUTES), len(found))
         schemas = document["components"]["schemas"]
         self.assertEqual(set(schemas["App"]["properties"]), set(APP_KEYS))
         self.assertEqual(set(schemas["Settings"]["properties"]), set(SETTINGS_KEYS))
@@ -76,3 +85,22 @@ class DocumentTests(ApiCase):
         error = self.ask("GET", "/nothing").error
         inner = schemas["Error"]["properties"]["error"]
         self.assertEqual(set(error), set(inner["required"]))
+
+    def test_balancer(self) -> None:
+        """Each of the balancer's routes is there, and answers as it is described."""
+        mount = Mount(layer4_resource(Memory(), TOKEN), checks_token=True)
+        self.treq = StubTreq(Api(self.controller, TOKEN, {"services": mount}).root)
+        server = {"host": "10.0.1.1", "port": 80}
+        service = {"host": "10.0.0.1", "port": 80, "servers": [server]}
+        bodies = {"L4Service": service, "[L4Service]": [service], "L4Server": server}
+        schemas = openapi_document()["components"]["schemas"]
+        for name, method, path, _, body, answer in sorted(ROUTES, key=lambda route: route[1]):
+            where = path.format(service="tcp-10_0_0_1-80", server="10_0_1_1-80")
+            if name.startswith("get"):
+                where += "?statistics=true"
+            options = {"json": bodies.get(body, [server])} if body else {}
+            self.ask("PUT", "/services", json=[service])
+            asked = self.ask(method.upper(), where, **options)
+            self.assertEqual(asked.status, 200, (name, asked.body))
+            value = asked.value[0] if answer.startswith("[") else asked.value
+            self.assertLessEqual(set(value), set(schemas[answer.strip("[]")]["properties"]), name)

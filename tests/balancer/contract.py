@@ -23,8 +23,8 @@ from ood.balancer.core.state import (
     VirtualSettings,
     desired_state,
 )
-from ood.balancer.model import SCHEDULERS
-from ood.balancer.validate import read_services
+from ood.model.servicecheck import read_services
+from ood.model.services import SCHEDULERS
 
 CONTRACT = {}
 

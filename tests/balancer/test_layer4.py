@@ -14,8 +14,8 @@ from ood.balancer.layer4 import Layer4
 from ood.balancer.ownership import MemoryOwnership
 from ood.balancer.service import BalancerService
 from ood.balancer.testing import FakeKernel
-from ood.balancer.validate import read_services
 from ood.errors import ConflictError, StoreError
+from ood.model.servicecheck import read_services
 
 
 def services(*ports, scheduler="rr"):

@@ -26,7 +26,7 @@ from ood.balancer.core.state import (
     VirtualKey,
     VirtualSettings,
 )
-from ood.balancer.model import SCHEDULERS
+from ood.model.services import SCHEDULERS
 
 ports = st.integers(1, 65535)
 u32 = st.integers(0, 2**32 - 1)

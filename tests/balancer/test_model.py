@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ood.balancer.model import (
+from ood.errors import InvalidError
+from ood.model.servicecheck import read_server, read_service, read_services
+from ood.model.services import (
     Check,
     Server,
     Service,
@@ -14,8 +16,6 @@ from ood.balancer.model import (
     host_of_id,
     is_service_id,
 )
-from ood.balancer.validate import read_server, read_service, read_services
-from ood.errors import InvalidError
 
 SEED_SERVICE = {
     "host": "127.0.0.1",
@@ -197,14 +197,20 @@ class FaultTests(SynchronousTestCase):
             {"servers[0].app", "servers[1].host", "servers[1].port", "servers[2].forwarder"},
         )
 
+    def test_apps_take_tcp(self):
+        """An app behind a UDP service or a mark would never be reached."""
+        for kind in ({"type": "udp"}, {"type": "fwmark", "mark": 1, "host": "", "port": 0}):
+            raw = {**service(servers=[{"app": "a.example"}]), **kind}
+            self.assertEqual(set(self.faults(raw)), {"servers[0].app"})
+
     def test_apps_are_looked_up(self):
         """Where an app answers is known when it runs; else it is left out."""
         apps = [{"app": "one.example"}, {"app": "two.example"}, server(forwarder="m")]
-        for host, loopback in (("127.0.0.1", "127.0.0.1"), ("::1", "::1")):
+        for host in ("127.0.0.1", "::1"):
             read = read_service(service(host=host, servers=apps[:2]))
             found = read.resolved({"two.example": 3001}.get).servers
             self.assertEqual(
-                [(s.id, s.host, s.port) for s in found], [("app-two.example", loopback, 3001)]
+                [(s.id, s.host, s.port) for s in found], [("app-two.example", "127.0.0.1", 3001)]
             )
         read = read_service(service(servers=apps[2:]))
         self.assertIs(read.resolved({}.get), read)

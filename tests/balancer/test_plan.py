@@ -27,7 +27,7 @@ from ood.balancer.core.state import (
     VirtualSettings,
     desired_state,
 )
-from ood.balancer.validate import read_services
+from ood.model.servicecheck import read_services
 
 TCP = VirtualKey(4, 6, bytes([10, 0, 0, 1]), 80)
 UDP = VirtualKey(4, 17, bytes([10, 0, 0, 1]), 53)

@@ -15,8 +15,8 @@ from ood.balancer.ownership import FileOwnership, MemoryOwnership
 from ood.balancer.service import DRAIN_SECONDS, DRIFT_SECONDS, RETRY_SECONDS, BalancerService
 from ood.balancer.testing import FakeKernel
 from ood.balancer.userspace import refused
-from ood.balancer.validate import read_services
 from ood.errors import InvalidError
+from ood.model.servicecheck import read_services
 
 
 def documents(*servers, **fields):

@@ -160,7 +160,7 @@ class ConfigTests(CliCase):
 
     def test_get(self) -> None:
         """All keys, or the one that is asked for and nothing else."""
-        self.assertIn("httpPort   8080\n", self.ood("config").out)
+        self.assertIn("httpPort        8080\n", self.ood("config").out)
         self.assertEqual(self.ood("config", "-g", "httpPort").out, "8080\n")
         self.assertEqual(self.ood("config", "-a", "shop.example", "-g", "cwd").out, "/srv/shop\n")
         self.assertEqual(self.ood("config", "-a", "shop.example", "-g", "args").out, "[]\n")

@@ -227,3 +227,41 @@ class CommandLine(SynchronousTestCase):
         self.assertEqual(document.free_port(), 3002)
         self.assertEqual(document.free_port(lambda port: port > 3002), 3003)
         check_together(document)
+
+
+SERVICE = {"host": "10.0.0.1", "port": 80, "servers": [{"host": "10.0.1.1", "port": 80}]}
+
+
+class Services(SynchronousTestCase):
+    """The balancer's services in the document."""
+
+    def test_read_back(self):
+        """Only what differs from a default is written, and it reads back as it was."""
+        document = check_document({"services": [SERVICE]})
+        written = json.loads(msgspec.json.encode(document))
+        self.assertEqual(written["services"], [SERVICE])
+        self.assertEqual(check_document(to_plain(document)), document)
+        check = {"type": "http", "path": "/up", "interval": 2.5}
+        more = {"persistence": 60, "flags": ["sh-port"], "drain": 0, "check": check}
+        server = {"app": "shop.example", "weight": 3, "upper_threshold": 9}
+        document = check_document({"services": [{**SERVICE, **more, "servers": [server]}]})
+        self.assertEqual(check_document(json.loads(msgspec.json.encode(document))), document)
+
+    def test_every_fault(self):
+        """Each with its whole path, together with those of the rest of the document."""
+        wrong = {"host": "x", "port": 0, "servers": [{"host": "10.0.1.1", "port": "http"}]}
+        plain = {"settings": {"apiPort": 0}, "services": [SERVICE, wrong]}
+        error = self.assertRaises(InvalidError, check_document, plain)
+        self.assertEqual(
+            keys_of(error),
+            {
+                "settings.apiPort",
+                "services[1].host",
+                "services[1].port",
+                "services[1].servers[0].port",
+            },
+        )
+        error = self.assertRaises(InvalidError, check_document, {"services": [SERVICE, SERVICE]})
+        self.assertEqual(keys_of(error), {"services[1]"})
+        error = self.assertRaises(InvalidError, check_document, {"services": {}})
+        self.assertEqual(keys_of(error), {"services"})

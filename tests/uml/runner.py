@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ood.balancer.model import SCHEDULERS
+from ood.model.services import SCHEDULERS
 
 KERNEL = "linux.uml"
 MEMORY = "512M"

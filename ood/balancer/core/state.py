@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ood.balancer.model import FORWARDERS, Server, Service, packed
+from ood.model.services import FORWARDERS, Server, Service, packed
 
 PROTOCOLS = {"tcp": 6, "udp": 17, "fwmark": 0}
 

@@ -12,7 +12,7 @@ import socket
 from ood.balancer.core.pool import Pool
 from ood.balancer.core.state import server_key, server_settings, virtual_settings
 from ood.balancer.core.targets import Flow
-from ood.balancer.validate import read_service
+from ood.model.servicecheck import read_service
 from tests.integration.balancer.bench import Bench
 
 OPERATIONS = 60

@@ -21,8 +21,8 @@ from ood.balancer.ownership import MemoryOwnership
 from ood.balancer.relay import Timeouts
 from ood.balancer.service import BalancerService
 from ood.balancer.userspace import UserspaceEngine
-from ood.balancer.validate import read_services
 from ood.clock import MonotonicClock
+from ood.model.servicecheck import read_services
 
 
 class Commands(LineOnlyReceiver):

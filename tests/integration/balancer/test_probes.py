@@ -10,8 +10,8 @@ from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from ood.balancer.probes import probe
-from ood.balancer.validate import read_service
 from ood.clock import MonotonicClock
+from ood.model.servicecheck import read_service
 
 
 class ProbeCase(TestCase):

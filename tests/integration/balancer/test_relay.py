@@ -21,8 +21,8 @@ from ood.balancer.core.state import desired_state, server_key, virtual_key
 from ood.balancer.direction import BUFFER_BYTES
 from ood.balancer.relay import Timeouts
 from ood.balancer.userspace import UserspaceEngine
-from ood.balancer.validate import read_services
 from ood.clock import MonotonicClock
+from ood.model.servicecheck import read_services
 from tests.integration.balancer.bench import Bench
 
 BULK_BYTES = 30_000_000

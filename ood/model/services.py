@@ -40,6 +40,9 @@ DEFAULT_FORWARDER = "g"
 DRAIN_SECONDS = 30
 """How long a server that leaves may keep its live connections, unless told otherwise."""
 
+LOOPBACK = "127.0.0.1"
+"""Where ood's apps answer, whatever the family of the service."""
+
 _IPV4_ID = re.compile(r"\d{1,3}(_\d{1,3}){3}\Z")
 
 
@@ -73,7 +76,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     on_failure: str = "remove"
 
 
-class Server(msgspec.Struct, frozen=True, kw_only=True):
+class Server(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One machine and port, or an app of ood, that takes a service's connections.
 
     :ivar app: the app's name; its address is looked up when it is needed, and
@@ -110,7 +113,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, host=host, port=port)
 
 
-class Service(msgspec.Struct, frozen=True, kw_only=True):
+class Service(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One address and port (or firewall mark) and the servers behind it.
 
     :ivar persistence: seconds that a client stays with its server; 0 is off.
@@ -157,14 +160,13 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         """
         if not any(server.app for server in self.servers):
             return self
-        loopback = "127.0.0.1" if self.family == 4 else "::1"
         servers = []
         for server in self.servers:
             port = port_of(server.app) if server.app else None
             if not server.app:
                 servers.append(server)
             elif port is not None:
-                servers.append(server.at(loopback, port))
+                servers.append(server.at(LOOPBACK, port))
         return self.with_servers(tuple(servers))
 
     def with_servers(self, servers: tuple[Server, ...]) -> Service:

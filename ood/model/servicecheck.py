@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
 from typing import Any, TypeVar
 
-from ood.balancer.model import (
+from ood.errors import Fault, InvalidError
+from ood.model.services import (
     CHECK_TYPES,
     DEFAULT_FORWARDER,
     DEFAULT_SCHEDULER,
@@ -27,7 +28,6 @@ from ood.balancer.model import (
     Service,
     address,
 )
-from ood.errors import Fault, InvalidError
 
 Value = TypeVar("Value")
 
@@ -176,9 +176,12 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
 
 
-def read_services(raw: object) -> tuple[Service, ...]:
-    """Return the services of a JSON array; ids must differ."""
-    return _read(raw, _services)
+def read_services(raw: object, at: str = "") -> tuple[Service, ...]:
+    """Return the services of a JSON array; ids must differ.
+
+    :param at: where the array stands, for the faults.
+    """
+    return _read(raw, lambda value, faults: _services(value, at, faults))
 
 
 def read_service(raw: object) -> Service:
@@ -211,8 +214,8 @@ def _items(raw: object, at: str, faults: list[Fault]) -> list[tuple[str, object]
     return []
 
 
-def _services(raw: object, faults: list[Fault]) -> tuple[Service, ...]:
-    items = _items(raw, "", faults)
+def _services(raw: object, at: str, faults: list[Fault]) -> tuple[Service, ...]:
+    items = _items(raw, at, faults)
     services = [_service(Fields(item, at, faults)) for at, item in items]
     _refuse_doubles([service.id for service in services], items, faults)
     return tuple(services)
@@ -293,7 +296,7 @@ def _servers(raw: object, at: str, service: Service, faults: list[Fault]) -> tup
 
 def _server(fields: Fields, service: Service) -> Server:
     marked = service.type == "fwmark"
-    app = _app(fields)
+    app = _app(fields, service)
     server = Server(
         host=fields.text("host", "") if app else fields.host(service.family),
         port=fields.number("port", 0, 0 if app or marked else 1, 0 if app else LARGEST_PORT),
@@ -313,12 +316,14 @@ def _server(fields: Fields, service: Service) -> Server:
     return server
 
 
-def _app(fields: Fields) -> str:
+def _app(fields: Fields, service: Service) -> str:
     name = fields.text("app", "")
     if name and not _APP_NAME.match(name):
         fields.wrong("app", f"{shown(name)} is not an app's name")
     if name and fields.text("host", ""):
         fields.wrong("host", "goes without app: ood knows where its apps answer")
+    if name and service.type != "tcp":
+        fields.wrong("app", f"apps answer over tcp, not for type {service.type}")
     return name
 
 
