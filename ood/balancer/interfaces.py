@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 from zope.interface import Attribute, Interface
 
 from ood.balancer.core.plan import Step
@@ -60,6 +61,19 @@ class IBalancer(Protocol):
 
     def statistics(self) -> Deferred[dict[str, dict[str, object]]]:
         """Return what each service carries, by its id, with its servers by theirs."""
+
+
+class IEngineMaker(Interface):
+    """A plugin that makes an engine; see :mod:`ood.registry`."""
+
+    name: str = Attribute("how the engine is named in the setting balancerEngine")
+    lasting: bool = Attribute("whether what the engine does goes on when ood ends")
+
+    def make(reactor: IReactorFDSet, clock: IReactorTime) -> IEngine:
+        """Return a new engine.
+
+        Raises :class:`~ood.errors.UnavailableError`, with the reason, where it can't work.
+        """
 
 
 class ILayer4(Interface):

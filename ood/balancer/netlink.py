@@ -25,7 +25,7 @@ from ood.balancer.core.netlink import (
     messages,
     request,
 )
-from ood.errors import OodError
+from ood.errors import UnavailableError
 
 NETLINK_GENERIC = 16
 SOL_NETLINK = 270
@@ -46,7 +46,7 @@ DUMP_ATTEMPTS = 5
 _TIMEVAL = Struct("@ll")
 
 
-class IpvsUnavailableError(OodError):
+class IpvsUnavailableError(UnavailableError):
     """The kernel has no IPVS for us."""
 
     code = "ipvs_unavailable"

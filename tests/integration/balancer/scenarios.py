@@ -309,6 +309,6 @@ def templates_ignore_weight_zero(bench: Bench):
 @kernel_scenario
 def auto_takes_the_kernel(bench: Bench):
     """Where IPVS can be configured, it is what auto means."""
-    engine = choose_engine("auto", None, Clock())
+    engine, _ = choose_engine("auto", None, Clock())
     same(engine.name, "ipvs")
     engine.close()

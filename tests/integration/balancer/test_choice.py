@@ -6,11 +6,14 @@ from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
 
 from ood.balancer.engines import choose_engine, make_balancer
+from ood.balancer.interfaces import IEngineMaker
 from ood.balancer.netlink import IpvsUnavailableError
 from ood.clock import MonotonicClock
 from ood.errors import InvalidError
+from ood.registry import plugins
 
 
 def has_ipvs():
@@ -29,13 +32,20 @@ class ChoiceTests(TestCase):
 
     def test_auto(self):
         """The kernel where it can be configured, else the relay; ipvs insists."""
-        engine = choose_engine("auto", reactor, self.clock)
+        engine, _ = choose_engine("auto", reactor, self.clock)
         self.addCleanup(engine.close)
         self.assertEqual(engine.name, "ipvs" if has_ipvs() else "userspace")
         if not has_ipvs():
             with self.assertRaises(IpvsUnavailableError) as caught:
                 choose_engine("ipvs", reactor, self.clock)
             self.assertIn("balancerEngine", str(caught.exception))
+
+    def test_makers(self):
+        """The makers are plugins that keep their contract."""
+        makers = plugins(IEngineMaker)
+        self.assertEqual(set(makers), {"ipvs", "userspace"})
+        for maker in makers.values():
+            verifyObject(IEngineMaker, maker)
 
     async def test_a_whole_service(self):
         """What the composition root starts can be stopped, and leaves nothing behind."""
