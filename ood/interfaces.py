@@ -37,6 +37,23 @@ class IStore(Interface):
         """Call ``callback`` with every new document; return what ends that."""
 
 
+@dataclass(frozen=True)
+class Measure:
+    """One number that ood measures, for ``/metrics``.
+
+    :ivar name: its name as Prometheus wants it; of a total without ``_total``.
+    :ivar doc: what it means.
+    :ivar labels: what it is of.
+    :ivar total: whether it only grows, from the start of what is measured.
+    """
+
+    name: str
+    doc: str
+    value: float
+    labels: Mapping[str, str]
+    total: bool = False
+
+
 @dataclass(eq=False)
 class Worker:
     """A worker as the proxy sees it: something that takes requests.

@@ -20,6 +20,7 @@ from twisted.internet.threads import deferToThread
 from twisted.python import usage
 
 from ood.api.guard import Mount
+from ood.api.metrics import MetricsResource
 from ood.api.service import ApiService
 from ood.api.site import make_site
 from ood.api.token import load_or_create_token
@@ -29,6 +30,8 @@ from ood.controller import Controller
 from ood.descriptors import raise_descriptor_limit
 from ood.errors import OodError
 from ood.home import Home
+from ood.interfaces import Measure
+from ood.measures import app_measures, proxy_measures
 from ood.model.document import Document, Settings
 from ood.model.schema import changed_settings
 from ood.net.listen import bind, bind_public, port_is_free
@@ -153,7 +156,15 @@ def _compose(home: Home, options: Options) -> OodService:
     record = home.path / BALANCER_FILE
     balancer = BalancerPart(store, settings.balancer_engine, any_reactor, clock, record)
     l4_routes = balancer.resource(token, lambda: _listeners(store.document, settings))
-    mounts = {"services": Mount(l4_routes, checks_token=True)}
+
+    async def measure() -> list[Measure]:
+        apps, own = app_measures(controller.status(None)), proxy_measures(proxy.counters)
+        return [*apps, *own, *await balancer.measures()]
+
+    mounts = {
+        "services": Mount(l4_routes, checks_token=True),
+        "metrics": Mount(MetricsResource(measure)),
+    }
     site = make_site(controller, token, mounts=mounts, reactor=clock)
 
     service = OodService(home, settings.api_port)

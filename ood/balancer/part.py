@@ -22,7 +22,7 @@ from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from ood.errors import OodError
-from ood.interfaces import IStore
+from ood.interfaces import IStore, Measure
 from ood.model.document import Document
 from ood.model.services import Service
 
@@ -143,6 +143,14 @@ class BalancerPart(MultiService):
             return layer4_resource(layer4, token, listeners)
 
         return LazyResource(make)
+
+    async def measures(self) -> list[Measure]:
+        """Return what the services carry; nothing is loaded for it."""
+        if self._balancer is None:
+            return []
+        from ood.balancer.report import service_measures  # noqa: PLC0415
+
+        return service_measures(await self._balancer.statistics())
 
     def _commit(self, services: tuple[Service, ...]) -> Deferred[None]:
         return Deferred.fromCoroutine(self._keep(services))

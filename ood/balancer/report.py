@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
+from typing import Any
 
 from ood.balancer.core.health import Health
 from ood.balancer.core.plan import (
@@ -26,6 +27,7 @@ from ood.balancer.core.state import (
     server_settings,
     virtual_key,
 )
+from ood.interfaces import Measure
 from ood.model.services import Server, Service
 
 _PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
@@ -91,6 +93,38 @@ def service_statistics(
             "servers": servers,
         }
     return answer
+
+
+_MEASURED = {
+    "connections": "Connections that were begun.",
+    "packets_in": "Packets from clients.",
+    "packets_out": "Packets to clients.",
+    "bytes_in": "Bytes from clients.",
+    "bytes_out": "Bytes to clients.",
+}
+
+
+def service_measures(statistics: Mapping[str, Mapping[str, Any]]) -> list[Measure]:
+    """Return the totals of services and servers, and which servers are in use."""
+    measures = []
+    for service, of_service in statistics.items():
+        rows = [("service", of_service, {"service": service})]
+        servers: Mapping[str, Mapping[str, Any]] = of_service["servers"]
+        rows += [
+            ("server", numbers, {"service": service, "server": server})
+            for server, numbers in servers.items()
+        ]
+        for kind, numbers, labels in rows:
+            measures += [
+                Measure(f"ood_l4_{kind}_{key}", doc, numbers[key], labels, total=True)
+                for key, doc in _MEASURED.items()
+            ]
+        measures += [
+            Measure("ood_l4_server_weight", "Weight in use.", numbers["weight_in_use"], labels)
+            for kind, numbers, labels in rows
+            if kind == "server"
+        ]
+    return measures
 
 
 def _server_statistics(
