@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -93,13 +94,15 @@ def _stopping_already(_number: int, _frame: object) -> None:
     """Take a further signal to stop as what it is; the reactor would log a fault."""
 
 
-def _allow_open_files() -> None:
-    """Raise this process's own limit of open files as far as the system lets it."""
+def _allow_open_files() -> int:
+    """Raise this process's own limit of open files as far as the system lets it; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES_WANTED if hard == resource.RLIM_INFINITY else min(OPEN_FILES_WANTED, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if allowed == resource.RLIM_INFINITY else allowed
 
 
 def makeService(options: Options) -> OodService:
@@ -108,10 +111,10 @@ def makeService(options: Options) -> OodService:
     :raises SystemExit: it can't start here; the message is one line for stderr.
     """
     home = Home(Path(options["home"]) if options["home"] else default_home())
-    _allow_open_files()
+    open_files = _allow_open_files()
     try:
         home.open()
-        return _compose(home, options)
+        return _compose(home, options, open_files)
     except OodError as error:
         home.close()
         raise SystemExit(f"ood: {error}") from None
@@ -124,7 +127,7 @@ def _overrides(options: Options) -> dict[str, int]:
     return {key: port for key, port in chosen.items() if port is not None}
 
 
-def _compose(home: Home, options: Options) -> OodService:
+def _compose(home: Home, options: Options, open_files: int) -> OodService:
     """Bind the ports and connect the parts."""
     from twisted.internet import reactor  # noqa: PLC0415 - the one place that chooses it
 
@@ -151,6 +154,7 @@ def _compose(home: Home, options: Options) -> OodService:
         monitor,
         http_sockets,
         lambda app, error: logs.remark(app, str(error)),
+        open_files=open_files,
     )
     monitor.set_edge(proxy)
     controller = Controller(store, monitor, logs, overrides, port_is_free)

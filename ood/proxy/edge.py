@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable, Sequence
 
 from twisted.application.service import Service
@@ -38,6 +39,7 @@ class ReverseProxy(Service):
 
     :param http: listening sockets for HTTP; they are closed at the end.
     :param trouble: is called when an app's own loopback port can't be bound.
+    :param open_files: how many descriptors this process may have; clients get not quite all.
     """
 
     name = "proxy"
@@ -50,7 +52,10 @@ class ReverseProxy(Service):
         pool: IWorkerPool,
         http: Sequence[socket.socket] = (),
         trouble: PortTrouble | None = None,
+        *,
+        open_files: int = sys.maxsize,
     ) -> None:
+        self._ceiling = max(open_files - limits.DESCRIPTORS_KEPT_BACK, open_files // 2)
         live = Live(clock)
         self._reactor = reactor
         self._poller = Poller(reactor)
@@ -119,7 +124,9 @@ class ReverseProxy(Service):
 
     def _listener(self, sock: socket.socket, entry: Entry) -> Listener:
         context = self._context
-        return Listener(self._reactor, context.clock, self._dispatcher, sock, entry)
+        return Listener(
+            self._reactor, context.clock, self._dispatcher, sock, entry, ceiling=self._ceiling
+        )
 
     def adopt(self, app: str, sock: socket.socket) -> None:  # noqa: ARG002 its next request decides
         """Take a client's idle connection back from a worker that drains."""

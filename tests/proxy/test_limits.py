@@ -171,6 +171,25 @@ class ExhaustionTests(ProxyTestCase):
             await wire.until(b"\r\n\r\n")
         client.close()
 
+    async def test_some_descriptors_are_kept_back(self) -> None:
+        """Clients stop short of the limit of open files, and go on when there is room again."""
+        first = await self.client()
+        await self.exchange(first, GET, OK)
+        with socket.socket() as probe:
+            [listener] = self.proxy._listeners
+            listener._ceiling = probe.fileno()
+        late = [await self.client(), await self.client()]
+        accepted = self.proxy.counters.connections
+        for client in late:
+            client.send(GET)
+        await self.settle()
+        self.advance(2)
+        await self.settle()
+        self.assertLessEqual(self.proxy.counters.connections, accepted + 1)
+        listener._ceiling = 1 << 20
+        self.advance(1)
+        await self.eventually(lambda: self.proxy.counters.connections == 3)
+
 
 class FlowTests(ProxyTestCase):
     def backlog(self) -> int:
