@@ -157,7 +157,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         open_files=open_files,
     )
     monitor.set_edge(proxy)
-    controller = Controller(store, monitor, logs, overrides, port_is_free)
+    controller = Controller(store, monitor, logs, overrides, port_is_free, trouble=proxy.trouble)
     site = make_site(controller, token, reactor=clock)
 
     service = OodService(home, settings.api_port)

@@ -75,6 +75,21 @@ class Verbs(SynchronousTestCase):
         self.failureResultOf(self.init("b", domains=["example.com"]), InvalidError)
         self.assertEqual(list(self.store.document.apps), ["example.com"])
 
+    def test_trouble(self):
+        """What the proxy knows is part of the state that every verb answers with."""
+        told = {"example.com": ("its port is in use",)}
+        controller = Controller(
+            self.store, self.monitor, NoLogs(), trouble=lambda name: told.get(name, ())
+        )
+        self.successResultOf(self.init())
+        for status in (
+            self.successResultOf(controller.start("example.com")),
+            self.successResultOf(controller.restart("example.com")),
+            self.successResultOf(controller.scale("example.com", "2")),
+            *controller.status(None),
+        ):
+            self.assertEqual(("its port is in use",), status.trouble)
+
     def test_start_and_stop(self):
         """start and stop set what is wanted, and answer with the live state."""
         self.successResultOf(self.init())

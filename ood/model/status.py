@@ -62,6 +62,7 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     :ivar wanted: how many workers are wanted.
     :ivar version: the version in its package.json, if it has one.
     :ivar urls: addresses under which it answers.
+    :ivar trouble: what keeps it from answering everywhere it should, for people.
     """
 
     name: str
@@ -73,6 +74,7 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     version: str = ""
     cwd: str = ""
     urls: tuple[str, ...] = ()
+    trouble: tuple[str, ...] = ()
     workers: tuple[WorkerStatus, ...] = ()
 
 

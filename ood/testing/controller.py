@@ -39,6 +39,7 @@ class MemoryController:
     :ivar lines: log lines by app; tests append with :meth:`log`.
     :ivar failure: if set, the next command fails with it.
     :ivar held: if not None, commands wait here until a test fires them.
+    :ivar trouble: what is said to be wrong with every app.
     :ivar calls: the verbs that were carried out, in order.
     """
 
@@ -48,6 +49,7 @@ class MemoryController:
         self.failure: Exception | None = None
         self.held: list[Deferred[None]] | None = None
         self.calls: list[tuple[str, ...]] = []
+        self.trouble: tuple[str, ...] = ()
         self._followers: list[tuple[str, Callable[[LogLine], None]]] = []
 
     @property
@@ -213,5 +215,6 @@ class MemoryController:
             version="1.2.3",
             cwd=app.cwd,
             urls=(f"http://127.0.0.1:{app.port}/",),
+            trouble=self.trouble,
             workers=workers,
         )

@@ -229,6 +229,19 @@ class StatusTests(CliCase):
         for text in ("/srv/shop", "http://127.0.0.1:3001/", "4001", "guard"):
             self.assertIn(text, out)
 
+    def test_trouble(self) -> None:
+        """A port that somebody else has is told wherever it matters, and only as text."""
+        self.controller.trouble = ("port 3005 is in use",)
+        for line in (
+            "start shop.example",
+            "status",
+            "status shop.example",
+            "config -a shop.example -s port 3005",
+        ):
+            self.assertIn("port 3005 is in use", self.ood(*line.split()).out, line)
+        result = self.ood("--json", "config", "-a", "shop.example", "-s", "port", "3006")
+        self.assertEqual(result.value["port"], 3006)
+
     def test_none(self) -> None:
         """Without apps it says how to add one."""
         self.ood("delete", "shop.example")
