@@ -62,6 +62,21 @@ def listen(path: Path) -> socket.socket:
     return sock
 
 
+def _clear(path: Path) -> None:
+    """Remove what an earlier ood left at ``path``.
+
+    :raises WorkerError: it is a directory, which an app's user can put there.
+    """
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        pass
+    except IsADirectoryError:
+        raise WorkerError(
+            f"a directory is where the app's socket must be: {path}", f"remove it: rm -r {path}"
+        ) from None
+
+
 class Host(Protocol):
     """The app behind the door."""
 
@@ -113,6 +128,9 @@ class Door:
             )
         try:
             self._make()
+        except WorkerError:
+            self.close()
+            raise
         except OSError as error:
             self.close()
             reason = f"can't make the sockets in {self._directory}: {error.strerror}"
@@ -131,16 +149,15 @@ class Door:
                 os.fchown(handle, os.getuid(), os.getgid())
             os.fchmod(handle, 0o700)
             for path, accepted in ((self.join_path, self._joining), (self.back_path, self._back)):
-                with suppress(FileNotFoundError):
-                    path.unlink()
+                _clear(path)
                 sock = listen(path)
                 self._listeners.append(Acceptor(self._reactor, self._clock, sock, accepted))
                 path.chmod(0o600)
                 if self._account.other:
                     os.chown(path, self._account.uid, self._account.gid)
+        finally:
             if self._account.other:
                 os.fchown(handle, self._account.uid, self._account.gid)
-        finally:
             os.close(handle)
 
     def close(self) -> None:

@@ -106,6 +106,17 @@ class DoorTests(TemporaryTestCase):
     def nothing(self, sock: socket.socket) -> None:
         self.assertNotEqual(sock.recv(1), b"")
 
+    def test_in_the_way(self) -> None:
+        """A directory in a socket's place is named; once it is gone the door opens."""
+        obstacle = self.directory / "app.0" / "back.sock"
+        (obstacle / "full").mkdir(parents=True)
+        error = self.assertRaises(WorkerError, self.door)
+        self.assertIn(str(obstacle), error.message)
+        self.assertIn("remove it", error.hint)
+        (obstacle / "full").rmdir()
+        obstacle.rmdir()
+        self.door()
+
     def test_silent(self) -> None:
         """Who says nothing is disconnected after a while."""
         sock = self.knock(self.door(), b"")
