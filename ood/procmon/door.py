@@ -13,6 +13,7 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
+from ood.clock import Seldom
 from ood.errors import WorkerError
 from ood.net.accept import Acceptor
 from ood.net.fdchannel import FdChannel, close_all
@@ -30,6 +31,8 @@ HELLO_SECONDS = 5.0
 """How long a process may be silent after it connected: the guard speaks at once."""
 STRANGERS_AT_DOOR_MAX = 64
 """Processes that connected and have not said who they are."""
+REFUSAL_SECONDS = 10.0
+"""An app can make processes that may not join at any rate; its log tells of one this often."""
 _CREDENTIALS = struct.Struct("iII")
 
 
@@ -112,6 +115,7 @@ class Door:
         self._account = account
         self._host = host
         self._waiting: set[_AtDoor] = set()
+        self._refusals = Seldom(clock, REFUSAL_SECONDS)
         self._listeners: list[Acceptor] = []
         self.join_path = directory / "join.sock"
         self.back_path = directory / "back.sock"
@@ -179,7 +183,9 @@ class Door:
             sock.close()
             return
         channel = FdChannel(self._reactor, self._clock, sock, lambda _data, _fds: None, _nothing)
-        one = _AtDoor(self._clock, channel, pid, self._host, self._waiting.discard)
+        one = _AtDoor(
+            self._clock, channel, pid, self._host, self._waiting.discard, refusals=self._refusals
+        )
         self._waiting.add(one)
         channel.start()
 
@@ -204,11 +210,14 @@ class _AtDoor:
         pid: int,
         host: Host,
         over: Callable[[_AtDoor], None],
+        *,
+        refusals: Seldom,
     ) -> None:
         self._channel = channel
         self._pid = pid
         self._host = host
         self._over = over
+        self._refusals = refusals
         self._lines = Lines(join.MESSAGE_BYTES_MAX)
         self._timer = clock.callLater(HELLO_SECONDS, self.close)
         channel.received = self._received
@@ -235,7 +244,10 @@ class _AtDoor:
         refusal = self._host.admit(self._channel, message, self._pid)
         if refusal:
             self._channel.close()
-            self._host.remark(f"process {self._pid} may not join: {refusal}")
+            missed = self._refusals.missed
+            if self._refusals.allows():
+                others = f" (and {missed} before it)" if missed else ""
+                self._host.remark(f"process {self._pid} may not join: {refusal}{others}")
         elif rest:
             self._channel.received(rest, [])
 

@@ -31,6 +31,8 @@ PORT_RETRY_SECONDS = 2.0
 DESCRIPTORS_KEPT_BACK = 64
 """Clients get no descriptor beyond this many before the limit of open files: with none left the
 API could not take the command that stops the app which draws them, nor a worker be started."""
+ACCEPT_WARNING_SECONDS = 60.0
+"""While it can't accept connections, a listener says so this often, not at every pause."""
 ACCEPT_BATCH = 64
 """Connections accepted in a row before others get their turn."""
 HALF_OPEN_PER_CLIENT_MAX = 256

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ood.clock import Seldom
 from ood.net.listen import RawSocket
 from ood.proxy import limits
 from ood.proxy.context import Entry, Incoming
@@ -52,6 +53,7 @@ class Listener:
         self._family = int(sock.family)
         self._pause: IDelayedCall | None = None
         self._ceiling = ceiling
+        self._warning = Seldom(clock, limits.ACCEPT_WARNING_SECONDS)
         self.entry = entry
 
     def start(self) -> None:
@@ -113,11 +115,12 @@ class Listener:
 
     def _rest(self, why: str) -> None:
         """Accept nothing for a while; what comes waits in the kernel."""
-        self.log.warn(
-            "port {port}: can't accept connections: {why}; raise the limit of open files",
-            port=self.entry.port,
-            why=why,
-        )
+        if self._warning.allows():
+            self.log.warn(
+                "port {port}: can't accept connections: {why}; raise the limit of open files",
+                port=self.entry.port,
+                why=why,
+            )
         self._reactor.removeReader(self)
         self._pause = self._clock.callLater(limits.ACCEPT_PAUSE_SECONDS, self._resume)
 

@@ -4,6 +4,8 @@ import resource
 import socket
 import struct
 
+from twisted.logger import capturedLogs
+
 from ood.proxy import limits
 from tests.proxy.support import LOOPBACK, ProxyTestCase, Wire
 
@@ -189,6 +191,20 @@ class ExhaustionTests(ProxyTestCase):
         listener._ceiling = 1 << 20
         self.advance(1)
         await self.eventually(lambda: self.proxy.counters.connections == 3)
+
+    async def test_a_long_shortage_is_told_now_and_then(self) -> None:
+        """A listener that pauses again and again warns once a minute."""
+        [listener] = self.proxy._listeners
+        with capturedLogs() as events:
+            for number, seconds in enumerate((1, 1, limits.ACCEPT_WARNING_SECONDS, 1), 1):
+                listener._ceiling = 0
+                client = await self.client()
+                await self.exchange(client, GET, OK)
+                self.assertEqual(number, self.proxy.counters.connections)
+                listener._ceiling = 1 << 20
+                self.advance(seconds)
+        warnings = [one for one in events if "can't accept" in (one["log_format"] or "")]
+        self.assertEqual(2, len(warnings))
 
 
 class FlowTests(ProxyTestCase):
