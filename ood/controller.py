@@ -33,7 +33,7 @@ from ood.model.status import AppStatus, LogLine
 
 NO_OVERRIDES: Mapping[str, int] = MappingProxyType({})
 SCRIPT_INTERPRETERS = ("node",)
-"""Interpreters whose ``script`` is a file below ``cwd``."""
+"""Interpreters whose ``script`` is a file, relative to ``cwd``."""
 
 
 @implementer(IController)
@@ -209,11 +209,13 @@ def _check_files(app: App) -> None:
     if not os.path.isdir(app.cwd):
         faults.append(Fault("cwd", f"{app.cwd} is not a directory", "an existing directory"))
     elif app.script is None:
-        faults.append(Fault("script", "is missing", "a file below cwd, such as server.js"))
+        faults.append(Fault("script", "is missing", "a file, relative to cwd, such as server.js"))
     elif app.interpreter in SCRIPT_INTERPRETERS:
         where = os.path.join(app.cwd, app.script)
         if not os.path.isfile(where):
-            faults.append(Fault("script", f"there is no file {where}", "a file below cwd"))
+            faults.append(
+                Fault("script", f"there is no file {where}", "an existing file, relative to cwd")
+            )
     if faults:
         raise InvalidError(faults)
 

@@ -67,6 +67,13 @@ class Verbs(SynchronousTestCase):
             self.failureResultOf(self.init(**values), InvalidError)
         self.assertEqual(self.store.document.apps, {})
 
+    def test_a_script_elsewhere(self):
+        """A script may be anywhere; a missing one is told as what it is: relative to cwd."""
+        (self.directory / "shared.js").write_text("")
+        self.successResultOf(self.init(script="../shared.js"))
+        error = self.failureResultOf(self.init("b", script="../none.js"), InvalidError).value
+        self.assertIn("relative to cwd", str(error))
+
     def test_init_twice(self):
         """A second init of the same name, port or host changes nothing."""
         self.successResultOf(self.init())

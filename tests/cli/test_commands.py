@@ -404,6 +404,23 @@ class ErrorTests(CliCase):
         result = self.ood("config", "-s", "httpPort", "x", "--json")
         self.assertEqual(json.loads(result.err)["error"]["faults"][0]["key"], "httpPort")
 
+    def test_no_text(self) -> None:
+        """Bytes that are no UTF-8 are named, wherever they are."""
+        for line in (
+            ["start", "a\udcff"],
+            ["config", "-a", "shop.example", "-s", "env.A", "\udcff"],
+        ):
+            result = self.ood(*line)
+            self.assertEqual(result.status, 2, result.err)
+            self.assertIn("is not UTF-8: '", result.err)
+            self.assertIn("\\udcff'", result.err)
+        directory = os.path.abspath(self.mktemp()) + "\udcff"
+        os.makedirs(directory)
+        self.patch(os, "getcwd", lambda: directory)
+        result = self.ood("init", "other", "--script", "/bin/sh")
+        self.assertEqual(result.status, 1)
+        self.assertIn("not UTF-8: ", result.err)
+
     def test_worker_error(self) -> None:
         """An app's last words come before the reason, harmless."""
         self.controller.failure = WorkerError("it died", "mend it", ("Syntax\x1b[2JError",))
