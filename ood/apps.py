@@ -8,7 +8,7 @@ from ood.errors import Fault, InvalidError, NotFoundError
 from ood.model.document import App, Document
 
 SCRIPT_INTERPRETERS = ("node",)
-"""Interpreters whose ``script`` is a file below ``cwd``."""
+"""Interpreters whose ``script`` is a file, relative to ``cwd``."""
 
 
 def app_of(document: Document, name: str) -> App:
@@ -33,10 +33,12 @@ def check_files(app: App) -> None:
     if not os.path.isdir(app.cwd):
         faults.append(Fault("cwd", f"{app.cwd} is not a directory", "an existing directory"))
     elif app.script is None:
-        faults.append(Fault("script", "is missing", "a file below cwd, such as server.js"))
+        faults.append(Fault("script", "is missing", "a file, relative to cwd, such as server.js"))
     elif app.interpreter in SCRIPT_INTERPRETERS:
         where = os.path.join(app.cwd, app.script)
         if not os.path.isfile(where):
-            faults.append(Fault("script", f"there is no file {where}", "a file below cwd"))
+            faults.append(
+                Fault("script", f"there is no file {where}", "an existing file, relative to cwd")
+            )
     if faults:
         raise InvalidError(faults)

@@ -43,6 +43,29 @@ class MonotonicClock:
         return self._reactor.getDelayedCalls()
 
 
+class Seldom:
+    """Lets something that may repeat at any rate, such as a warning, through now and then.
+
+    :ivar missed: how often it was not let through since the last time it was.
+    """
+
+    def __init__(self, clock: IReactorTime, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._next: float | None = None
+        self.missed = 0
+
+    def allows(self) -> bool:
+        """Return whether it may happen now; if so, not again before the seconds are over."""
+        now = self._clock.seconds()
+        if self._next is not None and now < self._next:
+            self.missed += 1
+            return False
+        self._next = now + self._seconds
+        self.missed = 0
+        return True
+
+
 def wall_time() -> datetime:
     """Return the present in UTC, for stamps that people read."""
     return datetime.now(timezone.utc)

@@ -45,6 +45,7 @@ class Controller:
     :param clock: measures how long a deployment takes.
     :param overrides: settings that hold while this service runs, whatever is stored.
     :param port_is_free: whether nobody on this machine listens on a port.
+    :param trouble: what keeps requests from an app, as the proxy knows it.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Controller:
         clock: IReactorTime,
         overrides: Mapping[str, int] = NO_OVERRIDES,
         port_is_free: Callable[[int], bool] = lambda _: True,
+        trouble: Callable[[str], tuple[str, ...]] = lambda _: (),
     ) -> None:
         self._store = store
         self._monitor = monitor
@@ -65,6 +67,7 @@ class Controller:
         self._deployments = Deployments(store, monitor, releases, clock)
         self._overrides = overrides
         self._port_is_free = port_is_free
+        self._trouble = trouble
 
     def init(self, name: str, values: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Add an app; a missing ``port`` is assigned.  Fires with its configuration."""
@@ -110,7 +113,7 @@ class Controller:
     async def _run(self, name: str, *, running: bool) -> AppStatus:
         await self._want(name, running=running)
         await self._monitor.settled(name)
-        return self._monitor.status(name)
+        return self._status(name)
 
     async def _want(self, name: str, *, running: bool) -> None:
         def change(document: Document) -> Document:
@@ -127,7 +130,7 @@ class Controller:
         if not self._app(name).running:
             return await self._run(name, running=True)
         await self._monitor.restart(name)
-        return self._monitor.status(name)
+        return self._status(name)
 
     def deploy(self, name: str, order: Order, told: Callable[[Step], None]) -> Deferred[AppStatus]:
         """Make a release and run it; fires when its workers answer."""
@@ -154,7 +157,7 @@ class Controller:
         await self._store.update(change)
         if self._app(name).running:
             await self._monitor.settled(name)
-        return self._monitor.status(name)
+        return self._status(name)
 
     def configuration(self, name: str | None) -> dict[str, Any]:
         """Return the settings, or an app's configuration, with defaults filled in."""
@@ -185,8 +188,12 @@ class Controller:
         """Return the live state of one app or of all."""
         if name is not None:
             self._app(name)
-            return [self._monitor.status(name)]
-        return [self._monitor.status(one) for one in sorted(self._store.document.apps)]
+            return [self._status(name)]
+        return [self._status(one) for one in sorted(self._store.document.apps)]
+
+    def _status(self, name: str) -> AppStatus:
+        status = self._monitor.status(name)
+        return msgspec.structs.replace(status, trouble=(*status.trouble, *self._trouble(name)))
 
     def tail(self, name: str, lines: int, stream: str | None) -> list[LogLine]:
         """Return an app's last log lines."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 from contextlib import suppress
 
 from twisted.logger import Logger
@@ -15,8 +16,8 @@ FEW_DESCRIPTORS = 8192
 _log = Logger(namespace="ood")
 
 
-def raise_descriptor_limit() -> None:
-    """Raise the limit as far as this user may: shells and systemd begin with 1,024."""
+def raise_descriptor_limit() -> int:
+    """Raise the limit as far as this user may, and return it: shells begin with 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = DESCRIPTORS_MAX if hard == resource.RLIM_INFINITY else hard
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -28,3 +29,5 @@ def raise_descriptor_limit() -> None:
             " for busy sites allow more (ulimit -Hn, or LimitNOFILE= of systemd)",
             limit=wanted,
         )
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if allowed == resource.RLIM_INFINITY else allowed

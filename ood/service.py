@@ -82,7 +82,6 @@ class OodService(MultiService):
 
     def startService(self) -> None:
         """Start every part, then tell the ``ood`` command where to find the API."""
-        raise_descriptor_limit()
         super().startService()  # type: ignore[no-untyped-call]
         self._home.announce(self._api_port)
 
@@ -104,9 +103,10 @@ def makeService(options: Options) -> OodService:
     :raises SystemExit: it can't start here; the message is one line for stderr.
     """
     home = Home(Path(options["home"]) if options["home"] else default_home())
+    open_files = raise_descriptor_limit()
     try:
         home.open()
-        return _compose(home, options)
+        return _compose(home, options, open_files)
     except OodError as error:
         home.close()
         raise SystemExit(f"ood: {error}") from None
@@ -119,7 +119,7 @@ def _overrides(options: Options) -> dict[str, int]:
     return {key: port for key, port in chosen.items() if port is not None}
 
 
-def _compose(home: Home, options: Options) -> OodService:
+def _compose(home: Home, options: Options, open_files: int) -> OodService:
     """Bind the ports and connect the parts."""
     from twisted.internet import reactor  # noqa: PLC0415 - the one place that chooses it
 
@@ -142,6 +142,7 @@ def _compose(home: Home, options: Options) -> OodService:
         monitor,
         http_sockets,
         lambda app, error: logs.remark(app, str(error)),
+        open_files=open_files,
     )
     monitor.set_edge(proxy)
     controller = Controller(
@@ -152,6 +153,7 @@ def _compose(home: Home, options: Options) -> OodService:
         clock=clock,
         overrides=overrides,
         port_is_free=port_is_free,
+        trouble=proxy.trouble,
     )
     record = home.path / BALANCER_FILE
     balancer = BalancerPart(store, settings.balancer_engine, any_reactor, clock, record)

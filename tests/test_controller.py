@@ -93,6 +93,13 @@ class Verbs(ControllerCase):
             self.failureResultOf(self.init(**values), InvalidError)
         self.assertEqual(self.store.document.apps, {})
 
+    def test_a_script_elsewhere(self):
+        """A script may be anywhere; a missing one is told as what it is: relative to cwd."""
+        (self.directory / "shared.js").write_text("")
+        self.successResultOf(self.init(script="../shared.js"))
+        error = self.failureResultOf(self.init("b", script="../none.js"), InvalidError).value
+        self.assertIn("relative to cwd", str(error))
+
     def test_init_twice(self):
         """A second init of the same name, port or host changes nothing."""
         self.successResultOf(self.init())
@@ -106,6 +113,19 @@ class Verbs(ControllerCase):
         self.controller = self.make_controller(overrides={"httpPort": 8123})
         error = self.failureResultOf(self.init(port=8123), InvalidError).value
         self.assertIn("settings.httpPort", error.message)
+
+    def test_trouble(self):
+        """What the proxy knows is part of the state that every verb answers with."""
+        told = {"example.com": ("its port is in use",)}
+        controller = self.make_controller(trouble=lambda name: told.get(name, ()))
+        self.successResultOf(self.init())
+        for status in (
+            self.successResultOf(controller.start("example.com")),
+            self.successResultOf(controller.restart("example.com")),
+            self.successResultOf(controller.scale("example.com", "2")),
+            *controller.status(None),
+        ):
+            self.assertEqual(("its port is in use",), status.trouble)
 
     def test_start_and_stop(self):
         """start and stop set what is wanted, and answer with the live state."""

@@ -57,5 +57,14 @@ class LimitedRequest(Request):
         kind = self.requestHeaders.getRawHeaders(b"content-type", [b""])[0]
         if kind.partition(b";")[0].strip().lower() in FORM_TYPES:
             self.requestHeaders.removeHeader(b"content-type")
+        self._mark_working()
         untyped: Any = super()
         untyped.requestReceived(command, path, version)
+
+    def _mark_working(self) -> None:
+        """Tell the site that this connection has work in progress, until the answer is out."""
+        channel: Any = self.channel
+        working: set[object] = channel.site.working
+        connection = channel.transport
+        working.add(connection)
+        _ = self.notifyFinish().addBoth(lambda _: working.discard(connection))

@@ -31,18 +31,35 @@ class _Connections(WrappingFactory):
     def __init__(self, site: ApiSite) -> None:
         untyped: Any = super()
         untyped.__init__(site)
+        self._site = site
+        self._aborted: set[ProtocolWrapper] = set()
         self._emptied: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper | None:  # type: ignore[override]
         """Return the protocol for a new connection, or None to refuse it."""
-        if self._emptied is not None or len(self.protocols) >= CONNECTIONS_MAX:
+        if self._emptied is not None or not self._make_room():
             return None
         return super().buildProtocol(addr)
+
+    def _make_room(self) -> bool:
+        """If there are too many, cut off who has been silent longest; False if all work.
+
+        Anybody on this machine can connect and say nothing, and must not lock others out.
+        """
+        if len(self.protocols) - len(self._aborted) < CONNECTIONS_MAX:
+            return True
+        for connection in self.protocols:  # a dict: the oldest comes first
+            if connection not in self._aborted and connection not in self._site.working:
+                self._aborted.add(connection)
+                connection.abortConnection()
+                return True
+        return False
 
     def unregisterProtocol(self, p: ProtocolWrapper) -> None:
         """Forget a connection that is gone."""
         untyped: Any = super()
         untyped.unregisterProtocol(p)
+        self._aborted.discard(p)
         if self._emptied is not None and not self.protocols and not self._emptied.called:
             self._emptied.callback(None)
 

@@ -47,12 +47,14 @@ class ApiSite(Site):
     """The API as a protocol factory.
 
     :ivar api: the API.
+    :ivar working: the connections (as requests know them) with a request in progress.
     """
 
     def __init__(self, api: Api, reactor: IReactorTime | None) -> None:
         untyped: Any = super()
         untyped.__init__(api.root, LimitedRequest, timeout=IDLE_SECONDS, reactor=reactor)
         self.api = api
+        self.working: set[object] = set()
 
     def log(self, request: WebRequest) -> None:
         """Write no access log: commands are logged by what they do."""

@@ -40,6 +40,22 @@ class ApiError(OodError):
         self.error = error
 
 
+class NotTextError(OodError):
+    """What a command should send is not UTF-8, and JSON carries nothing else."""
+
+    code = "not_text"
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"not UTF-8: {text}", "names, values and paths must be UTF-8 text")
+
+
+def _encoded(body: object) -> bytes:
+    try:
+        return json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise NotTextError(ascii(error.object)) from None
+
+
 @implementer(IAgentEndpointFactory)
 class _Loopback:
     """Connects to the API's address without asking a resolver."""
@@ -144,7 +160,7 @@ class ApiClient:
         headers = {"Authorization": f"Bearer {self._access.token}"}
         if body is not None:
             headers["Content-Type"] = JSON_TYPE
-            options["data"] = json.dumps(body).encode()
+            options["data"] = _encoded(body)
         url = f"http://{LOOPBACK}:{self._access.port}{path}"
         return await self._guarded(self._http.request(method, url, headers=headers, **options))
 

@@ -49,6 +49,7 @@ def run(arguments: Sequence[str], invocation: Invocation) -> int:
     """Run a command; return its exit status."""
     output = invocation.output
     try:
+        _check_text(arguments)
         ood.main(
             args=list(arguments),
             prog_name="ood",
@@ -73,6 +74,18 @@ def run(arguments: Sequence[str], invocation: Invocation) -> int:
         _report_fault(output, error)
         return FAILED
     return DONE
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Check that all arguments are text: Python hands on other bytes as lone surrogates.
+
+    :raises click.UsageError: one is not.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise click.UsageError(f"this argument is not UTF-8: {argument!a}") from None
 
 
 def _report(output: Output, error: OodError) -> None:

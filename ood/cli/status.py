@@ -113,6 +113,7 @@ def _cells(worker: Status) -> dict[str, str]:
 
 
 def _reasons(app: Status) -> Iterable[str]:
+    yield from app["trouble"]
     for worker in app["workers"]:
         if worker["reason"]:
             yield f"worker {worker['instance']} is {worker['state']}: {worker['reason']}"

@@ -113,6 +113,8 @@ async def set_config(session: Session, app: str | None, changes: Mapping[str, st
     path = app_path(app) if app else "/settings"
     values = await session.client.ask("PATCH", path, dict(changes))
     _show_values(session, values, list(changes))
+    if app and "port" in changes and not session.output.json:
+        _show_trouble(session, await session.client.ask("GET", app_path(app)))
 
 
 def _show_values(session: Session, values: Mapping[str, Any], keys: Sequence[str] | Any) -> None:
@@ -148,3 +150,9 @@ def _show(session: Session, status: Mapping[str, Any]) -> None:
         session.output.value(status)
     else:
         session.output.say(one_line_status(status))
+        _show_trouble(session, status)
+
+
+def _show_trouble(session: Session, status: Mapping[str, Any]) -> None:
+    for text in status["trouble"]:
+        session.output.say(f"{status['name']}: {text}")

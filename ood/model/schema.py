@@ -64,7 +64,7 @@ SETTINGS_KEYS: Mapping[str, Key] = {
 APP_KEYS: Mapping[str, Key] = {
     "cwd": Key(kinds.ABSOLUTE_PATH, "Directory the app runs in."),
     "port": Key(kinds.port(), "The app's own port on 127.0.0.1; the app sees it as PORT."),
-    "script": Key(kinds.TEXT, "What to run: a file below cwd; with interpreter npm, a script."),
+    "script": Key(kinds.TEXT, "What to run: a path from cwd; with interpreter npm, a script."),
     "args": Key(kinds.ARGUMENTS, "Arguments for the script."),
     "nodeArgs": Key(kinds.ARGUMENTS, "Arguments for node itself."),
     "interpreter": Key(kinds.TEXT, "node, npm, none (the script is a program), or a program."),

@@ -64,6 +64,7 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     :ivar release: the release that is run; empty if it runs what is in its ``cwd``.
     :ivar urls: addresses under which it answers.
     :ivar pending_restart: whether settings were changed that wait for a restart.
+    :ivar trouble: what keeps it from answering everywhere it should, for people.
     """
 
     name: str
@@ -77,6 +78,7 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     release: str = ""
     urls: tuple[str, ...] = ()
     pending_restart: bool = False
+    trouble: tuple[str, ...] = ()
     workers: tuple[WorkerStatus, ...] = ()
 
 

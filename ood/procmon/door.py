@@ -13,6 +13,7 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
+from ood.clock import Seldom
 from ood.errors import WorkerError
 from ood.net.accept import Acceptor
 from ood.net.fdchannel import FdChannel, close_all
@@ -30,6 +31,8 @@ HELLO_SECONDS = 5.0
 """How long a process may be silent after it connected: the guard speaks at once."""
 STRANGERS_AT_DOOR_MAX = 64
 """Processes that connected and have not said who they are."""
+REFUSAL_SECONDS = 10.0
+"""An app can make processes that may not join at any rate; its log tells of one this often."""
 _CREDENTIALS = struct.Struct("iII")
 
 
@@ -60,6 +63,21 @@ def listen(path: Path) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _clear(path: Path) -> None:
+    """Remove what an earlier ood left at ``path``.
+
+    :raises WorkerError: it is a directory, which an app's user can put there.
+    """
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        pass
+    except IsADirectoryError:
+        raise WorkerError(
+            f"a directory is where the app's socket must be: {path}", f"remove it: rm -r {path}"
+        ) from None
 
 
 class Host(Protocol):
@@ -97,6 +115,7 @@ class Door:
         self._account = account
         self._host = host
         self._waiting: set[_AtDoor] = set()
+        self._refusals = Seldom(clock, REFUSAL_SECONDS)
         self._listeners: list[Acceptor] = []
         self.join_path = directory / "join.sock"
         self.back_path = directory / "back.sock"
@@ -113,6 +132,9 @@ class Door:
             )
         try:
             self._make()
+        except WorkerError:
+            self.close()
+            raise
         except OSError as error:
             self.close()
             reason = f"can't make the sockets in {self._directory}: {error.strerror}"
@@ -131,16 +153,15 @@ class Door:
                 os.fchown(handle, os.getuid(), os.getgid())
             os.fchmod(handle, 0o700)
             for path, accepted in ((self.join_path, self._joining), (self.back_path, self._back)):
-                with suppress(FileNotFoundError):
-                    path.unlink()
+                _clear(path)
                 sock = listen(path)
                 self._listeners.append(Acceptor(self._reactor, self._clock, sock, accepted))
                 path.chmod(0o600)
                 if self._account.other:
                     os.chown(path, self._account.uid, self._account.gid)
+        finally:
             if self._account.other:
                 os.fchown(handle, self._account.uid, self._account.gid)
-        finally:
             os.close(handle)
 
     def close(self) -> None:
@@ -162,7 +183,9 @@ class Door:
             sock.close()
             return
         channel = FdChannel(self._reactor, self._clock, sock, lambda _data, _fds: None, _nothing)
-        one = _AtDoor(self._clock, channel, pid, self._host, self._waiting.discard)
+        one = _AtDoor(
+            self._clock, channel, pid, self._host, self._waiting.discard, refusals=self._refusals
+        )
         self._waiting.add(one)
         channel.start()
 
@@ -187,11 +210,14 @@ class _AtDoor:
         pid: int,
         host: Host,
         over: Callable[[_AtDoor], None],
+        *,
+        refusals: Seldom,
     ) -> None:
         self._channel = channel
         self._pid = pid
         self._host = host
         self._over = over
+        self._refusals = refusals
         self._lines = Lines(join.MESSAGE_BYTES_MAX)
         self._timer = clock.callLater(HELLO_SECONDS, self.close)
         channel.received = self._received
@@ -218,7 +244,10 @@ class _AtDoor:
         refusal = self._host.admit(self._channel, message, self._pid)
         if refusal:
             self._channel.close()
-            self._host.remark(f"process {self._pid} may not join: {refusal}")
+            missed = self._refusals.missed
+            if self._refusals.allows():
+                others = f" (and {missed} before it)" if missed else ""
+                self._host.remark(f"process {self._pid} may not join: {refusal}{others}")
         elif rest:
             self._channel.received(rest, [])
 

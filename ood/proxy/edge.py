@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable, Sequence
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFDSet, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -38,6 +39,7 @@ class ReverseProxy(Service):
 
     :param http: listening sockets for HTTP; they are closed at the end.
     :param trouble: is called when an app's own loopback port can't be bound.
+    :param open_files: how many descriptors this process may have; clients get not quite all.
     """
 
     name = "proxy"
@@ -50,7 +52,10 @@ class ReverseProxy(Service):
         pool: IWorkerPool,
         http: Sequence[socket.socket] = (),
         trouble: PortTrouble | None = None,
+        *,
+        open_files: int = sys.maxsize,
     ) -> None:
+        self._ceiling = max(open_files - limits.DESCRIPTORS_KEPT_BACK, open_files // 2)
         live = Live(clock)
         self._reactor = reactor
         self._poller = Poller(reactor)
@@ -61,6 +66,9 @@ class ReverseProxy(Service):
         self._apps: dict[str, Listener] = {}
         self._strangers: dict[str, set[Client]] = {}
         self._trouble = trouble
+        self._ports: dict[str, int] = {}
+        self._occupied: dict[str, StartupError] = {}
+        self._retry: IDelayedCall | None = None
 
     @property
     def counters(self) -> Counters:
@@ -73,10 +81,14 @@ class ReverseProxy(Service):
         self._poller.start()
         for listener in (*self._listeners, *self._apps.values()):
             listener.start()
+        self._open_ports()
 
     def stopService(self) -> Deferred[None]:
         """Accept no more; fire when all exchanges are done or were ended at the drain limit."""
         super().stopService()  # type: ignore[no-untyped-call]
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
         for listener in (*self._listeners, *self._apps.values()):
             listener.stop()
         self._listeners, self._apps = [], {}
@@ -96,30 +108,53 @@ class ReverseProxy(Service):
         self._context.routes = Table(document.apps)
         self._context.one_app = len(document.apps) == 1
         self._strangers = {name: self._strangers.get(name, set()) for name in document.apps}
-        wanted = {name: app.port for name, app in document.apps.items()}
+        self._ports = {name: app.port for name, app in document.apps.items()}
         for name, listener in list(self._apps.items()):
-            if wanted.get(name) != listener.entry.port:
+            if self._ports.get(name) != listener.entry.port:
                 del self._apps[name]
                 listener.stop()
-        for name, port in wanted.items():
-            if name not in self._apps:
-                self._open(name, port)
+        self._open_ports()
 
-    def _open(self, name: str, port: int) -> None:
+    def trouble(self, app: str) -> tuple[str, ...]:
+        """Return why the app's own port does not answer, if it does not."""
+        error = self._occupied.get(app)
+        return () if error is None else (str(error),)
+
+    def _open_ports(self) -> None:
+        """Listen on every app's port that is still missing; try again later if one is taken."""
+        before, self._occupied = self._occupied, {}
+        for name, port in self._ports.items():
+            if name not in self._apps:
+                self._open(name, port, before.get(name))
+        if self._occupied and self.running and self._retry is None:
+            self._retry = self._context.clock.callLater(limits.PORT_RETRY_SECONDS, self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self._open_ports()
+
+    def _open(self, name: str, port: int, before: StartupError | None) -> None:
         try:
             sock = bind(LOOPBACK, port, what=f"app {name} (port)")
         except StartupError as error:
-            self.log.error("{error}", error=str(error))
-            if self._trouble is not None:
-                self._trouble(name, error)
+            self._occupied[name] = error
+            if str(error) != str(before):  # the log tells it once
+                self._report(name, error)
             return
         listener = self._apps[name] = self._listener(sock, Entry(port, name))
         if self.running:
             listener.start()
 
+    def _report(self, name: str, error: StartupError) -> None:
+        self.log.error("{error}", error=str(error))
+        if self._trouble is not None:
+            self._trouble(name, error)
+
     def _listener(self, sock: socket.socket, entry: Entry) -> Listener:
         context = self._context
-        return Listener(self._reactor, context.clock, self._dispatcher, sock, entry)
+        return Listener(
+            self._reactor, context.clock, self._dispatcher, sock, entry, ceiling=self._ceiling
+        )
 
     def adopt(self, app: str, sock: socket.socket) -> None:  # noqa: ARG002 its next request decides
         """Take a client's idle connection back from a worker that drains."""

@@ -26,6 +26,13 @@ DRAIN_SECONDS = 30.0
 """At the end of the service exchanges in flight get this long."""
 ACCEPT_PAUSE_SECONDS = 0.5
 """Without descriptors left there is no sense in asking for the next connection at once."""
+PORT_RETRY_SECONDS = 2.0
+"""An app's own port that somebody else has is tried again so often: it costs one system call."""
+DESCRIPTORS_KEPT_BACK = 64
+"""Clients get no descriptor beyond this many before the limit of open files: with none left the
+API could not take the command that stops the app which draws them, nor a worker be started."""
+ACCEPT_WARNING_SECONDS = 60.0
+"""While it can't accept connections, a listener says so this often, not at every pause."""
 ACCEPT_BATCH = 64
 """Connections accepted in a row before others get their turn."""
 HALF_OPEN_PER_CLIENT_MAX = 256

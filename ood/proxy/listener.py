@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from typing import Protocol, cast
 
@@ -11,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ood.clock import Seldom
 from ood.net.listen import RawSocket
 from ood.proxy import limits
 from ood.proxy.context import Entry, Incoming
@@ -25,7 +27,11 @@ class _Accepting(Protocol):
 
 @implementer(IReadDescriptor)
 class Listener:
-    """A listening socket whose connections go to the dispatcher."""
+    """A listening socket whose connections go to the dispatcher.
+
+    :param ceiling: a connection whose descriptor is not below it is the last one for a
+        while; descriptors are given out from the lowest, so it tells how many are in use.
+    """
 
     log = Logger()
 
@@ -36,6 +42,8 @@ class Listener:
         dispatcher: Dispatcher,
         sock: socket.socket,
         entry: Entry,
+        *,
+        ceiling: int,
     ) -> None:
         self._reactor = reactor
         self._clock = clock
@@ -44,6 +52,8 @@ class Listener:
         self._fd = sock.fileno()
         self._family = int(sock.family)
         self._pause: IDelayedCall | None = None
+        self._ceiling = ceiling
+        self._warning = Seldom(clock, limits.ACCEPT_WARNING_SECONDS)
         self.entry = entry
 
     def start(self) -> None:
@@ -94,18 +104,38 @@ class Listener:
             except Exception:  # the reactor would take the listening socket for broken
                 self.log.failure("port {port}: a connection failed", port=self.entry.port)
                 sock.close()
+            if descriptor >= self._ceiling:
+                self._rest("few descriptors are left")
+                return
 
     def _accept_failed(self, error: OSError) -> None:
         """Pause when the system has no more descriptors; other errors concern one client."""
         if error.errno in _EXHAUSTED and self._pause is None:
+            self._rest(os.strerror(error.errno))
+
+    def _rest(self, why: str) -> None:
+        """Accept nothing for a while; what comes waits in the kernel."""
+        if self._warning.allows():
             self.log.warn(
-                "port {port}: can't accept connections: {error}; raise the limit of open files",
+                "port {port}: can't accept connections: {why}; raise the limit of open files",
                 port=self.entry.port,
-                error=error.strerror,
+                why=why,
             )
-            self._reactor.removeReader(self)
-            self._pause = self._clock.callLater(limits.ACCEPT_PAUSE_SECONDS, self._resume)
+        self._reactor.removeReader(self)
+        self._pause = self._clock.callLater(limits.ACCEPT_PAUSE_SECONDS, self._resume)
 
     def _resume(self) -> None:
+        if self._scarce():
+            self._pause = self._clock.callLater(limits.ACCEPT_PAUSE_SECONDS, self._resume)
+            return
         self._pause = None
         self._reactor.addReader(self)
+
+    def _scarce(self) -> bool:
+        """Return whether the next descriptor would be one of those that are kept back."""
+        try:
+            probe = os.dup(self._fd)
+        except OSError:
+            return True
+        os.close(probe)
+        return probe >= self._ceiling

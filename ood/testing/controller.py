@@ -41,6 +41,7 @@ class MemoryController:
     :ivar failure: if set, the next command fails with it.
     :ivar held: if not None, commands wait here until a test fires them.
     :ivar made: releases by app, newest first.
+    :ivar trouble: what is said to be wrong with every app.
     :ivar calls: the verbs that were carried out, in order.
     """
 
@@ -51,6 +52,7 @@ class MemoryController:
         self.failure: Exception | None = None
         self.held: list[Deferred[None]] | None = None
         self.calls: list[tuple[str, ...]] = []
+        self.trouble: tuple[str, ...] = ()
         self._followers: list[tuple[str, Callable[[LogLine], None]]] = []
 
     @property
@@ -260,5 +262,6 @@ class MemoryController:
             cwd=app.cwd,
             release=app.release or "",
             urls=(f"http://127.0.0.1:{app.port}/",),
+            trouble=self.trouble,
             workers=workers,
         )

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from ood.api import service
 from ood.api.follow import BACKLOG_BYTES_MAX
 from ood.api.handlers import FOLLOWERS_MAX
 from ood.api.service import ApiService
@@ -74,7 +75,8 @@ class ServiceTests(TestCase):
     async def _end(self) -> None:
         for client in self.clients:
             client.transport.abortConnection()
-            await client.lost
+            if not client.lost.called:
+                await client.lost
         if self.service.running:
             await self.service.stopService()
 
@@ -202,6 +204,26 @@ class ServiceTests(TestCase):
         client.ask("GET", LOG, self.port)
         await client.until(b"\r\n\r\n")
         self.assertTrue(client.received.startswith(b"HTTP/1.1 503"), client.received)
+
+    async def test_the_silent_give_way(self) -> None:
+        """Connections that say nothing lock nobody out, and who works is not cut off for them."""
+        self.patch(service, "CONNECTIONS_MAX", 3)
+        follower = await self.follow()
+        silent = [await self.connect() for _ in range(4)]
+        client = await self.connect()
+        client.ask("GET", "/api/v1/apps", self.port)
+        await client.until(b"HTTP/1.1 200")
+        await silent[2].lost
+        self.assertEqual([one.lost.called for one in silent], [True, True, True, False])
+        self.controller.log("shop.example", "still there")
+        await follower.until(b"still there")
+
+    async def test_all_at_work(self) -> None:
+        """When every connection has a request in progress, one more is refused."""
+        self.patch(service, "CONNECTIONS_MAX", 1)
+        await self.follow()
+        client = await self.connect()
+        await client.lost
 
     async def _stuck(self) -> Client:
         """Return a follower that reads nothing, with the kernel's buffers full."""

@@ -127,13 +127,14 @@ test('only ood says what proxies say: an app that trusts its proxy must not beli
   const { member } = await ood.serve(`const app = (q, r) => r.end(JSON.stringify(q.rawHeaders.filter((_, i) => i % 2 === 0)));
     require('http').createServer(app).listen(${JSON.stringify(own)});
     require('http').createServer(app).listen(3000);`);
-  const said = ['Forwarded', 'X-Forwarded-For', 'x-forwarded-proto', 'X-FORWARDED-HOST', 'X-Real-IP', 'X-Forwarded-Port'];
-  const head = get('/', 'a.test', `${said.map((name) => `${name}: 6.6.6.6\r\n`).join('')}Origin: o\r\nX-Forwarded: x\r\n`);
+  const said = ['Forwarded', 'X-Forwarded-For', 'x-forwarded-proto', 'X-FORWARDED-HOST', 'X-Real-IP', 'X-Forwarded-Port',
+    'X_Forwarded_For', 'x-real_ip'];
+  const head = get('/', 'a.test', `${said.map((name) => `${name}: 6.6.6.6\r\n`).join('')}Origin: o\r\nX-Forwarded: x\r\nx_ood_peer: 1\r\napi_key: k\r\nX_Kept: 1\r\n`);
   const client = await ood.visit(member);
   const { socket, reader } = await pipe(t, ood, member);
   const direct = net.connect(own); // a proxy of the app's own
   t.after(() => direct.destroy());
-  const kept = ['Origin', 'X-Forwarded'];
+  const kept = ['Origin', 'X-Forwarded', 'api_key', 'X_Kept'];
   for (const [to, from, names] of [
     [client.socket, client.reader, kept], [socket, reader, [...said, ...kept]], [direct, new Reader(direct), [...said, ...kept]],
   ]) {

@@ -19,7 +19,7 @@ from ood.model.document import App, Document
 from ood.net.fdchannel import FdChannel
 from ood.procmon import accounts, launch, preflight, processes
 from ood.procmon.core.join import Hello
-from ood.procmon.door import Door, directory_name
+from ood.procmon.door import REFUSAL_SECONDS, Door, directory_name
 from ood.procmon.extras import ExtraPorts
 from ood.procmon.hosts import hosts_of
 from ood.procmon.members.joined import JoinedMember
@@ -96,6 +96,18 @@ class DoorTests(TemporaryTestCase):
         self.assertEqual(sock.recv(1), b"")
         self.assertIn("may not join: no", self.remarks[0])
 
+    def test_refused_often(self) -> None:
+        """Processes that are refused in a row do not fill the log."""
+        self.refusal = "no"
+        door = self.door()
+        hello = b'{"ood":"hello","v":1,"token":"t","pid":1}\n'
+        for _ in range(5):
+            self.knock(door, hello)
+        self.assertEqual(len(self.remarks), 1)
+        self.clock.advance(REFUSAL_SECONDS)
+        self.knock(door, hello)
+        self.assertIn("may not join: no (and 4 before it)", self.remarks[1])
+
     def test_nonsense(self) -> None:
         """Who says something else first is disconnected."""
         for data in (b"GET / HTTP/1.1\r\n\r\n", b'{"ood":"ack","n":1}\n', b"x" * 66_000):
@@ -105,6 +117,17 @@ class DoorTests(TemporaryTestCase):
 
     def nothing(self, sock: socket.socket) -> None:
         self.assertNotEqual(sock.recv(1), b"")
+
+    def test_in_the_way(self) -> None:
+        """A directory in a socket's place is named; once it is gone the door opens."""
+        obstacle = self.directory / "app.0" / "back.sock"
+        (obstacle / "full").mkdir(parents=True)
+        error = self.assertRaises(WorkerError, self.door)
+        self.assertIn(str(obstacle), error.message)
+        self.assertIn("remove it", error.hint)
+        (obstacle / "full").rmdir()
+        obstacle.rmdir()
+        self.door()
 
     def test_silent(self) -> None:
         """Who says nothing is disconnected after a while."""

@@ -300,3 +300,18 @@ class RouteTests(ProxyTestCase):
         client = await self.client()
         await self.exchange(client, GET, OK)
         await client.until(b"ok")
+
+    async def test_an_occupied_port_becomes_free(self) -> None:
+        """A port that was taken answers soon after it is free; until then there is one report."""
+        with socket.socket() as sock:
+            sock.bind((LOOPBACK, free_port()))
+            sock.listen()
+            port = sock.getsockname()[1]
+            self.converge(site=port)
+            self.advance(limits.PORT_RETRY_SECONDS * 3)
+            self.assertEqual(1, len(self.trouble))
+            self.assertIn("is in use", self.proxy.trouble("site")[0])
+        self.advance(limits.PORT_RETRY_SECONDS)
+        self.assertEqual((), self.proxy.trouble("site"))
+        (await self.client(port)).close()
+        self.assertEqual([], self.clock.getDelayedCalls())

@@ -60,7 +60,14 @@ class RequestHeadTests(SynchronousTestCase):
                 "X-Ood-Peer: 1.1.1.1 1",
                 "X-Ood-Other: 1",
                 "X_Forwarded_For: 1.1.1.1",
+                "x-forwarded_proto: https",
+                "X_Real_IP: 1.1.1.1",
+                "X_Ood_Peer: 1.1.1.1 1",
+                "Transfer_Encoding: chunked",
+                "Content_Length: 5",
                 "X-Kept: 1",
+                "api_key: k",
+                "X_Kept: 1",
                 host="example.com:8080",
             )
         )
@@ -68,6 +75,8 @@ class RequestHeadTests(SynchronousTestCase):
             {
                 "host": "example.com:8080",
                 "x-kept": "1",
+                "api_key": "k",
+                "x_kept": "1",
                 "x-forwarded-for": "192.0.2.7",
                 "x-forwarded-proto": "http",
                 "x-forwarded-host": "example.com:8080",
@@ -213,8 +222,9 @@ class ResponseTests(SynchronousTestCase):
 
     def test_trailers(self) -> None:
         """Trailers pass, but none that frames, routes or authenticates."""
-        trailers = b"X-Sum: 1\r\nContent-Length: 3\r\nhost: b\r\nX_Y: 1\r\nX-Ood-Peer: 1\r\n"
-        self.assertEqual(b"X-Sum: 1\r\n", forward.trailer_fields(trailers))
+        trailers = b"X-Sum: 1\r\nContent-Length: 3\r\nhost: b\r\nX_Ood_Y: 1\r\nX-Ood-Peer: 1\r\n"
+        trailers += b"Set_Cookie: a=b\r\nX_Real_IP: 1.1.1.1\r\nX_Y: 1\r\n"
+        self.assertEqual(b"X-Sum: 1\r\nX_Y: 1\r\n", forward.trailer_fields(trailers))
 
 
 class PageTests(SynchronousTestCase):

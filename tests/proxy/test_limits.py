@@ -4,6 +4,8 @@ import resource
 import socket
 import struct
 
+from twisted.logger import capturedLogs
+
 from ood.proxy import limits
 from tests.proxy.support import LOOPBACK, ProxyTestCase, Wire
 
@@ -170,6 +172,39 @@ class ExhaustionTests(ProxyTestCase):
             wire = await self.backend.next()
             await wire.until(b"\r\n\r\n")
         client.close()
+
+    async def test_some_descriptors_are_kept_back(self) -> None:
+        """Clients stop short of the limit of open files, and go on when there is room again."""
+        first = await self.client()
+        await self.exchange(first, GET, OK)
+        with socket.socket() as probe:
+            [listener] = self.proxy._listeners
+            listener._ceiling = probe.fileno()
+        late = [await self.client(), await self.client()]
+        accepted = self.proxy.counters.connections
+        for client in late:
+            client.send(GET)
+        await self.settle()
+        self.advance(2)
+        await self.settle()
+        self.assertLessEqual(self.proxy.counters.connections, accepted + 1)
+        listener._ceiling = 1 << 20
+        self.advance(1)
+        await self.eventually(lambda: self.proxy.counters.connections == 3)
+
+    async def test_a_long_shortage_is_told_now_and_then(self) -> None:
+        """A listener that pauses again and again warns once a minute."""
+        [listener] = self.proxy._listeners
+        with capturedLogs() as events:
+            for number, seconds in enumerate((1, 1, limits.ACCEPT_WARNING_SECONDS, 1), 1):
+                listener._ceiling = 0
+                client = await self.client()
+                await self.exchange(client, GET, OK)
+                self.assertEqual(number, self.proxy.counters.connections)
+                listener._ceiling = 1 << 20
+                self.advance(seconds)
+        warnings = [one for one in events if "can't accept" in (one["log_format"] or "")]
+        self.assertEqual(2, len(warnings))
 
 
 class FlowTests(ProxyTestCase):

@@ -10,10 +10,11 @@ const kTrusted = Symbol('ood.trusted');
 /** On a socket: how many of its requests are unanswered. */
 const kOpen = Symbol('ood.open'); // null: the socket is closed
 
-const OURS = /^x-ood-/i;
-/** As in ood's proxied path (`ood/proxy/core/forward.py`). */
-const PROXYS = /^(?:forwarded|x-forwarded-(?:for|proto|host|port|server)|x-real-ip)$/i;
+const OURS = /^x[-_]ood[-_]/i;
+/** As in ood's proxied path (`ood/proxy/core/forward.py`): an app may read `_` as `-`. */
+const PROXYS = /^(?:forwarded|x[-_]forwarded[-_](?:for|proto|host|port|server)|x[-_]real[-_]ip)$/i;
 const DASH = 45;
+const UNDERSCORE = 95;
 const LOWER_O = 111;
 const UPPER_O = 79;
 
@@ -195,9 +196,9 @@ class Requests {
     }
     for (let i = raw.length - 2; i >= 0; i -= 2) {
       const name = raw[i];
-      // Nearly every header is told apart by its second character: that of `X-` or `Forwarded`.
+      // Nearly every header is told apart by its second character: that of `X-`, `X_` or `Forwarded`.
       const second = name.charCodeAt(1);
-      if (second !== DASH && second !== LOWER_O && second !== UPPER_O) continue;
+      if (second !== DASH && second !== UNDERSCORE && second !== LOWER_O && second !== UPPER_O) continue;
       const ours = OURS.test(name);
       if (!ours && !(PROXYS.test(name) && this.fromClient(socket))) continue;
       const [, value] = raw.splice(i, 2);

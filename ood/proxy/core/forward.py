@@ -2,8 +2,9 @@
 
 Hop-by-hop fields go (first those that Connection names, then the known ones),
 and everything by which a client could pretend to be a proxy: nobody's
-``X-Forwarded-*`` is believed.  Names with ``_`` go too, since an app may read
-``X_Forwarded_For`` as ``X-Forwarded-For``.
+``X-Forwarded-*`` is believed.  Each of them goes with ``_`` in place of ``-``, too,
+since an app may read ``X_Forwarded_For`` as ``X-Forwarded-For``; so does
+``Content_Length``.  Other names with ``_`` are the app's own affair.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from ood.proxy.core.request import CHUNKED, Request
 from ood.proxy.core.response import Response
 
 _REQUEST_DROPPED = re.compile(
-    rb"\n(?:[Cc](?i:onnection)|[Kk](?i:eep-alive)|[Pp](?i:roxy-connection)"
-    rb"|[Tt](?i:e|ransfer-encoding)|[Uu](?i:pgrade)|[Hh](?i:ost|ttp2-settings)"
-    rb"|[Ff](?i:orwarded)|[Xx](?i:-forwarded-(?:for|proto|host|port|server)|-real-ip|-ood-[^:\n]*)"
-    rb"|[^:_\n]*_[^:\n]*):[^\n]*(?=\n)"
+    rb"\n(?:[Cc](?i:onnection|ontent_length)|[Kk](?i:eep[-_]alive)|[Pp](?i:roxy[-_]connection)"
+    rb"|[Tt](?i:e|ransfer[-_]encoding)|[Uu](?i:pgrade)|[Hh](?i:ost|ttp2[-_]settings)"
+    rb"|[Ff](?i:orwarded)|[Xx][-_](?i:forwarded[-_](?:for|proto|host|port|server)|real[-_]ip"
+    rb"|ood[-_][^:\n]*)):[^\n]*(?=\n)"
 )
 _RESPONSE_DROPPED = re.compile(
     rb"\n(?:[Cc](?i:onnection)|[Kk](?i:eep-alive)|[Pp](?i:roxy-connection)"
     rb"|[Tt](?i:ransfer-encoding)|[Uu](?i:pgrade)|[Xx](?i:-ood-[^:\n]*)):[^\n]*(?=\n)"
 )
 _TRAILER_DROPPED = re.compile(
-    rb"\n(?:(?i:connection|keep-alive|proxy-connection|te|transfer-encoding|upgrade|host"
-    rb"|content-length|content-encoding|content-type|content-range|trailer|authorization|cookie"
-    rb"|set-cookie|forwarded|x-forwarded-[^:\n]*|x-ood-[^:\n]*)|[^:_\n]*_[^:\n]*):[^\n]*(?=\n)"
+    rb"\n(?i:connection|keep[-_]alive|proxy[-_]connection|te|transfer[-_]encoding|upgrade|host"
+    rb"|content[-_](?:length|encoding|type|range)|trailer|authorization|cookie|set[-_]cookie"
+    rb"|forwarded|x[-_](?:forwarded[-_][^:\n]*|real[-_]ip|ood[-_][^:\n]*)):[^\n]*(?=\n)"
 )
 _LENGTH_FIELD = re.compile(rb"\n[Cc](?i:ontent-length):[^\n]*(?=\n)")
 _PEER = re.compile(rb"\n[Xx](?i:-ood-peer):[ \t]*([0-9A-Fa-f.:]{2,45}) ([0-9]{1,5})[ \t]*\r\n")
