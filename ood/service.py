@@ -159,13 +159,9 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     balancer = BalancerPart(store, settings.balancer_engine, any_reactor, clock, record)
     l4_routes = balancer.resource(token, lambda: _listeners(store.document, settings))
 
-    async def measure() -> list[Measure]:
-        apps, own = app_measures(controller.status(None)), proxy_measures(proxy.counters)
-        return [*apps, *own, *await balancer.measures()]
-
     mounts = {
         "services": Mount(l4_routes, checks_token=True),
-        "metrics": Mount(MetricsResource(measure)),
+        "metrics": Mount(MetricsResource(lambda: _measure(controller, proxy, balancer))),
     }
     site = make_site(controller, token, mounts=mounts, reactor=clock)
 
@@ -182,6 +178,14 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     store.subscribe(converge)
     converge(store.document)
     return service
+
+
+async def _measure(
+    controller: Controller, proxy: ReverseProxy, balancer: BalancerPart
+) -> list[Measure]:
+    """Return everything that is measured now."""
+    apps, own = app_measures(controller.status(None)), proxy_measures(proxy.counters)
+    return [*apps, *own, *await balancer.measures()]
 
 
 def _in_force(document: Document, overrides: Mapping[str, int], releases: Releases) -> Document:
