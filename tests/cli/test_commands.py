@@ -229,19 +229,6 @@ class StatusTests(CliCase):
         for text in ("/srv/shop", "http://127.0.0.1:3001/", "4001", "guard"):
             self.assertIn(text, out)
 
-    def test_trouble(self) -> None:
-        """A port that somebody else has is told wherever it matters, and only as text."""
-        self.controller.trouble = ("port 3005 is in use",)
-        for line in (
-            "start shop.example",
-            "status",
-            "status shop.example",
-            "config -a shop.example -s port 3005",
-        ):
-            self.assertIn("port 3005 is in use", self.ood(*line.split()).out, line)
-        result = self.ood("--json", "config", "-a", "shop.example", "-s", "port", "3006")
-        self.assertEqual(result.value["port"], 3006)
-
     def test_none(self) -> None:
         """Without apps it says how to add one."""
         self.ood("delete", "shop.example")
@@ -403,23 +390,6 @@ class ErrorTests(CliCase):
         self.assertEqual(json.loads(result.err)["error"]["code"], "not_found")
         result = self.ood("config", "-s", "httpPort", "x", "--json")
         self.assertEqual(json.loads(result.err)["error"]["faults"][0]["key"], "httpPort")
-
-    def test_no_text(self) -> None:
-        """Bytes that are no UTF-8 are named, wherever they are."""
-        for line in (
-            ["start", "a\udcff"],
-            ["config", "-a", "shop.example", "-s", "env.A", "\udcff"],
-        ):
-            result = self.ood(*line)
-            self.assertEqual(result.status, 2, result.err)
-            self.assertIn("is not UTF-8: '", result.err)
-            self.assertIn("\\udcff'", result.err)
-        directory = os.path.abspath(self.mktemp()) + "\udcff"
-        os.makedirs(directory)
-        self.patch(os, "getcwd", lambda: directory)
-        result = self.ood("init", "other", "--script", "/bin/sh")
-        self.assertEqual(result.status, 1)
-        self.assertIn("not UTF-8: ", result.err)
 
     def test_worker_error(self) -> None:
         """An app's last words come before the reason, harmless."""
