@@ -80,6 +80,13 @@ class Disk:
         covered = self.snapshot.metadata.index if self.snapshot else 0
         return max(covered, self.entries[-1].index if self.entries else 0)
 
+    @property
+    def last_term(self) -> int:
+        """The newest term that a restart finds, in the log or by itself."""
+        covered = self.snapshot.metadata.term if self.snapshot else 0
+        written = self.entries[-1].term if self.entries else 0
+        return max(self.hard_state.term, covered, written)
+
     def _steps(self, write: Write) -> list[Callable[[], None]]:
         """Return a save as the steps between which a crash can come."""
         steps: list[Callable[[], None]] = []

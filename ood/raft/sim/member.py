@@ -109,6 +109,7 @@ class Member:
         """Die; see :meth:`ood.raft.sim.disk.Disk.crash` for what survives."""
         self.raw = None
         self.disk.crash(keep, steps)
+        self.cluster.monitors.crashed(self)
 
     def wipe(self) -> None:
         """Lose the disk; what starts next waits to be added."""

@@ -105,6 +105,20 @@ class Monitors:
         if self.tracer is not None:
             self.tracer.saved(member, write)
 
+    def crashed(self, member: Member) -> None:
+        """Forget the terms that a node led in memory only: they have never been.
+
+        An only voter leads at once, with its vote and entries still on their way to
+        its disk.  Nothing of such a term leaves the node (:meth:`sent` sees to that),
+        so that its next life, or another node with its vote, may lead it anew.
+        """
+        durable = member.disk.last_term
+        lost = {t for t, key in self._leaders.items() if key == member.key and t > durable}
+        for term in lost:
+            del self._leaders[term]
+        if lost:
+            self._entries = {at: e for at, e in self._entries.items() if at[1] not in lost}
+
     def restarted(self, member: Member) -> None:
         """Note that a node has started, before it does anything."""
         if self.tracer is not None:
