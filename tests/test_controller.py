@@ -95,7 +95,7 @@ class Verbs(ControllerCase):
 
     def test_a_script_elsewhere(self):
         """A script may be anywhere; a missing one is told as what it is: relative to cwd."""
-        (self.directory / "shared.js").write_text("")
+        (self.directory / "elsewhere.js").write_text("")
         self.successResultOf(self.init(script="../elsewhere.js"))
         error = self.failureResultOf(self.init("b", script="../none.js"), InvalidError).value
         self.assertIn("relative to cwd", str(error))
