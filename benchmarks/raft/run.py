@@ -13,6 +13,7 @@ all of them; medians count.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import shutil
@@ -37,6 +38,16 @@ def measure(kind: type[System], outstanding: list[int], seconds: float, where: s
         system.stop()
 
 
+def is_here(name: str) -> bool:
+    """Tell whether a system can be measured; say what is missing if it can't."""
+    missing = [tool for tool in NEEDS.get(name, ()) if not shutil.which(tool)]
+    if name == "PySyncObj" and importlib.util.find_spec("pysyncobj") is None:
+        missing.append("pysyncobj (pip install pysyncobj)")
+    if missing:
+        print(f"{name} is left out, for want of {', '.join(missing)}", flush=True)
+    return not missing
+
+
 def failover(system: System) -> float:
     try:
         return system.failover()
@@ -54,7 +65,7 @@ def main() -> None:
     parser.add_argument("--directory", default=str(Path.home()), help="on the disk to measure")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
-    names = [n for n in options.systems if all(shutil.which(tool) for tool in NEEDS.get(n, ()))]
+    names = [name for name in options.systems if is_here(name)]
     results: dict[str, list] = {name: [] for name in names}  # type: ignore[type-arg]
     for round_ in range(options.rounds):
         for name in names:
