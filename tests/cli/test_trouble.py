@@ -35,7 +35,8 @@ class TroubleTests(CliCase):
             self.assertIn("\\udcff'", result.err)
         directory = os.path.abspath(self.mktemp()) + "\udcff"
         os.makedirs(directory)
-        self.patch(os, "getcwd", lambda: directory)
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(directory)
         result = self.ood("init", "other", "--script", "/bin/sh")
         self.assertEqual(result.status, 1)
         self.assertIn("not UTF-8: ", result.err)
