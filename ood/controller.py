@@ -22,6 +22,7 @@ from ood.deployments import Deployments
 from ood.errors import ConflictError
 from ood.events import EventBus
 from ood.interfaces import IController, ILogs, IProcessMonitor, IReleases, IStore
+from ood.model.death import DeathList
 from ood.model.document import App, Document, Settings
 from ood.model.release import Order, Release, Step
 from ood.model.schema import (
@@ -197,6 +198,11 @@ class Controller:
     def _status(self, name: str) -> AppStatus:
         status = self._monitor.status(name)
         return msgspec.structs.replace(status, trouble=(*status.trouble, *self._trouble(name)))
+
+    def deaths(self, name: str) -> DeathList:
+        """Return the last deaths of an app's workers, and what they have in common."""
+        self._app(name)
+        return self._monitor.deaths(name)
 
     def tail(self, name: str, lines: int, stream: str | None) -> list[LogLine]:
         """Return an app's last log lines."""

@@ -15,6 +15,7 @@ from ood.api.layer4 import layer4_paths, layer4_schemas, layer4_security
 from ood.api.operations import OPERATIONS, Operation
 from ood.api.types import JSON_TYPE, LINES_TYPE
 from ood.model import kinds
+from ood.model.death import DeathList
 from ood.model.document import App, Settings
 from ood.model.kinds import APP_NAME_ALLOWED
 from ood.model.release import Order, Release, Step
@@ -132,7 +133,8 @@ def _tidy(schema: Schema) -> Schema:
 
 def _schemas() -> Schema:
     _, models = msgspec.json.schema_components(
-        [AppStatus, LogLine, Order, Release, Step], ref_template="#/components/schemas/{name}"
+        [AppStatus, DeathList, LogLine, Order, Release, Step],
+        ref_template="#/components/schemas/{name}",
     )
     schemas = {name: _tidy(schema) for name, schema in models.items()}
     schemas["WorkerStatus"]["properties"]["state"]["enum"] = list(WORKER_STATES)

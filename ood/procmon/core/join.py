@@ -15,6 +15,8 @@ MESSAGE_BYTES_MAX = 65_536
 """Longest message, either way; the protocol says so."""
 SERVER_IDS = 64
 """A server's id must fit into the second byte of a hand-off, after 64."""
+SLOW_REQUESTS_MAX = 16
+"""Requests that take long, in one message; the guard tells of half as many."""
 VERSION = 1
 """The protocol's version that both sides must speak."""
 
@@ -22,6 +24,10 @@ ServerId = Annotated[int, Meta(ge=0, lt=SERVER_IDS)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Count = Annotated[int, Meta(ge=0, lt=1 << 53)]
 Number = Annotated[float, Meta(ge=0)]
+SlowRequest = tuple[
+    Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)], Number
+]
+"""Method, path and age in milliseconds."""
 
 
 class InvalidMessageError(ValueError):
@@ -86,6 +92,7 @@ class Stats(msgspec.Struct, frozen=True, rename="camel"):
     s3: Count = 0
     s4: Count = 0
     s5: Count = 0
+    slow: Annotated[tuple[SlowRequest, ...], Meta(max_length=SLOW_REQUESTS_MAX)] = ()
 
 
 class Drained(msgspec.Struct, frozen=True):
@@ -166,6 +173,8 @@ def _hosts_line(hosts: Hosts) -> bytes:
 
 DRAIN = b'{"ood":"drain"}\n'
 """Send idle connections back, and each other one when its answer is done."""
+WATCH = {True: b'{"ood":"watch","on":true}\n', False: b'{"ood":"watch","on":false}\n'}
+"""Write each request down before the app sees it, or cease to."""
 LEAVE = b'{"ood":"leave"}\n'
 """Close the servers."""
 

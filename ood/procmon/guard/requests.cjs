@@ -9,6 +9,8 @@ const { hostOf } = require('./hosts.cjs');
 const kTrusted = Symbol('ood.trusted');
 /** On a socket: how many of its requests are unanswered. */
 const kOpen = Symbol('ood.open'); // null: the socket is closed
+/** On a socket: when its newest request came, to a tenth of a second. */
+const kSince = Symbol('ood.since');
 
 const OURS = /^x[-_]ood[-_]/i;
 /** As in ood's proxied path (`ood/proxy/core/forward.py`): an app may read `_` as `-`. */
@@ -18,6 +20,7 @@ const UNDERSCORE = 95;
 const LOWER_O = 111;
 const UPPER_O = 79;
 
+const { performance } = globalThis;
 const MISDIRECTED = 'HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 
 /** What is known about this process's requests. */
@@ -31,6 +34,8 @@ class Requests {
     this.inFlight = 0;
     this.upgraded = new Map(); // socket -> what it was upgraded to
     this.answered = () => {}; // called with each answered request's socket
+    this.now = performance.now(); // as of the last sample: to ask anew for each request would cost more
+    this.watcher = null; // writes each request down
     this.goingAway = null; // while draining: whether a socket's answers should end it
     this.countKey = Object.getOwnPropertySymbols(new http.IncomingMessage()).find(
       (symbol) => symbol.description === 'kHeadersCount',
@@ -130,6 +135,8 @@ class Requests {
       socket[kOpen]++;
       this.inFlight++;
     }
+    socket[kSince] = this.now;
+    if (this.watcher !== null) this.watcher.begin(socket, request);
     this.cleanHeaders(request, socket);
     if (this.goingAway !== null && this.goingAway(socket)) response.shouldKeepAlive = false;
     if (this.belongs(request, socket)) return true;
@@ -159,11 +166,17 @@ class Requests {
     return this.hosts.belongs(hostOf(request), socket) || this.trusts(socket);
   }
 
+  /** @returns {number} when the socket's request came, on the clock of `performance.now()` */
+  since(socket) {
+    return socket[kSince] === undefined ? this.now : socket[kSince];
+  }
+
   follow(socket) {
     socket[kOpen] = 0;
     socket.once('close', () => {
       this.inFlight -= socket[kOpen];
       socket[kOpen] = null;
+      if (this.watcher !== null) this.watcher.end(socket);
       this.answered(socket);
     });
   }
@@ -172,6 +185,7 @@ class Requests {
     if (typeof socket[kOpen] !== 'number') return;
     socket[kOpen]--;
     this.inFlight--;
+    if (this.watcher !== null) this.watcher.end(socket);
     const status = response.statusCode;
     if (status < 300) this.counts.s2++;
     else if (status < 400) this.counts.s3++;
