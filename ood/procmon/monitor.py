@@ -32,6 +32,7 @@ from ood.procmon.resources import Resources, Versions
 from ood.procmon.roll import Rolls
 from ood.procmon.roster import Roster
 from ood.procmon.runtime import NodeRuntime
+from ood.procmon.stacks import Stacks
 from ood.procmon.upkeep import Upkeep
 
 STOP_SLACK_SECONDS = 10.0
@@ -89,6 +90,7 @@ class ProcessMonitor(Service):
             background=Background(),
             edge=edge,
             events=events or EventBus(),
+            stacks=Stacks(reactor, clock),
         )
         self._upkeep = Upkeep(
             clock,
