@@ -129,13 +129,17 @@ class FastSession:
 
     def announce_end(self) -> None:
         """Tell the client to begin nothing more here."""
-        if not self._failed:
+        try:
             self._connection.send_shutdown_notice()
+        except ngh2.ConnectionStateError:
+            return
 
     def finish(self, code: int) -> None:
         """Tell the client that nothing which it begins from now on is served."""
-        if not self._failed:
+        try:
             self._connection.send_goaway(code)
+        except ngh2.ConnectionStateError:
+            return
 
 
 _TRANSLATED: dict[type[Any], Any] = {

@@ -56,6 +56,8 @@ class HyperSession:
         connection.increment_flow_control_window(limits.CONNECTION_WINDOW_BYTES - 65_535)
         self._queues: dict[int, _Queue] = {}
         self._unread: dict[int, int] = {}
+        self._ended_by_peer: set[int] = set()
+        self._ended_by_us: set[int] = set()
         self._later: deque[SessionEvent] = deque()
         self._failed = False
 
@@ -66,16 +68,23 @@ class HyperSession:
         except exceptions.ProtocolError as error:
             self._failed = True
             raise SessionError(str(error) or type(error).__name__) from None
-        return [event for one in received for event in self._translate(one)]
+        translated = [event for one in received for event in self._translate(one)]
+        return [*translated, *self._ended_in_both_ways()]
 
     def take(self) -> tuple[bytes, list[SessionEvent]]:
         """Return the bytes that are to be sent now, and what came of making them."""
         if not self._failed:
             for stream in list(self._queues):
                 self._push(stream)
-        came = list(self._later)
+        came = [*self._later, *self._ended_in_both_ways()]
         self._later.clear()
         return self._connection.data_to_send(), came
+
+    def _ended_in_both_ways(self) -> list[SessionEvent]:
+        streams = self._ended_by_peer & self._ended_by_us
+        for stream in streams:
+            self._forget(stream)
+        return [Closed(stream, 0, by_peer=False) for stream in streams]
 
     def _translate(self, event: Any) -> Iterable[SessionEvent]:
         if isinstance(event, events.RequestReceived):
@@ -91,6 +100,8 @@ class HyperSession:
             yield Data(event.stream_id, event.data, event.stream_ended is not None)
         elif isinstance(event, events.TrailersReceived):
             yield Trailers(event.stream_id, event.headers)
+        elif isinstance(event, events.StreamEnded):
+            self._ended_by_peer.add(event.stream_id)
         elif isinstance(event, events.StreamReset):
             self._forget(event.stream_id)
             yield Closed(event.stream_id, int(event.error_code), bool(event.remote_reset))
@@ -100,6 +111,8 @@ class HyperSession:
     def _forget(self, stream: int) -> None:
         """Give the connection's window back what nobody will read any more."""
         self._queues.pop(stream, None)
+        self._ended_by_peer.discard(stream)
+        self._ended_by_us.discard(stream)
         unread = self._unread.pop(stream, 0)
         if unread:
             self._connection.increment_flow_control_window(unread)
@@ -128,8 +141,8 @@ class HyperSession:
             self._connection.send_headers(stream, trailers, end_stream=True)
         else:
             self._connection.end_stream(stream)
-        self._forget(stream)
-        self._later.append(Closed(stream, 0, by_peer=False))
+        del self._queues[stream]
+        self._ended_by_us.add(stream)
 
     def interim(self, stream: int, fields: Sequence[Field]) -> None:
         """Send a 1xx response."""
