@@ -80,6 +80,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     restart_delay: int = 0
     max_memory_restart: int | None = None
     cron_restart: str | None = None
+    watch: bool | tuple[str, ...] = False
+    ignore_watch: tuple[str, ...] = ()
     spare: int = 0
     depends_on: tuple[str, ...] = ()
     running: bool = False

@@ -104,6 +104,16 @@ APP_KEYS: Mapping[str, Key] = {
     "cronRestart": Key(
         kinds.SCHEDULE, "When the workers are replaced gently, in the machine's local time."
     ),
+    "watch": Key(
+        kinds.WATCH,
+        "Whether the workers are replaced gently when files change: those in cwd, or the "
+        "named files and directories.",
+    ),
+    "ignoreWatch": Key(
+        kinds.GLOBS,
+        "What watch leaves out, beside node_modules, logs, data bases, editors' files and names "
+        "that begin with a dot (but .env).",
+    ),
     "spare": Key(
         kinds.integer(0, 1),
         "1: a worker more than instances waits, without requests, to take a dead one's place; "
