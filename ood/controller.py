@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -21,8 +21,17 @@ from ood.apps import app_of, check_files
 from ood.deployments import Deployments
 from ood.errors import ConflictError
 from ood.events import EventBus
-from ood.interfaces import IController, ILogs, IProcessMonitor, IReleases, IStore
+from ood.interfaces import (
+    IController,
+    ILogs,
+    INotifier,
+    IProcessMonitor,
+    IReleases,
+    IStore,
+    Notified,
+)
 from ood.model.document import App, Document, Settings
+from ood.model.notify import masked
 from ood.model.release import Order, Release, Step
 from ood.model.schema import (
     APP_KEYS,
@@ -48,6 +57,7 @@ class Controller:
     :param port_is_free: whether nobody on this machine listens on a port.
     :param trouble: what keeps requests from an app, as the proxy knows it.
     :param events: told how deployments ended.
+    :param notifier: tells of events.
     """
 
     def __init__(
@@ -62,6 +72,7 @@ class Controller:
         port_is_free: Callable[[int], bool] = lambda _: True,
         trouble: Callable[[str], tuple[str, ...]] = lambda _: (),
         events: EventBus | None = None,
+        notifier: INotifier | None = None,
     ) -> None:
         self._store = store
         self._monitor = monitor
@@ -71,6 +82,7 @@ class Controller:
         self._overrides = overrides
         self._port_is_free = port_is_free
         self._trouble = trouble
+        self._notifier = notifier
 
     def init(self, name: str, values: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Add an app; a missing ``port`` is assigned.  Fires with its configuration."""
@@ -187,6 +199,10 @@ class Controller:
         await self._store.update(change)
         return self.configuration(name)
 
+    def test_notifications(self) -> Deferred[list[Notified]]:
+        """Tell every target of the setting ``notify`` that this is a test."""
+        return succeed([]) if self._notifier is None else self._notifier.test()
+
     def status(self, name: str | None) -> list[AppStatus]:
         """Return the live state of one app or of all."""
         if name is not None:
@@ -225,6 +241,7 @@ def _settings_in_force(settings: Settings) -> dict[str, Any]:
         "httpsPort": https,
         "apiPort": settings.api_port,
         "balancerEngine": settings.balancer_engine,
+        "notify": msgspec.to_builtins(masked(settings.notify)),
     }
     return {key: values[key] for key in SETTINGS_KEYS}
 

@@ -221,6 +221,25 @@ class ILogs(Interface):
         """Call ``callback`` with every new line; return what ends that."""
 
 
+@dataclass(frozen=True)
+class Notified:
+    """What came of telling a target.
+
+    :ivar target: which one, without what is secret in its address.
+    :ivar error: why it was not told; empty if it was.
+    """
+
+    target: str
+    error: str
+
+
+class INotifier(Interface):
+    """Tells the targets of the setting ``notify`` of events."""
+
+    def test() -> Deferred[list[Notified]]:
+        """Tell every target now that this is a test; fires with what came of it."""
+
+
 class IReleases(Interface):
     """The apps' releases on the disk; which one is run is the document's business."""
 
@@ -297,6 +316,9 @@ class IController(Interface):
 
     def configure(name: str | None, changes: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Change keys of the settings or of an app; None puts a key back to its default."""
+
+    def test_notifications() -> Deferred[list[Notified]]:
+        """Tell every target of the setting ``notify`` that this is a test."""
 
     def status(name: str | None) -> list[AppStatus]:
         """Return the live state of one app or of all."""

@@ -37,7 +37,9 @@ from ood.measures import app_measures, proxy_measures
 from ood.model.document import Document, Settings
 from ood.model.schema import changed_settings
 from ood.net.listen import bind, bind_public, port_is_free
+from ood.notify.service import Notifier
 from ood.paths import BALANCER_FILE, default_home
+from ood.procmon.hooks import Hooks
 from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
 from ood.procmon.releases import Releases
@@ -75,12 +77,14 @@ class OodService(MultiService):
 
     :param home: its home, which is given back when the last part has stopped.
     :param api_port: where the API listens, for the announcement.
+    :param notifier: stopped last: it tells what happens while the others stop.
     """
 
-    def __init__(self, home: Home, api_port: int) -> None:
+    def __init__(self, home: Home, api_port: int, notifier: Notifier) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._home = home
         self._api_port = api_port
+        self._notifier = notifier
 
     def startService(self) -> None:
         """Start every part, then tell the ``ood`` command where to find the API."""
@@ -92,7 +96,8 @@ class OodService(MultiService):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stopping_already)
         stopped: Deferred[Any] = super().stopService()  # type: ignore[no-untyped-call]
-        return stopped.addCallback(lambda _: self._home.close())
+        told = stopped.addCallback(lambda _: self._notifier.stopService())
+        return told.addCallback(lambda _: self._home.close())
 
 
 def _stopping_already(_number: int, _frame: object) -> None:
@@ -139,6 +144,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     logs = Logs(home.logs, clock)
     monitor = ProcessMonitor(any_reactor, clock, home.run, logs, events=events)
     releases = Releases(any_reactor, clock, home.apps)
+    notifier = Notifier(clock, events, Hooks(any_reactor, clock, os.environ).run)
     proxy = ReverseProxy(
         any_reactor,
         clock,
@@ -158,6 +164,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         port_is_free=port_is_free,
         trouble=proxy.trouble,
         events=events,
+        notifier=notifier,
     )
     record = home.path / BALANCER_FILE
     balancer = BalancerPart(store, settings.balancer_engine, any_reactor, clock, record)
@@ -169,14 +176,14 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     }
     site = make_site(controller, token, mounts=mounts, reactor=clock)
 
-    service = OodService(home, settings.api_port)
+    service = OodService(home, settings.api_port, notifier)
     api = ApiService(site, api_socket, any_reactor, clock)
     for part in (logs, monitor, releases, proxy, balancer, api):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
 
     def converge(document: Document) -> None:
         in_force = _in_force(document, overrides, releases)
-        for part in (proxy, monitor, balancer):
+        for part in (proxy, monitor, balancer, notifier):
             part.converge(in_force)
 
     store.subscribe(Configured(events, store.document))

@@ -149,6 +149,11 @@ class Handlers:
         changed = await self._run(lambda: self._controller.configure(None, changes))
         return answer(request, 200, changed)
 
+    async def test_notifications(self, request: WebRequest) -> bytes:
+        """Test who is told of events."""
+        results = await self._run(self._controller.test_notifications)
+        return answer(request, 200, {"results": results})
+
     async def get_version(self, request: WebRequest) -> bytes:
         """Answer with versions."""
         versions = {

@@ -188,6 +188,15 @@ def _schemas() -> Schema:
         "Version": _object(
             {"ood": text, "python": text, "twisted": text}, ["ood", "python", "twisted"]
         ),
+        "NotifiedList": _object(
+            {
+                "results": {
+                    "type": "array",
+                    "items": _object({"target": text, "error": text}, ["target", "error"]),
+                }
+            },
+            ["results"],
+        ),
         "Health": _object({"status": {"const": "ok"}}, ["status"]),
         "OpenApi": {"type": "object", "description": "An OpenAPI 3.1 document."},
         "Error": _error(),

@@ -203,6 +203,14 @@ OPERATIONS = (
         body="SettingsChanges",
         errors=(400, 409, 413, 415),
     ),
+    Operation(
+        "test_notifications",
+        "POST",
+        f"{PREFIX}/notify/test",
+        "Tell every target of the setting notify that this is a test.",
+        "NotifiedList",
+        errors=(503,),
+    ),
     Operation("get_version", "GET", f"{PREFIX}/version", "What runs here.", "Version"),
     Operation(
         "get_health", "GET", f"{PREFIX}/health", "Answers while ood runs.", "Health", public=True

@@ -13,6 +13,7 @@ import click
 from ood.cli.app import ood
 from ood.cli.completion import VARIABLE
 from ood.cli.lb import lb
+from ood.cli.notify import notify
 from ood.cli.output import Output
 from ood.cli.session import Invocation, StoppedError
 from ood.cli.text import one_line, visible
@@ -24,6 +25,7 @@ NOT_WRITTEN = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, err
 """What writing results can end in, which is no fault of ood."""
 
 ood.add_command(lb)
+ood.add_command(notify)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from ood.model.notify import Target
 from ood.model.services import Service
 
 SCHEMA_VERSION = 1
@@ -28,12 +29,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     :ivar https_port: port for HTTPS; 443 for root, 8443 otherwise; 0 is off.
     :ivar api_port: loopback port of the JSON API.
     :ivar balancer_engine: what spreads the connections of the L4 services.
+    :ivar notify: who is told of events; has secrets in it.
     """
 
     http_port: int | None = None
     https_port: int | None = None
     api_port: int = 2016
     balancer_engine: str = "auto"
+    notify: tuple[Target, ...] = ()
 
     def ports(self, *, root: bool) -> tuple[int, int]:
         """Return the HTTP and the HTTPS port in force."""
@@ -80,6 +83,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     restart_delay: int = 0
     max_memory_restart: int | None = None
     cron_restart: str | None = None
+    watch: bool | tuple[str, ...] = False
+    ignore_watch: tuple[str, ...] = ()
     spare: int = 0
     depends_on: tuple[str, ...] = ()
     running: bool = False

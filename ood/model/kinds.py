@@ -12,12 +12,14 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from cronsim import CronSim, CronSimError
 
+from ood.model.globs import Globs
 from ood.model.units import parse_duration_ms, parse_size_bytes
 
 TEXT_LENGTH_MAX = 4096
@@ -233,6 +235,22 @@ def list_of(item: Callable[[Any], str], allowed: str, *, shell_words: bool = Fal
     return Kind(parse, allowed, {"type": "array", "items": {"type": "string"}})
 
 
+_paths = list_of(_text, "files and directories")
+
+
+def _watch(value: Any) -> bool | tuple[str, ...]:
+    with suppress(ValueError):
+        return _boolean(value)
+    paths: tuple[str, ...] = _paths.parse(value)
+    return paths or False
+
+
+def _glob(value: Any) -> str:
+    text = _text(value)
+    Globs([text])
+    return text
+
+
 def _env_value(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"{_show(value)} is not a text")
@@ -286,6 +304,12 @@ URL_PATH = Kind(_matching(_URL_PATH, "a path"), "a path such as /health?deep=1",
 USER = Kind(_matching(_USER_NAME, "a user's name"), "a user's or group's name or number", _STRING)
 RELEASE = Kind(_matching(_RELEASE, "a release's name"), "a release's name", _STRING)
 DOMAINS = list_of(_domain, "host names such as example.com or *.example.com")
+WATCH = Kind(
+    _watch,
+    "true, false, or paths from cwd such as src,server.js",
+    {"anyOf": [{"type": "boolean"}, {"type": "array", "items": _STRING}]},
+)
+GLOBS = list_of(_glob, "names or globs such as uploads, *.json or data/**/cache")
 ARGUMENTS = list_of(
     lambda value: _no_control(_env_value(value)), "a list of arguments", shell_words=True
 )

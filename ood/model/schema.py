@@ -16,6 +16,7 @@ import msgspec
 from ood.errors import Fault, InvalidError
 from ood.model import kinds
 from ood.model.document import SCHEMA_VERSION, App, Document, Settings, to_plain
+from ood.model.notify import NOTIFY, restored
 from ood.model.servicecheck import read_services
 from ood.model.services import Service
 
@@ -58,6 +59,10 @@ SETTINGS_KEYS: Mapping[str, Key] = {
     "balancerEngine": Key(
         kinds.choice("auto", "ipvs", "userspace"),
         "What spreads the connections of ood lb: the kernel or ood, from the next start.",
+    ),
+    "notify": Key(
+        NOTIFY,
+        "Programs and webhooks that are told of events; URLs are stored whole and shown masked.",
     ),
 }
 
@@ -103,6 +108,16 @@ APP_KEYS: Mapping[str, Key] = {
     ),
     "cronRestart": Key(
         kinds.SCHEDULE, "When the workers are replaced gently, in the machine's local time."
+    ),
+    "watch": Key(
+        kinds.WATCH,
+        "Whether the workers are replaced gently when files change: those in cwd, or the "
+        "named files and directories.",
+    ),
+    "ignoreWatch": Key(
+        kinds.GLOBS,
+        "What watch leaves out, beside node_modules, logs, data bases, editors' files and names "
+        "that begin with a dot (but .env).",
     ),
     "spare": Key(
         kinds.integer(0, 1),
@@ -321,7 +336,8 @@ def changed_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings
     :raises InvalidError: with every fault.
     """
     plain = {**to_plain(settings), **changes}
-    return check_settings({key: value for key, value in plain.items() if value is not None})
+    new = check_settings({key: value for key, value in plain.items() if value is not None})
+    return msgspec.structs.replace(new, notify=restored(new.notify, settings.notify))
 
 
 def check_settable(values: Mapping[str, Any]) -> None:

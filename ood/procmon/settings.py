@@ -18,6 +18,8 @@ RUNTIME_KEYS = (
     "restart_delay",
     "max_memory_restart",
     "cron_restart",
+    "watch",
+    "ignore_watch",
     "depends_on",
     "spare",
     "listen_timeout",

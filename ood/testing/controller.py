@@ -14,8 +14,9 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from ood.errors import ConflictError, NotFoundError, OodError
-from ood.interfaces import IController
+from ood.interfaces import IController, Notified
 from ood.model.document import App, Document
+from ood.model.notify import masked
 from ood.model.release import Order, Release, Step
 from ood.model.schema import (
     APP_KEYS,
@@ -161,6 +162,7 @@ class MemoryController:
                 "httpsPort": https,
                 "apiPort": settings.api_port,
                 "balancerEngine": settings.balancer_engine,
+                "notify": msgspec.to_builtins(masked(settings.notify)),
             }
         app = self._app(name)
         fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
@@ -184,6 +186,15 @@ class MemoryController:
             return self.configuration(name)
 
         return self._carry_out(work, "configure", name or "", *changes)
+
+    def test_notifications(self) -> Deferred[list[Notified]]:
+        """Say that every target was told, but those with ``fail`` in their name."""
+
+        def work() -> list[Notified]:
+            names = [one.shown for one in self.document.settings.notify]
+            return [Notified(one, "exited with status 1" if "fail" in one else "") for one in names]
+
+        return self._carry_out(work, "notify")
 
     def status(self, name: str | None) -> list[AppStatus]:
         """Return the live state of one app or of all."""
