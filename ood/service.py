@@ -167,7 +167,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         "services": Mount(l4_routes, checks_token=True),
         "metrics": Mount(MetricsResource(lambda: _measure(controller, proxy, balancer))),
     }
-    site = make_site(controller, token, mounts=mounts, reactor=clock)
+    site = make_site(controller, token, mounts=mounts, reactor=clock, events=events)
 
     service = OodService(home, settings.api_port)
     api = ApiService(site, api_socket, any_reactor, clock)

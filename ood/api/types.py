@@ -22,6 +22,13 @@ JSON_TYPE = "application/json"
 LINES_TYPE = "application/x-ndjson"
 """Media type of a followed log: one JSON object on each line."""
 
+EVENT_STREAM_TYPE = "text/event-stream"
+"""Media type of server-sent events."""
+STATUS_EVENT = "status"
+"""The event that tells the state of all apps, and then what changes of it."""
+EVENTS_LAST_MAX = 1000
+"""Most events of the past in one answer: nearly all that are kept."""
+
 LOG_LINES_DEFAULT = 50
 """Log lines in an answer unless asked otherwise: a screenful."""
 LOG_LINES_MAX = 10_000
