@@ -17,6 +17,7 @@ from ood.api.follow import Follower
 from ood.api.operations import EVENTS_QUERY, LOG_QUERY, PURGE_QUERY, names_of
 from ood.api.problems import BadRequestError, MediaTypeError, WebRequest, answer
 from ood.api.query import flag, read_query, whole_number
+from ood.api.sessions import CODE_SECONDS, Sessions
 from ood.api.types import (
     EVENT_STREAM_TYPE,
     JSON_TYPE,
@@ -24,6 +25,7 @@ from ood.api.types import (
     LOG_LINES_MAX,
     LOG_STREAMS,
     PREFIX,
+    UI_PATH,
 )
 from ood.api.watch import EventStreams, wanted_of
 from ood.errors import Fault, InvalidError, UnavailableError
@@ -44,9 +46,11 @@ class Handlers:
         controller: IController,
         document: Callable[[], dict[str, Any]],
         streams: EventStreams,
+        sessions: Sessions,
     ) -> None:
         self._controller = controller
         self._streams = streams
+        self._sessions = sessions
         self._document = document
         self._followers: set[Follower] = set()
         self._waiting: set[Deferred[Any]] = set()
@@ -173,6 +177,12 @@ class Handlers:
         changes = _body(request)
         changed = await self._run(lambda: self._controller.configure(None, changes))
         return answer(request, 200, changed)
+
+    async def make_login_code(self, request: WebRequest) -> bytes:
+        """Make a code for the web page's log-in."""
+        code = self._sessions.make_code()
+        path = f"{UI_PATH}login?code={code}"
+        return answer(request, 201, {"code": code, "path": path, "seconds": CODE_SECONDS})
 
     async def get_version(self, request: WebRequest) -> bytes:
         """Answer with versions."""

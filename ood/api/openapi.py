@@ -193,6 +193,14 @@ def _schemas() -> Schema:
         "Version": _object(
             {"ood": text, "python": text, "twisted": text}, ["ood", "python", "twisted"]
         ),
+        "LoginCode": _object(
+            {
+                "code": text,
+                "path": {**text, "description": "Where a browser goes to log in."},
+                "seconds": {"type": "integer", "description": "How long the code is good for."},
+            },
+            ["code", "path", "seconds"],
+        ),
         "Health": _object({"status": {"const": "ok"}}, ["status"]),
         "OpenApi": {"type": "object", "description": "An OpenAPI 3.1 document."},
         "Error": _error(),

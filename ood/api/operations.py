@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ood.api.types import (
     EVENT_STREAM_TYPE,
     EVENTS_LAST_MAX,
+    KEY_QUERY,
     LOG_LINES_DEFAULT,
     LOG_LINES_MAX,
     LOG_STREAMS,
@@ -98,6 +99,7 @@ EVENTS_QUERY = (
         "Begin with so many of the last events; 0 if absent.",
         {"type": "integer", "minimum": 0, "maximum": EVENTS_LAST_MAX},
     ),
+    Query(KEY_QUERY, "The key of the web page's session.", {"type": "string"}),
 )
 
 
@@ -247,6 +249,14 @@ OPERATIONS = (
         "Settings",
         body="SettingsChanges",
         errors=(400, 409, 413, 415),
+    ),
+    Operation(
+        "make_login_code",
+        "POST",
+        f"{PREFIX}/login-code",
+        "Make a code with which one browser can log in to the web page, once and soon.",
+        "LoginCode",
+        status=201,
     ),
     Operation("get_version", "GET", f"{PREFIX}/version", "What runs here.", "Version"),
     Operation(

@@ -15,8 +15,10 @@ from ood.api.handlers import Handlers
 from ood.api.limits import LimitedRequest
 from ood.api.openapi import openapi_document
 from ood.api.operations import OPERATIONS
+from ood.api.page import Page
 from ood.api.problems import WebRequest
 from ood.api.router import Router
+from ood.api.sessions import Sessions
 from ood.api.watch import EventStreams
 from ood.events import EventBus
 from ood.interfaces import IController
@@ -45,10 +47,12 @@ class Api:
         clock: IReactorTime | None = None,
     ) -> None:
         streams = EventStreams(controller, events or EventBus(), clock or Clock())
-        self._handlers = Handlers(controller, openapi_document, streams)
+        sessions = Sessions(clock or Clock(), token)
+        self._handlers = Handlers(controller, openapi_document, streams, sessions)
         public = frozenset(operation.path for operation in OPERATIONS if operation.public)
         routes = ((operation, getattr(self._handlers, operation.name)) for operation in OPERATIONS)
-        self.root = Guard(Router(routes), token, mounts, public)
+        mounts = {"ui": Mount(Page(sessions), checks_token=True), **mounts}
+        self.root = Guard(Router(routes), token, mounts, public, sessions)
 
     def stop(self) -> None:
         """End every request that is still open."""

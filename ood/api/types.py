@@ -17,6 +17,16 @@ DEFAULT_PORT = 2016
 LOOPBACK = "127.0.0.1"
 """The only address the API listens on."""
 
+UI_PATH = "/ui/"
+"""Where the web page is."""
+PAGE_HEADER = "X-Requested-With"
+"""A header that the page's scripts send, with :data:`PAGE_NAME`."""
+PAGE_NAME = "ood"
+KEY_HEADER = "X-Ood-Key"
+"""Carries the key that the page got when it logged in."""
+KEY_QUERY = "key"
+"""Carries the key where a browser sends no headers: to the events."""
+
 JSON_TYPE = "application/json"
 """Media type of requests and answers."""
 LINES_TYPE = "application/x-ndjson"
