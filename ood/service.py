@@ -171,10 +171,10 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     l4_routes = balancer.resource(token, lambda: _listeners(store.document, settings))
 
     mounts = {
-        "services": Mount(l4_routes, checks_token=True),
+        "services": Mount(l4_routes, "X-AUTH-TOKEN", checks_token=True),
         "metrics": Mount(MetricsResource(lambda: _measure(controller, proxy, balancer))),
     }
-    site = make_site(controller, token, mounts=mounts, reactor=clock)
+    site = make_site(controller, token, mounts=mounts, reactor=clock, events=events)
 
     service = OodService(home, settings.api_port, notifier)
     api = ApiService(site, api_socket, any_reactor, clock)

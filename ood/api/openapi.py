@@ -12,8 +12,10 @@ import msgspec
 
 import ood
 from ood.api.layer4 import layer4_paths, layer4_schemas, layer4_security
+from ood.api.openapi_watch import watch_schemas
 from ood.api.operations import OPERATIONS, Operation
 from ood.api.types import JSON_TYPE, LINES_TYPE
+from ood.events import KINDS, Event
 from ood.model import kinds
 from ood.model.document import App, Settings
 from ood.model.kinds import APP_NAME_ALLOWED
@@ -132,13 +134,16 @@ def _tidy(schema: Schema) -> Schema:
 
 def _schemas() -> Schema:
     _, models = msgspec.json.schema_components(
-        [AppStatus, LogLine, Order, Release, Step], ref_template="#/components/schemas/{name}"
+        [AppStatus, Event, LogLine, Order, Release, Step],
+        ref_template="#/components/schemas/{name}",
     )
     schemas = {name: _tidy(schema) for name, schema in models.items()}
     schemas["WorkerStatus"]["properties"]["state"]["enum"] = list(WORKER_STATES)
+    schemas["Event"]["properties"]["kind"]["enum"] = list(KINDS)
     text: Schema = {"type": "string"}
     return {
         **schemas,
+        **watch_schemas(),
         "AppList": _object({"apps": {"type": "array", "items": _reference("AppStatus")}}, ["apps"]),
         "Log": _object({"lines": {"type": "array", "items": _reference("LogLine")}}, ["lines"]),
         "App": _configuration(APP_KEYS, App),
@@ -197,6 +202,14 @@ def _schemas() -> Schema:
             },
             ["results"],
         ),
+        "LoginCode": _object(
+            {
+                "code": text,
+                "path": {**text, "description": "Where a browser goes to log in."},
+                "seconds": {"type": "integer", "description": "How long the code is good for."},
+            },
+            ["code", "path", "seconds"],
+        ),
         "Health": _object({"status": {"const": "ok"}}, ["status"]),
         "OpenApi": {"type": "object", "description": "An OpenAPI 3.1 document."},
         "Error": _error(),
@@ -207,6 +220,8 @@ def _content(operation: Operation) -> Schema:
     content: Schema = {JSON_TYPE: {"schema": _reference(operation.answer)}}
     if operation.name == "read_log":
         content[LINES_TYPE] = {"schema": _reference("LogLine")}
+    if operation.media:
+        return {operation.media: {"schema": _reference(operation.answer)}}
     if operation.lines:
         return {LINES_TYPE: content[JSON_TYPE]}
     return content

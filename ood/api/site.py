@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock
 from twisted.web.server import Site
 
 from ood.api.guard import Guard, Mount
@@ -14,8 +15,12 @@ from ood.api.handlers import Handlers
 from ood.api.limits import LimitedRequest
 from ood.api.openapi import openapi_document
 from ood.api.operations import OPERATIONS
+from ood.api.page import Page
 from ood.api.problems import WebRequest
 from ood.api.router import Router
+from ood.api.sessions import Sessions
+from ood.api.watch import EventStreams
+from ood.events import EventBus
 from ood.interfaces import IController
 
 IDLE_SECONDS = 60
@@ -28,15 +33,26 @@ class Api:
     """The API as a resource, and what ends its long requests.
 
     :ivar root: the resource: guard, mounts and routes.
+    :param events: what happens; nothing does if absent.
+    :param clock: for what repeats; time stands still if absent.
     """
 
     def __init__(
-        self, controller: IController, token: str, mounts: Mapping[str, Mount] = NO_MOUNTS
+        self,
+        controller: IController,
+        token: str,
+        mounts: Mapping[str, Mount] = NO_MOUNTS,
+        *,
+        events: EventBus | None = None,
+        clock: IReactorTime | None = None,
     ) -> None:
-        self._handlers = Handlers(controller, openapi_document)
+        streams = EventStreams(controller, events or EventBus(), clock or Clock())
+        sessions = Sessions(clock or Clock(), token)
+        self._handlers = Handlers(controller, openapi_document, streams, sessions)
         public = frozenset(operation.path for operation in OPERATIONS if operation.public)
         routes = ((operation, getattr(self._handlers, operation.name)) for operation in OPERATIONS)
-        self.root = Guard(Router(routes), token, mounts, public)
+        mounts = {"ui": Mount(Page(sessions), checks_token=True), **mounts}
+        self.root = Guard(Router(routes), token, mounts, public, sessions)
 
     def stop(self) -> None:
         """End every request that is still open."""
@@ -66,11 +82,13 @@ def make_site(
     *,
     mounts: Mapping[str, Mount] = NO_MOUNTS,
     reactor: IReactorTime | None = None,
+    events: EventBus | None = None,
 ) -> ApiSite:
     """Return the API as a factory for a loopback port.
 
     :param token: what clients prove themselves with.
     :param mounts: further resources at the root, by first path segment.
-    :param reactor: for the timeouts of connections.
+    :param reactor: for the timeouts of connections, and what repeats.
+    :param events: what happens.
     """
-    return ApiSite(Api(controller, token, mounts), reactor)
+    return ApiSite(Api(controller, token, mounts, events=events, clock=reactor), reactor)

@@ -15,6 +15,7 @@ from ood.cli.completion import VARIABLE
 from ood.cli.lb import lb
 from ood.cli.notify import notify
 from ood.cli.output import Output
+from ood.cli.seeing import arrange
 from ood.cli.session import Invocation, StoppedError
 from ood.cli.text import one_line, visible
 from ood.errors import OodError
@@ -26,6 +27,7 @@ NOT_WRITTEN = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, err
 
 ood.add_command(lb)
 ood.add_command(notify)
+arrange()
 
 
 def main() -> None:
