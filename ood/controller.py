@@ -36,6 +36,7 @@ from ood.model.release import Order, Release, Step
 from ood.model.schema import (
     APP_KEYS,
     SETTINGS_KEYS,
+    Key,
     changed_app,
     changed_settings,
     check_app,
@@ -110,6 +111,7 @@ class Controller:
 
     async def _delete(self, name: str, *, purge: bool) -> None:
         with self._deployments.alone(name):
+            self._checked(self._store.document.without_app(name))  # nobody routes to it
             if self._app(name).running:
                 await self._want(name, running=False)
                 await self._monitor.settled(name)
@@ -178,7 +180,7 @@ class Controller:
         """Return the settings, or an app's configuration, with defaults filled in."""
         if name is None:
             return {**_settings_in_force(self._store.document.settings), **self._overrides}
-        return _every_key(self._app(name))
+        return _every_key(self._app(name), APP_KEYS)
 
     def configure(self, name: str | None, changes: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Change keys of the settings or of an app; None puts a key back to its default."""
@@ -236,19 +238,13 @@ class Controller:
 
 def _settings_in_force(settings: Settings) -> dict[str, Any]:
     http, https = settings.ports(root=os.geteuid() == 0)
-    values = {
-        "httpPort": http,
-        "httpsPort": https,
-        "apiPort": settings.api_port,
-        "balancerEngine": settings.balancer_engine,
-        "notify": msgspec.to_builtins(masked(settings.notify)),
-    }
-    return {key: values[key] for key in SETTINGS_KEYS}
+    values = _every_key(settings, SETTINGS_KEYS)
+    shown = {"notify": msgspec.to_builtins(masked(settings.notify))}
+    return {**values, **shown, "httpPort": http, "httpsPort": https}
 
 
-def _every_key(app: App) -> dict[str, Any]:
-    """Return the app as plain values, defaults included, in the order of the table."""
-    fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
-    values = {key: getattr(app, fields[key]) for key in APP_KEYS}
-    plain: dict[str, Any] = msgspec.to_builtins(values)
+def _every_key(value: App | Settings, table: Mapping[str, Key]) -> dict[str, Any]:
+    """Return ``value`` as plain values, defaults included, in the order of its table."""
+    fields = {field.encode_name: field.name for field in msgspec.structs.fields(type(value))}
+    plain: dict[str, Any] = msgspec.to_builtins({key: getattr(value, fields[key]) for key in table})
     return plain

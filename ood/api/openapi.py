@@ -76,13 +76,26 @@ def _configuration(table: Mapping[str, Key], kind: type[msgspec.Struct]) -> Sche
     return _object(properties, list(properties))
 
 
-def _changes(table: Mapping[str, Key], kind: type[msgspec.Struct], patterns: Schema) -> Schema:
+def _entries(table: Mapping[str, Key]) -> Schema:
+    """Return the schemas of entries that are set one by one, by the pattern of their keys."""
+    patterns: Schema = {}
+    for name, entry in _public(table).items():
+        if entry.kind is kinds.ENVIRONMENT:
+            patterns[rf"^{name}\.[A-Za-z_][A-Za-z0-9_]*$"] = {"type": [*TEXT_LIKE, "null"]}
+        elif entry.kind.entries:
+            value = dict(entry.kind.json_schema["additionalProperties"])
+            patterns[rf"^{name}\..+$"] = _nullable(value)
+    return patterns
+
+
+def _changes(table: Mapping[str, Key], kind: type[msgspec.Struct]) -> Schema:
     """Return the schema of changes to a configuration; what has a default can be reset."""
     required = {field.encode_name for field in msgspec.structs.fields(kind) if field.required}
     properties = {
         name: _described(_as_text(entry) if name in required else _nullable(_as_text(entry)), entry)
         for name, entry in _public(table).items()
     }
+    patterns = _entries(table)
     more: Schema = {"patternProperties": patterns} if patterns else {}
     return _object(properties, [], additionalProperties=False, **more)
 
@@ -148,11 +161,9 @@ def _schemas() -> Schema:
         "Log": _object({"lines": {"type": "array", "items": _reference("LogLine")}}, ["lines"]),
         "App": _configuration(APP_KEYS, App),
         "NewApp": _new_app(),
-        "AppChanges": _changes(
-            APP_KEYS, App, {r"^env\.[A-Za-z_][A-Za-z0-9_]*$": {"type": [*TEXT_LIKE, "null"]}}
-        ),
+        "AppChanges": _changes(APP_KEYS, App),
         "Settings": _configuration(SETTINGS_KEYS, Settings),
-        "SettingsChanges": _changes(SETTINGS_KEYS, Settings, {}),
+        "SettingsChanges": _changes(SETTINGS_KEYS, Settings),
         "Order": {**schemas["Order"], "additionalProperties": False},
         "Rollback": _object(
             {

@@ -51,11 +51,13 @@ class Kind:
     :ivar parse: the parser; raises ValueError with what is wrong.
     :ivar allowed: what is right, in words.
     :ivar json_schema: the same as a JSON schema of the stored value.
+    :ivar entries: it is an object whose entries can be set one by one, as ``KEY.NAME``.
     """
 
     parse: Callable[[Any], Any]
     allowed: str
     json_schema: Mapping[str, Any] = field(default_factory=dict)
+    entries: bool = False
 
 
 def _no_control(text: str) -> str:
@@ -90,6 +92,10 @@ def _integer(value: Any) -> int:
 def _show(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+show, type_name = _show, _type_name
+"""How values are shown to those who wrote them; for kinds in other modules."""
 
 
 def integer(lowest: int, highest: int) -> Kind:
@@ -195,6 +201,10 @@ def _domain(value: Any) -> str:
     if len(text) > 253 or not _DOMAIN.fullmatch(text):
         raise ValueError(f"{_show(value)} is not a host name")
     return text
+
+
+parse_domain = _domain
+"""Read a host name, which may begin with ``*.``; for kinds in other modules."""
 
 
 def _as_list(value: Any, split: Callable[[str], list[str]]) -> list[Any]:
@@ -317,6 +327,7 @@ ENVIRONMENT = Kind(
     _environment,
     "an object of texts",
     {"type": "object", "additionalProperties": {"type": "string"}},
+    entries=True,
 )
 
 APP_NAME_ALLOWED = "a host name such as example.com, or a word of a-z, 0-9, - and _"

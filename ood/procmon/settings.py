@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ood.model.document import App
+from ood.model.document import RULE_FIELDS, App
 
 RUNTIME_KEYS = (
     "instances",
@@ -27,6 +27,7 @@ RUNTIME_KEYS = (
     "stop_signal",
     "health_path",
     "health_timeout",
+    *RULE_FIELDS,
 )
 """Settings that apply to running workers; any other one needs new workers."""
 
