@@ -33,7 +33,7 @@ from ood.model.schema import (
     check_together,
     scaled,
 )
-from ood.model.status import AppStatus, LogLine
+from ood.model.status import ACCESS_STREAM, AppStatus, LogLine
 
 NO_OVERRIDES: Mapping[str, int] = MappingProxyType({})
 
@@ -42,6 +42,7 @@ NO_OVERRIDES: Mapping[str, int] = MappingProxyType({})
 class Controller:
     """Carries out the verbs of CLI and web page over store and process monitor.
 
+    :param access: the access logs.
     :param clock: measures how long a deployment takes.
     :param overrides: settings that hold while this service runs, whatever is stored.
     :param port_is_free: whether nobody on this machine listens on a port.
@@ -54,6 +55,7 @@ class Controller:
         monitor: IProcessMonitor,
         logs: ILogs,
         *,
+        access: ILogs | None = None,
         releases: IReleases,
         clock: IReactorTime,
         overrides: Mapping[str, int] = NO_OVERRIDES,
@@ -63,6 +65,7 @@ class Controller:
         self._store = store
         self._monitor = monitor
         self._logs = logs
+        self._access = logs if access is None else access
         self._releases = releases
         self._deployments = Deployments(store, monitor, releases, clock)
         self._overrides = overrides
@@ -198,12 +201,17 @@ class Controller:
     def tail(self, name: str, lines: int, stream: str | None) -> list[LogLine]:
         """Return an app's last log lines."""
         self._app(name)
-        return self._logs.tail(name, lines, stream)
+        return self._log_of(stream).tail(name, lines, stream)
 
-    def follow(self, name: str, callback: Callable[[LogLine], None]) -> Callable[[], None]:
-        """Call ``callback`` with every new line of an app's log."""
+    def follow(
+        self, name: str, callback: Callable[[LogLine], None], stream: str | None = None
+    ) -> Callable[[], None]:
+        """Call ``callback`` with every new line of an app's log, or of its access log."""
         self._app(name)
-        return self._logs.follow(name, callback)
+        return self._log_of(stream).follow(name, callback)
+
+    def _log_of(self, stream: str | None) -> ILogs:
+        return self._access if stream == ACCESS_STREAM else self._logs
 
     def _checked(self, document: Document) -> Document:
         """Return ``document`` if its apps get along, with the ports that are in force."""
@@ -222,6 +230,7 @@ def _settings_in_force(settings: Settings) -> dict[str, Any]:
         "httpsPort": https,
         "apiPort": settings.api_port,
         "balancerEngine": settings.balancer_engine,
+        "accessLog": settings.access_log,
     }
     return {key: values[key] for key in SETTINGS_KEYS}
 

@@ -30,8 +30,8 @@ from ood.controller import Controller
 from ood.descriptors import raise_descriptor_limit
 from ood.errors import OodError
 from ood.home import Home
-from ood.interfaces import Measure
-from ood.measures import app_measures, proxy_measures
+from ood.interfaces import Distribution, Measure
+from ood.measures import app_measures, proxy_measures, traffic_measures
 from ood.model.document import Document, Settings
 from ood.model.schema import changed_settings
 from ood.net.listen import bind, bind_public, port_is_free
@@ -41,6 +41,8 @@ from ood.procmon.monitor import ProcessMonitor
 from ood.procmon.releases import Releases
 from ood.proxy.edge import ReverseProxy
 from ood.store.file import FileStore
+from ood.traffic.access import AccessLogs
+from ood.traffic.traffic import Traffic
 
 LOOPBACK = "127.0.0.1"
 
@@ -73,12 +75,14 @@ class OodService(MultiService):
 
     :param home: its home, which is given back when the last part has stopped.
     :param api_port: where the API listens, for the announcement.
+    :param access: the access logs, which are written to until the last request has ended.
     """
 
-    def __init__(self, home: Home, api_port: int) -> None:
+    def __init__(self, home: Home, api_port: int, access: AccessLogs) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._home = home
         self._api_port = api_port
+        self._access = access
 
     def startService(self) -> None:
         """Start every part, then tell the ``ood`` command where to find the API."""
@@ -90,7 +94,8 @@ class OodService(MultiService):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stopping_already)
         stopped: Deferred[Any] = super().stopService()  # type: ignore[no-untyped-call]
-        return stopped.addCallback(lambda _: self._home.close())
+        written = stopped.addCallback(lambda _: self._access.close())
+        return written.addCallback(lambda _: self._home.close())
 
 
 def _stopping_already(_number: int, _frame: object) -> None:
@@ -134,7 +139,9 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     token = load_or_create_token(home.path)
 
     logs = Logs(home.logs, clock)
-    monitor = ProcessMonitor(any_reactor, clock, home.run, logs)
+    access = AccessLogs(home.logs, clock, any_reactor)
+    traffic = Traffic(clock, access)
+    monitor = ProcessMonitor(any_reactor, clock, home.run, logs, traffic=traffic)
     releases = Releases(any_reactor, clock, home.apps)
     proxy = ReverseProxy(
         any_reactor,
@@ -143,12 +150,14 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         http_sockets,
         lambda app, error: logs.remark(app, str(error)),
         open_files=open_files,
+        traffic=traffic,
     )
     monitor.set_edge(proxy)
     controller = Controller(
         store,
         monitor,
         logs,
+        access=access,
         releases=releases,
         clock=clock,
         overrides=overrides,
@@ -161,18 +170,18 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
 
     mounts = {
         "services": Mount(l4_routes, checks_token=True),
-        "metrics": Mount(MetricsResource(lambda: _measure(controller, proxy, balancer))),
+        "metrics": Mount(MetricsResource(lambda: _measure(controller, proxy, balancer, traffic))),
     }
     site = make_site(controller, token, mounts=mounts, reactor=clock)
 
-    service = OodService(home, settings.api_port)
+    service = OodService(home, settings.api_port, access)
     api = ApiService(site, api_socket, any_reactor, clock)
     for part in (logs, monitor, releases, proxy, balancer, api):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
 
     def converge(document: Document) -> None:
         in_force = _in_force(document, overrides, releases)
-        for part in (proxy, monitor, balancer):
+        for part in (traffic, proxy, monitor, balancer):
             part.converge(in_force)
 
     store.subscribe(converge)
@@ -181,11 +190,11 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
 
 
 async def _measure(
-    controller: Controller, proxy: ReverseProxy, balancer: BalancerPart
-) -> list[Measure]:
+    controller: Controller, proxy: ReverseProxy, balancer: BalancerPart, traffic: Traffic
+) -> list[Measure | Distribution]:
     """Return everything that is measured now."""
     apps, own = app_measures(controller.status(None)), proxy_measures(proxy.counters)
-    return [*apps, *own, *await balancer.measures()]
+    return [*apps, *own, *traffic_measures(traffic), *await balancer.measures()]
 
 
 def _in_force(document: Document, overrides: Mapping[str, int], releases: Releases) -> Document:

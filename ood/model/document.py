@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     https_port: int | None = None
     api_port: int = 2016
     balancer_engine: str = "auto"
+    access_log: str = "off"
 
     def ports(self, *, root: bool) -> tuple[int, int]:
         """Return the HTTP and the HTTPS port in force."""
@@ -51,6 +52,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
 
     :ivar port: the app's own loopback port, assigned by ``ood init``.
     :ivar running: what the user wants: started or stopped.
+    :ivar access_log: the format of its access log; None is as the settings say.
     :ivar release: the release that is run; None runs what is in ``cwd``.
     """
 
@@ -81,6 +83,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     max_memory_restart: int | None = None
     cron_restart: str | None = None
     spare: int = 0
+    access_log: str | None = None
     depends_on: tuple[str, ...] = ()
     running: bool = False
     release: str | None = None

@@ -21,6 +21,9 @@ from ood.model.services import Service
 
 STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL")
 
+ACCESS_LOG = kinds.choice("off", "common", "combined", "json")
+"""The formats of access logs, as ``ood.traffic.records`` writes them."""
+
 DOCUMENT_KEYS = ("schema", "settings", "apps", "services")
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -58,6 +61,9 @@ SETTINGS_KEYS: Mapping[str, Key] = {
     "balancerEngine": Key(
         kinds.choice("auto", "ipvs", "userspace"),
         "What spreads the connections of ood lb: the kernel or ood, from the next start.",
+    ),
+    "accessLog": Key(
+        ACCESS_LOG, "Whether requests are written down, and how, for apps that don't say so."
     ),
 }
 
@@ -108,6 +114,9 @@ APP_KEYS: Mapping[str, Key] = {
         kinds.integer(0, 1),
         "1: a worker more than instances waits, without requests, to take a dead one's place; "
         "its NODE_APP_INSTANCE is a higher number.",
+    ),
+    "accessLog": Key(
+        ACCESS_LOG, "Whether the app's requests are written down, and how (ood log APP --access)."
     ),
     "dependsOn": Key(
         kinds.APPS, "Apps that answer before this one is started; after 30 s it is in any case."

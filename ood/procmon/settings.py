@@ -19,6 +19,7 @@ RUNTIME_KEYS = (
     "max_memory_restart",
     "cron_restart",
     "depends_on",
+    "access_log",
     "spare",
     "listen_timeout",
     "kill_timeout",

@@ -196,7 +196,12 @@ class MemoryController:
         wanted = [line for line in self.lines.get(name, ()) if stream in {None, line.stream}]
         return wanted[-lines:] if lines else []
 
-    def follow(self, name: str, callback: Callable[[LogLine], None]) -> Callable[[], None]:
+    def follow(
+        self,
+        name: str,
+        callback: Callable[[LogLine], None],
+        stream: str | None = None,
+    ) -> Callable[[], None]:
         """Call ``callback`` with every new line of an app's log."""
         self._app(name)
         entry = (name, callback)
