@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -68,6 +69,48 @@ class Distribution:
     buckets: Sequence[tuple[float, int]]
     total: float
     labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate with its key, as it is kept and served.
+
+    :ivar names: the host names it is valid for, in lower case; some begin with ``*.``.
+    :ivar key_pem: the private key; never shown.
+    :ivar chain_pem: the certificate itself first, then those between it and a root.
+    :ivar not_after: when it expires, in UTC.
+    :ivar source: ``acme``, ``file`` or ``self-signed``.
+    :ivar fingerprint: SHA-256 of the certificate, in hexadecimal.
+    """
+
+    names: tuple[str, ...]
+    key_pem: bytes = field(repr=False)
+    chain_pem: bytes = field(repr=False)
+    not_after: datetime
+    source: str
+    fingerprint: str
+
+
+class ICertificates(Interface):
+    """The certificates as the proxy sees them.  Nothing here blocks."""
+
+    def find(server_name: str) -> Certificate | None:
+        """Return the certificate for a host: one that names it, else one with a wildcard.
+
+        :param server_name: in lower case, without a final dot.
+        """
+
+    def challenge(server_name: str) -> Certificate | None:
+        """Return what answers a tls-alpn-01 validation of that host, if one is under way."""
+
+    def token(host: str, path_token: str) -> bytes | None:
+        """Return the key authorization of an http-01 validation, if one is under way.
+
+        :param path_token: what follows ``/.well-known/acme-challenge/`` in the request.
+        """
+
+    def subscribe(callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback`` after certificates have changed; return what ends that."""
 
 
 @dataclass(eq=False)

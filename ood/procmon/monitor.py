@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from ood.background import Background
 from ood.errors import NotFoundError, StartupError, UnavailableError, WorkerError
+from ood.events import EventBus
 from ood.interfaces import IEdge, IProcessMonitor, Refused, Upstream
 from ood.model.document import App, Document
 from ood.model.status import AppStatus
@@ -51,6 +52,7 @@ class ProcessMonitor(Service):
     :param inherited: the environment of which workers get a part.
     :param chance: for ports and pauses.
     :param traffic: where workers' requests are counted and written down.
+    :param events: told of what happens to workers.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class ProcessMonitor(Service):
         inherited: Mapping[str, str] | None = None,
         chance: random.Random | None = None,
         traffic: Traffic | None = None,
+        events: EventBus | None = None,
     ) -> None:
         self._run = run_directory
         self._document = Document()
@@ -89,6 +92,7 @@ class ProcessMonitor(Service):
             background=Background(),
             traffic=traffic or Traffic(clock),
             edge=edge,
+            events=events or EventBus(),
         )
         self._upkeep = Upkeep(clock, self._context.background, self._resources, self._kept)
 

@@ -161,6 +161,7 @@ class MemoryController:
                 "httpsPort": https,
                 "apiPort": settings.api_port,
                 "balancerEngine": settings.balancer_engine,
+                "accessLog": settings.access_log,
             }
         app = self._app(name)
         fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
