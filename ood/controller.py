@@ -44,7 +44,7 @@ from ood.model.schema import (
     check_together,
     scaled,
 )
-from ood.model.status import AppStatus, LogLine
+from ood.model.status import ACCESS_STREAM, AppStatus, LogLine
 
 NO_OVERRIDES: Mapping[str, int] = MappingProxyType({})
 
@@ -53,6 +53,7 @@ NO_OVERRIDES: Mapping[str, int] = MappingProxyType({})
 class Controller:
     """Carries out the verbs of CLI and web page over store and process monitor.
 
+    :param access: the access logs.
     :param clock: measures how long a deployment takes.
     :param overrides: settings that hold while this service runs, whatever is stored.
     :param port_is_free: whether nobody on this machine listens on a port.
@@ -67,6 +68,7 @@ class Controller:
         monitor: IProcessMonitor,
         logs: ILogs,
         *,
+        access: ILogs | None = None,
         releases: IReleases,
         clock: IReactorTime,
         overrides: Mapping[str, int] = NO_OVERRIDES,
@@ -78,6 +80,7 @@ class Controller:
         self._store = store
         self._monitor = monitor
         self._logs = logs
+        self._access = logs if access is None else access
         self._releases = releases
         self._deployments = Deployments(store, monitor, releases, clock, events or EventBus())
         self._overrides = overrides
@@ -219,12 +222,17 @@ class Controller:
     def tail(self, name: str, lines: int, stream: str | None) -> list[LogLine]:
         """Return an app's last log lines."""
         self._app(name)
-        return self._logs.tail(name, lines, stream)
+        return self._log_of(stream).tail(name, lines, stream)
 
-    def follow(self, name: str, callback: Callable[[LogLine], None]) -> Callable[[], None]:
-        """Call ``callback`` with every new line of an app's log."""
+    def follow(
+        self, name: str, callback: Callable[[LogLine], None], stream: str | None = None
+    ) -> Callable[[], None]:
+        """Call ``callback`` with every new line of an app's log, or of its access log."""
         self._app(name)
-        return self._logs.follow(name, callback)
+        return self._log_of(stream).follow(name, callback)
+
+    def _log_of(self, stream: str | None) -> ILogs:
+        return self._access if stream == ACCESS_STREAM else self._logs
 
     def _checked(self, document: Document) -> Document:
         """Return ``document`` if its apps get along, with the ports that are in force."""

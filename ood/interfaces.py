@@ -7,7 +7,7 @@ Process monitor, proxy, store and API know one another only through these;
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -53,6 +53,22 @@ class Measure:
     value: float
     labels: Mapping[str, str]
     total: bool = False
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Durations that ood measures, in buckets, for ``/metrics``.
+
+    :ivar buckets: each upper bound in seconds, and how many took no longer than it but longer
+        than the one before; the last bound is infinity.
+    :ivar total: all durations together, in seconds.
+    """
+
+    name: str
+    doc: str
+    buckets: Sequence[tuple[float, int]]
+    total: float
+    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -326,5 +342,10 @@ class IController(Interface):
     def tail(name: str, lines: int, stream: str | None) -> list[LogLine]:
         """Return an app's last log lines."""
 
-    def follow(name: str, callback: Callable[[LogLine], None]) -> Callable[[], None]:
-        """Call ``callback`` with every new line of an app's log."""
+    def follow(
+        name: str, callback: Callable[[LogLine], None], stream: str | None = None
+    ) -> Callable[[], None]:
+        """Call ``callback`` with every new line of an app's log.
+
+        :param stream: with ``access`` it is the access log's lines.
+        """

@@ -246,7 +246,7 @@ class Handlers:
             if stream is None or line.stream == stream:
                 follower.send(line)
 
-        end = self._controller.follow(app, arrived)
+        end = self._controller.follow(app, arrived, stream)
         self._followers.add(follower)
         try:
             follower.start(last)

@@ -43,8 +43,8 @@ LOG_LINES_DEFAULT = 50
 """Log lines in an answer unless asked otherwise: a screenful."""
 LOG_LINES_MAX = 10_000
 """Most log lines in one answer: some megabytes, and more than a person reads."""
-LOG_STREAMS = ("out", "err", "ood")
-"""The streams of a log: the worker's two, and ood's own remarks."""
+LOG_STREAMS = ("out", "err", "ood", "access")
+"""The streams of a log: the worker's two, ood's own remarks; and the access log."""
 
 
 def app_path(app: str, *rest: str) -> str:

@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     notify: tuple[Target, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     proxy_protocol: tuple[str, ...] = ()
+    access_log: str = "off"
 
     def ports(self, *, root: bool) -> tuple[int, int]:
         """Return the HTTP and the HTTPS port in force."""
@@ -59,6 +60,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
 
     :ivar port: the app's own loopback port, assigned by ``ood init``.
     :ivar running: what the user wants: started or stopped.
+    :ivar access_log: the format of its access log; None is as the settings say.
     :ivar release: the release that is run; None runs what is in ``cwd``.
     :ivar maintenance: set while the app is not to be asked.
     """
@@ -92,6 +94,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     watch: bool | tuple[str, ...] = False
     ignore_watch: tuple[str, ...] = ()
     spare: int = 0
+    access_log: str | None = None
     depends_on: tuple[str, ...] = ()
     routes: Mapping[str, Route] = {}
     redirects: Mapping[str, Redirect] = {}

@@ -24,6 +24,9 @@ from ood.model.services import Service
 
 STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL")
 
+ACCESS_LOG = kinds.choice("off", "common", "combined", "json")
+"""The formats of access logs, as ``ood.traffic.records`` writes them."""
+
 DOCUMENT_KEYS = ("schema", "settings", "apps", "services")
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -67,6 +70,9 @@ SETTINGS_KEYS: Mapping[str, Key] = {
         "Programs and webhooks that are told of events; URLs are stored whole and shown masked.",
     ),
     **{name: Key(kind, doc) for name, (kind, doc) in RULE_SETTINGS.items()},
+    "accessLog": Key(
+        ACCESS_LOG, "Whether requests are written down, and how, for apps that don't say so."
+    ),
 }
 
 APP_KEYS: Mapping[str, Key] = {
@@ -126,6 +132,9 @@ APP_KEYS: Mapping[str, Key] = {
         kinds.integer(0, 1),
         "1: a worker more than instances waits, without requests, to take a dead one's place; "
         "its NODE_APP_INSTANCE is a higher number.",
+    ),
+    "accessLog": Key(
+        ACCESS_LOG, "Whether the app's requests are written down, and how (ood log APP --access)."
     ),
     "dependsOn": Key(
         kinds.APPS, "Apps that answer before this one is started; after 30 s it is in any case."

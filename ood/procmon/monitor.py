@@ -34,6 +34,7 @@ from ood.procmon.roster import Roster
 from ood.procmon.runtime import NodeRuntime
 from ood.procmon.upkeep import Upkeep
 from ood.procmon.watch import Watches
+from ood.traffic.traffic import Traffic
 
 STOP_SLACK_SECONDS = 10.0
 """How much longer than killTimeout a stop may take: SIGKILL, and its reaping."""
@@ -51,6 +52,7 @@ class ProcessMonitor(Service):
     :param runtime: where Node is.
     :param inherited: the environment of which workers get a part.
     :param chance: for ports and pauses.
+    :param traffic: where workers' requests are counted and written down.
     :param events: told of what happens to workers.
     """
 
@@ -65,6 +67,7 @@ class ProcessMonitor(Service):
         runtime: NodeRuntime | None = None,
         inherited: Mapping[str, str] | None = None,
         chance: random.Random | None = None,
+        traffic: Traffic | None = None,
         events: EventBus | None = None,
     ) -> None:
         self._run = run_directory
@@ -89,6 +92,7 @@ class ProcessMonitor(Service):
             inherited=os.environ if inherited is None else inherited,
             chance=chance or random.Random(),  # noqa: S311 - spreads restarts, keeps no secret
             background=Background(),
+            traffic=traffic or Traffic(clock),
             edge=edge,
             events=events or EventBus(),
         )

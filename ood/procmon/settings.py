@@ -21,6 +21,7 @@ RUNTIME_KEYS = (
     "watch",
     "ignore_watch",
     "depends_on",
+    "access_log",
     "spare",
     "listen_timeout",
     "kill_timeout",

@@ -14,6 +14,7 @@ from ood.net.listen import RawSocket
 from ood.proxy.core.route import Table
 from ood.proxy.live import Live
 from ood.proxy.upstream import Upstreams
+from ood.traffic.traffic import Traffic
 
 
 class Counters:
@@ -69,6 +70,7 @@ class Incoming(msgspec.Struct, frozen=True):
 class Context:
     """What all parts of the proxy share.
 
+    :ivar traffic: counts requests, and writes them down.
     :ivar routes: which app answers to which Host; replaced as a whole.
     :ivar one_app: there is just one app, so no connection can bring another one's request.
     :ivar draining: the service ends: answers close their connections.
@@ -79,6 +81,7 @@ class Context:
     pool: IWorkerPool
     live: Live
     upstreams: Upstreams
+    traffic: Traffic
     background: Background = field(default_factory=Background)
     counters: Counters = field(default_factory=Counters)
     routes: Table = field(default_factory=lambda: Table({}))

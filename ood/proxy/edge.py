@@ -25,6 +25,7 @@ from ood.proxy.dispatch import Dispatcher
 from ood.proxy.listener import Listener
 from ood.proxy.live import Live
 from ood.proxy.upstream import Upstreams
+from ood.traffic.traffic import Traffic
 
 LOOPBACK = "127.0.0.1"
 """Where each app also answers, on its own port."""
@@ -40,6 +41,7 @@ class ReverseProxy(Service):
     :param http: listening sockets for HTTP; they are closed at the end.
     :param trouble: is called when an app's own loopback port can't be bound.
     :param open_files: how many descriptors this process may have; clients get not quite all.
+    :param traffic: where requests are counted and written down.
     """
 
     name = "proxy"
@@ -54,13 +56,16 @@ class ReverseProxy(Service):
         trouble: PortTrouble | None = None,
         *,
         open_files: int = sys.maxsize,
+        traffic: Traffic | None = None,
     ) -> None:
         self._ceiling = max(open_files - limits.DESCRIPTORS_KEPT_BACK, open_files // 2)
         live = Live(clock)
         self._reactor = reactor
         self._poller = Poller(reactor)
         self._upstreams = Upstreams(self._poller, live, pool)
-        self._context = Context(self._poller, clock, pool, live, self._upstreams)
+        self._context = Context(
+            self._poller, clock, pool, live, self._upstreams, traffic or Traffic(clock)
+        )
         self._dispatcher = Dispatcher(self._context)
         self._listeners = [self._listener(sock, Entry(sock.getsockname()[1])) for sock in http]
         self._apps: dict[str, Listener] = {}

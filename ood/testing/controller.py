@@ -163,6 +163,7 @@ class MemoryController:
                 "apiPort": settings.api_port,
                 "balancerEngine": settings.balancer_engine,
                 "notify": msgspec.to_builtins(masked(settings.notify)),
+                "accessLog": settings.access_log,
             }
         app = self._app(name)
         fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
@@ -207,7 +208,12 @@ class MemoryController:
         wanted = [line for line in self.lines.get(name, ()) if stream in {None, line.stream}]
         return wanted[-lines:] if lines else []
 
-    def follow(self, name: str, callback: Callable[[LogLine], None]) -> Callable[[], None]:
+    def follow(
+        self,
+        name: str,
+        callback: Callable[[LogLine], None],
+        stream: str | None = None,
+    ) -> Callable[[], None]:
         """Call ``callback`` with every new line of an app's log."""
         self._app(name)
         entry = (name, callback)
