@@ -13,7 +13,7 @@ import msgspec
 from ood.model import kinds
 from ood.model.kinds import LIST_LENGTH_MAX, Kind
 from ood.model.units import parse_size_bytes
-from ood.model.urlpath import parse_path
+from ood.model.urlpath import is_below, parse_path
 
 REDIRECT_STATUSES = (301, 302, 307, 308)
 """301 and 308 are kept by browsers for good; 307 and 308 keep the method."""
@@ -187,6 +187,8 @@ def _redirect(name: str, value: Any) -> tuple[str, Redirect]:
     target = _redirect_target(plain["to"])
     if target.endswith("*") and source.startswith("/") and not source.endswith("/*"):
         raise ValueError("leads to a path with *, but does not end in /* itself")
+    if source.endswith("/*") and is_below(target.encode(), source[:-2].encode()):
+        raise ValueError("leads back below itself, again and again")
     if target == source or (not source.startswith("/") and target.lower() == source):
         raise ValueError("leads to itself")
     return source, Redirect(target, status)

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTim
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ood.background import Background
 from ood.errors import StartupError
 from ood.interfaces import IEdge, IWorkerPool
 from ood.model.document import Document
@@ -24,6 +25,7 @@ from ood.proxy.core.route import Table
 from ood.proxy.dispatch import Dispatcher
 from ood.proxy.listener import Listener
 from ood.proxy.live import Live
+from ood.proxy.sites import Sites
 from ood.proxy.upstream import Upstreams
 from ood.traffic.traffic import Traffic
 
@@ -63,8 +65,17 @@ class ReverseProxy(Service):
         self._reactor = reactor
         self._poller = Poller(reactor)
         self._upstreams = Upstreams(self._poller, live, pool)
+        background = Background()
+        self._sites = Sites(clock, background)
         self._context = Context(
-            self._poller, clock, pool, live, self._upstreams, traffic or Traffic(clock)
+            reactor=self._poller,
+            clock=clock,
+            pool=pool,
+            live=live,
+            upstreams=self._upstreams,
+            traffic=traffic or Traffic(clock),
+            sites=self._sites,
+            background=background,
         )
         self._dispatcher = Dispatcher(self._context)
         self._listeners = [self._listener(sock, Entry(sock.getsockname()[1])) for sock in http]
@@ -111,6 +122,7 @@ class ReverseProxy(Service):
     def converge(self, document: Document) -> None:
         """Route as ``document`` says, and listen on each app's own port."""
         self._context.routes = Table(document.apps)
+        self._sites.converge(document)
         self._context.one_app = len(document.apps) == 1
         self._strangers = {name: self._strangers.get(name, set()) for name in document.apps}
         self._ports = {name: app.port for name, app in document.apps.items()}
@@ -121,9 +133,10 @@ class ReverseProxy(Service):
         self._open_ports()
 
     def trouble(self, app: str) -> tuple[str, ...]:
-        """Return why the app's own port does not answer, if it does not."""
+        """Return why the app's own port does not answer, if so, and what is wrong with rules."""
         error = self._occupied.get(app)
-        return () if error is None else (str(error),)
+        texts = () if error is None else (str(error),)
+        return (*texts, *self._sites.trouble(app))
 
     def _open_ports(self) -> None:
         """Listen on every app's port that is still missing; try again later if one is taken."""

@@ -43,12 +43,16 @@ class Peer:
     :ivar port: the client's port.
     :ivar scheme: ``http`` or ``https``.
     :ivar local_port: the port on which the request came in.
+    :ivar told: a trusted proxy said so.
+    :ivar host: the host that the client asked that proxy for; empty if it did not say.
     """
 
     address: str
     port: int
     scheme: bytes
     local_port: int
+    told: bool = False
+    host: bytes = b""
 
 
 def forwarded_fields(peer: Peer, host: bytes) -> bytes:
@@ -66,14 +70,14 @@ def request_head(request: Request, peer: Peer, *, pipe: bool) -> bytes:
 
     :param pipe: the upstream is a pipe into a worker, whose guard gives the connection
         the client's address: there the app sees what it sees on a connection that was
-        handed to it, so no field has to tell.
+        handed to it, so no field has to tell, unless a proxy in front of ood told more.
     """
     fields = _without(_REQUEST_DROPPED, request.fields, request.named)
     host = request.host or b""
     lines = [
         b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method, request.target, host),
         fields,
-        b"" if pipe else forwarded_fields(peer, host),
+        b"" if pipe and not peer.told else forwarded_fields(peer, peer.host or host),
     ]
     if request.length == CHUNKED:
         lines.append(b"Transfer-Encoding: chunked\r\n")
