@@ -21,6 +21,7 @@ from ood.apps import app_of, check_files
 from ood.deployments import Deployments
 from ood.errors import ConflictError
 from ood.interfaces import IController, ILogs, IProcessMonitor, IReleases, IStore
+from ood.model.certificates import AppCertificate
 from ood.model.document import App, Document, Settings
 from ood.model.release import Order, Release, Step
 from ood.model.schema import (
@@ -46,6 +47,7 @@ class Controller:
     :param overrides: settings that hold while this service runs, whatever is stored.
     :param port_is_free: whether nobody on this machine listens on a port.
     :param trouble: what keeps requests from an app, as the proxy knows it.
+    :param certificate: how HTTPS stands for an app.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Controller:
         overrides: Mapping[str, int] = NO_OVERRIDES,
         port_is_free: Callable[[int], bool] = lambda _: True,
         trouble: Callable[[str], tuple[str, ...]] = lambda _: (),
+        certificate: Callable[[str], AppCertificate | None] = lambda _: None,
     ) -> None:
         self._store = store
         self._monitor = monitor
@@ -68,6 +71,7 @@ class Controller:
         self._overrides = overrides
         self._port_is_free = port_is_free
         self._trouble = trouble
+        self._certificate = certificate
 
     def init(self, name: str, values: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Add an app; a missing ``port`` is assigned.  Fires with its configuration."""
@@ -193,7 +197,11 @@ class Controller:
 
     def _status(self, name: str) -> AppStatus:
         status = self._monitor.status(name)
-        return msgspec.structs.replace(status, trouble=(*status.trouble, *self._trouble(name)))
+        return msgspec.structs.replace(
+            status,
+            trouble=(*status.trouble, *self._trouble(name)),
+            certificate=self._certificate(name),
+        )
 
     def tail(self, name: str, lines: int, stream: str | None) -> list[LogLine]:
         """Return an app's last log lines."""
@@ -217,13 +225,10 @@ class Controller:
 
 def _settings_in_force(settings: Settings) -> dict[str, Any]:
     http, https = settings.ports(root=os.geteuid() == 0)
-    values = {
-        "httpPort": http,
-        "httpsPort": https,
-        "apiPort": settings.api_port,
-        "balancerEngine": settings.balancer_engine,
-    }
-    return {key: values[key] for key in SETTINGS_KEYS}
+    fields = {field.encode_name: field.name for field in msgspec.structs.fields(Settings)}
+    values = {key: getattr(settings, fields[key]) for key in SETTINGS_KEYS}
+    plain: dict[str, Any] = msgspec.to_builtins({**values, "httpPort": http, "httpsPort": https})
+    return plain
 
 
 def _every_key(app: App) -> dict[str, Any]:

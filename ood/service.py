@@ -25,17 +25,19 @@ from ood.api.service import ApiService
 from ood.api.site import make_site
 from ood.api.token import load_or_create_token
 from ood.balancer.part import BalancerPart
+from ood.certs.part import CertificatesPart
 from ood.clock import MonotonicClock
 from ood.controller import Controller
 from ood.descriptors import raise_descriptor_limit
 from ood.errors import OodError
+from ood.events import EventBus
 from ood.home import Home
 from ood.interfaces import Measure
 from ood.measures import app_measures, proxy_measures
 from ood.model.document import Document, Settings
 from ood.model.schema import changed_settings
 from ood.net.listen import bind, bind_public, port_is_free
-from ood.paths import BALANCER_FILE, default_home
+from ood.paths import BALANCER_FILE, CERTS_DIRECTORY, default_home
 from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
 from ood.procmon.releases import Releases
@@ -145,6 +147,14 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         open_files=open_files,
     )
     monitor.set_edge(proxy)
+    events = EventBus()
+    certificates = CertificatesPart(
+        home.path / CERTS_DIRECTORY,
+        any_reactor,
+        clock,
+        root=os.geteuid() == 0,
+        publish=events.publish,
+    )
     controller = Controller(
         store,
         monitor,
@@ -154,6 +164,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         overrides=overrides,
         port_is_free=port_is_free,
         trouble=proxy.trouble,
+        certificate=certificates.app_certificate,
     )
     record = home.path / BALANCER_FILE
     balancer = BalancerPart(store, settings.balancer_engine, any_reactor, clock, record)
@@ -161,18 +172,20 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
 
     mounts = {
         "services": Mount(l4_routes, checks_token=True),
-        "metrics": Mount(MetricsResource(lambda: _measure(controller, proxy, balancer))),
+        "metrics": Mount(
+            MetricsResource(lambda: _measure(controller, proxy, balancer, certificates))
+        ),
     }
-    site = make_site(controller, token, mounts=mounts, reactor=clock)
+    site = make_site(controller, token, mounts=mounts, certificates=certificates, reactor=clock)
 
     service = OodService(home, settings.api_port)
     api = ApiService(site, api_socket, any_reactor, clock)
-    for part in (logs, monitor, releases, proxy, balancer, api):
+    for part in (logs, monitor, releases, certificates, proxy, balancer, api):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
 
     def converge(document: Document) -> None:
         in_force = _in_force(document, overrides, releases)
-        for part in (proxy, monitor, balancer):
+        for part in (certificates, proxy, monitor, balancer):
             part.converge(in_force)
 
     store.subscribe(converge)
@@ -181,11 +194,14 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
 
 
 async def _measure(
-    controller: Controller, proxy: ReverseProxy, balancer: BalancerPart
+    controller: Controller,
+    proxy: ReverseProxy,
+    balancer: BalancerPart,
+    certificates: CertificatesPart,
 ) -> list[Measure]:
     """Return everything that is measured now."""
     apps, own = app_measures(controller.status(None)), proxy_measures(proxy.counters)
-    return [*apps, *own, *await balancer.measures()]
+    return [*apps, *own, *certificates.measures(), *await balancer.measures()]
 
 
 def _in_force(document: Document, overrides: Mapping[str, int], releases: Releases) -> Document:

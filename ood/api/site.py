@@ -9,14 +9,14 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Site
 
+from ood.api.certificates import CertificateHandlers
 from ood.api.guard import Guard, Mount
-from ood.api.handlers import Handlers
 from ood.api.limits import LimitedRequest
 from ood.api.openapi import openapi_document
 from ood.api.operations import OPERATIONS
 from ood.api.problems import WebRequest
 from ood.api.router import Router
-from ood.interfaces import IController
+from ood.interfaces import ICertificateDesk, IController
 
 IDLE_SECONDS = 60
 """How long a connection may be silent between requests: clients reconnect for free."""
@@ -31,9 +31,13 @@ class Api:
     """
 
     def __init__(
-        self, controller: IController, token: str, mounts: Mapping[str, Mount] = NO_MOUNTS
+        self,
+        controller: IController,
+        token: str,
+        mounts: Mapping[str, Mount] = NO_MOUNTS,
+        certificates: ICertificateDesk | None = None,
     ) -> None:
-        self._handlers = Handlers(controller, openapi_document)
+        self._handlers = CertificateHandlers(controller, openapi_document, certificates)
         public = frozenset(operation.path for operation in OPERATIONS if operation.public)
         routes = ((operation, getattr(self._handlers, operation.name)) for operation in OPERATIONS)
         self.root = Guard(Router(routes), token, mounts, public)
@@ -65,12 +69,14 @@ def make_site(
     token: str,
     *,
     mounts: Mapping[str, Mount] = NO_MOUNTS,
+    certificates: ICertificateDesk | None = None,
     reactor: IReactorTime | None = None,
 ) -> ApiSite:
     """Return the API as a factory for a loopback port.
 
     :param token: what clients prove themselves with.
     :param mounts: further resources at the root, by first path segment.
+    :param certificates: what the routes of certificates ask.
     :param reactor: for the timeouts of connections.
     """
-    return ApiSite(Api(controller, token, mounts), reactor)
+    return ApiSite(Api(controller, token, mounts, certificates), reactor)

@@ -112,7 +112,7 @@ class Session:
         self._http = http
         self._clock = clock
         self._now = now
-        self._email = email
+        self.email = email
         self._binding = binding
         self._nonces: list[str] = []
         self._directory: Directory | None = None
@@ -201,7 +201,7 @@ class Session:
     async def _register(self) -> str:
         directory = await self.directory()
         payload: dict[str, Any] = {"termsOfServiceAgreed": True}
-        contact = [f"mailto:{self._email}"] if self._email else []
+        contact = [f"mailto:{self.email}"] if self.email else []
         if contact:
             payload["contact"] = contact
         if self._binding is not None:

@@ -20,6 +20,9 @@ SCHEMA_VERSION = 1
 FIRST_APP_PORT = 3001
 """Apps get the first free loopback port from here on; 3000 stays for experiments."""
 
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+"""The CA that certificates come from unless another one is named."""
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Settings of the service as a whole; ``None`` is "as fits the user ood runs as".
@@ -28,12 +31,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     :ivar https_port: port for HTTPS; 443 for root, 8443 otherwise; 0 is off.
     :ivar api_port: loopback port of the JSON API.
     :ivar balancer_engine: what spreads the connections of the L4 services.
+    :ivar acme_agree_tos: whether somebody has accepted the CA's terms; None: nobody was asked.
     """
 
     http_port: int | None = None
     https_port: int | None = None
     api_port: int = 2016
     balancer_engine: str = "auto"
+    acme_agree_tos: bool | None = None
+    acme_email: str | None = None
+    acme_directory: str = LETS_ENCRYPT
+    acme_challenges: tuple[str, ...] = ("http-01", "tls-alpn-01", "dns-01")
+    acme_dns_hook: tuple[str, ...] = ()
+    acme_profile: str | None = None
+    acme_eab_kid: str | None = None
+    acme_eab_key_file: str | None = None
+    acme_ca_file: str | None = None
 
     def ports(self, *, root: bool) -> tuple[int, int]:
         """Return the HTTP and the HTTPS port in force."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from ood.model.certificates import AppCertificate
+
 WORKER_STATES = (
     "launching",
     "online",
@@ -65,6 +67,7 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     :ivar urls: addresses under which it answers.
     :ivar pending_restart: whether settings were changed that wait for a restart.
     :ivar trouble: what keeps it from answering everywhere it should, for people.
+    :ivar certificate: how HTTPS stands for it; ``None`` if that is off.
     """
 
     name: str
@@ -79,6 +82,7 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     urls: tuple[str, ...] = ()
     pending_restart: bool = False
     trouble: tuple[str, ...] = ()
+    certificate: AppCertificate | None = None
     workers: tuple[WorkerStatus, ...] = ()
 
 

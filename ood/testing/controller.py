@@ -19,6 +19,8 @@ from ood.model.document import App, Document
 from ood.model.release import Order, Release, Step
 from ood.model.schema import (
     APP_KEYS,
+    SETTINGS_KEYS,
+    Key,
     changed_app,
     changed_settings,
     check_app,
@@ -156,18 +158,8 @@ class MemoryController:
         if name is None:
             settings = self.document.settings
             http, https = settings.ports(root=False)
-            return {
-                "httpPort": http,
-                "httpsPort": https,
-                "apiPort": settings.api_port,
-                "balancerEngine": settings.balancer_engine,
-            }
-        app = self._app(name)
-        fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
-        plain: dict[str, Any] = msgspec.to_builtins(
-            {key: getattr(app, fields[key]) for key in APP_KEYS}
-        )
-        return plain
+            return {**_every(settings, SETTINGS_KEYS), "httpPort": http, "httpsPort": https}
+        return _every(self._app(name), APP_KEYS)
 
     def configure(self, name: str | None, changes: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Change keys of the settings or of an app; None puts a key back to its default."""
@@ -265,3 +257,10 @@ class MemoryController:
             trouble=self.trouble,
             workers=workers,
         )
+
+
+def _every(one: msgspec.Struct, keys: Mapping[str, Key]) -> dict[str, Any]:
+    """Return every key with its value, as plain JSON values."""
+    fields = {field.encode_name: field.name for field in msgspec.structs.fields(type(one))}
+    plain: dict[str, Any] = msgspec.to_builtins({key: getattr(one, fields[key]) for key in keys})
+    return plain
