@@ -30,6 +30,7 @@ from ood.interfaces import (
     IStore,
     Notified,
 )
+from ood.model.certificates import AppCertificate
 from ood.model.document import App, Document, Settings
 from ood.model.notify import masked
 from ood.model.release import Order, Release, Step
@@ -60,6 +61,7 @@ class Controller:
     :param trouble: what keeps requests from an app, as the proxy knows it.
     :param events: told how deployments ended.
     :param notifier: tells of events.
+    :param certificate: how HTTPS stands for an app.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Controller:
         trouble: Callable[[str], tuple[str, ...]] = lambda _: (),
         events: EventBus | None = None,
         notifier: INotifier | None = None,
+        certificate: Callable[[str], AppCertificate | None] = lambda _: None,
     ) -> None:
         self._store = store
         self._monitor = monitor
@@ -87,6 +90,7 @@ class Controller:
         self._port_is_free = port_is_free
         self._trouble = trouble
         self._notifier = notifier
+        self._certificate = certificate
 
     def init(self, name: str, values: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Add an app; a missing ``port`` is assigned.  Fires with its configuration."""
@@ -217,7 +221,11 @@ class Controller:
 
     def _status(self, name: str) -> AppStatus:
         status = self._monitor.status(name)
-        return msgspec.structs.replace(status, trouble=(*status.trouble, *self._trouble(name)))
+        return msgspec.structs.replace(
+            status,
+            trouble=(*status.trouble, *self._trouble(name)),
+            certificate=self._certificate(name),
+        )
 
     def tail(self, name: str, lines: int, stream: str | None) -> list[LogLine]:
         """Return an app's last log lines."""

@@ -15,6 +15,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from ood.model.certificates import CertificateStatus
 from ood.model.document import App, Document
 from ood.model.release import Order, Release, Step
 from ood.model.status import AppStatus, LogLine
@@ -111,6 +112,29 @@ class ICertificates(Interface):
 
     def subscribe(callback: Callable[[], None]) -> Callable[[], None]:
         """Call ``callback`` after certificates have changed; return what ends that."""
+
+
+class ICertificateDesk(Interface):
+    """The certificates as people see them, through the API."""
+
+    def certificates() -> list[CertificateStatus]:
+        """Return every certificate, and every lack of one that is wanted."""
+
+    def certificate(name: str) -> CertificateStatus:
+        """Return one by its name, or by a name it is valid for."""
+
+    def add_certificate(cert: str, key: str, chain: str) -> Deferred[CertificateStatus]:
+        """Take a certificate from files, now and whenever they change.
+
+        :param cert: absolute path of the certificate, and so are the others.
+        :param chain: those between it and a root, if they are in another file; or empty.
+        """
+
+    def renew_certificate(name: str) -> Deferred[CertificateStatus]:
+        """Get a certificate anew; fires when it is served."""
+
+    def remove_certificate(name: str) -> Deferred[None]:
+        """Forget a certificate; one that an app needs from a CA is refused."""
 
 
 @dataclass(eq=False)

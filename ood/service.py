@@ -25,6 +25,7 @@ from ood.api.service import ApiService
 from ood.api.site import make_site
 from ood.api.token import load_or_create_token
 from ood.balancer.part import BalancerPart
+from ood.certs.part import CertificatesPart
 from ood.clock import MonotonicClock
 from ood.configured import Configured
 from ood.controller import Controller
@@ -38,7 +39,7 @@ from ood.model.document import Document, Settings
 from ood.model.schema import changed_settings
 from ood.net.listen import bind, bind_public, port_is_free
 from ood.notify.service import Notifier
-from ood.paths import BALANCER_FILE, default_home
+from ood.paths import BALANCER_FILE, CERTS_DIRECTORY, default_home
 from ood.procmon.hooks import Hooks
 from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
@@ -167,6 +168,13 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         traffic=traffic,
     )
     monitor.set_edge(proxy)
+    certificates = CertificatesPart(
+        home.path / CERTS_DIRECTORY,
+        any_reactor,
+        clock,
+        root=os.geteuid() == 0,
+        publish=events.publish,
+    )
     controller = Controller(
         store,
         monitor,
@@ -179,6 +187,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         trouble=proxy.trouble,
         events=events,
         notifier=notifier,
+        certificate=certificates.app_certificate,
     )
     record = home.path / BALANCER_FILE
     balancer = BalancerPart(store, settings.balancer_engine, any_reactor, clock, record)
@@ -186,18 +195,27 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
 
     mounts = {
         "services": Mount(l4_routes, "X-AUTH-TOKEN", checks_token=True),
-        "metrics": Mount(MetricsResource(lambda: _measure(controller, proxy, balancer, traffic))),
+        "metrics": Mount(
+            MetricsResource(lambda: _measure(controller, proxy, balancer, traffic, certificates))
+        ),
     }
-    site = make_site(controller, token, mounts=mounts, reactor=clock, events=events)
+    site = make_site(
+        controller,
+        token,
+        mounts=mounts,
+        certificates=certificates,
+        reactor=clock,
+        events=events,
+    )
 
     service = OodService(home, settings.api_port, (notifier.stopService, access.close))
     api = ApiService(site, api_socket, any_reactor, clock)
-    for part in (logs, monitor, releases, proxy, balancer, api):
+    for part in (logs, monitor, releases, certificates, proxy, balancer, api):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
 
     def converge(document: Document) -> None:
         in_force = _in_force(document, overrides, releases)
-        for part in (traffic, proxy, monitor, balancer, notifier):
+        for part in (traffic, certificates, proxy, monitor, balancer, notifier):
             part.converge(in_force)
 
     store.subscribe(Configured(events, store.document))
@@ -207,11 +225,16 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
 
 
 async def _measure(
-    controller: Controller, proxy: ReverseProxy, balancer: BalancerPart, traffic: Traffic
+    controller: Controller,
+    proxy: ReverseProxy,
+    balancer: BalancerPart,
+    traffic: Traffic,
+    certificates: CertificatesPart,
 ) -> list[Measure | Distribution]:
     """Return everything that is measured now."""
     apps, own = app_measures(controller.status(None)), proxy_measures(proxy.counters)
-    return [*apps, *own, *traffic_measures(traffic), *await balancer.measures()]
+    rest = [*traffic_measures(traffic), *certificates.measures()]
+    return [*apps, *own, *rest, *await balancer.measures()]
 
 
 def _in_force(document: Document, overrides: Mapping[str, int], releases: Releases) -> Document:

@@ -71,7 +71,7 @@ class Handlers:
 
     async def init_app(self, request: WebRequest) -> bytes:
         """Add an app."""
-        values = dict(_body(request))
+        values = dict(json_body(request))
         name = values.pop("name", None)
         if not isinstance(name, str):
             raise InvalidError([Fault("name", "is missing or no text", "the new app's name")])
@@ -85,7 +85,7 @@ class Handlers:
 
     async def change_app(self, request: WebRequest, app: str) -> bytes:
         """Change an app's configuration."""
-        changes = _body(request)
+        changes = json_body(request)
         changed = await self._run(lambda: self._controller.configure(app, changes))
         return answer(request, 200, changed)
 
@@ -121,7 +121,7 @@ class Handlers:
 
     async def deploy_app(self, request: WebRequest, app: str) -> bytes:
         """Deploy, and tell what is being done."""
-        order = order_of(_body(request))
+        order = order_of(json_body(request))
         if self._stopping:
             raise _stopping()
         stream = Stream(request)
@@ -134,12 +134,12 @@ class Handlers:
 
     async def rollback_app(self, request: WebRequest, app: str) -> bytes:
         """Run an earlier release."""
-        release = release_of(_body(request))
+        release = release_of(json_body(request))
         return await self._work(request, lambda: self._controller.rollback(app, release))
 
     async def scale_app(self, request: WebRequest, app: str) -> bytes:
         """Set the number of an app's workers."""
-        body = _body(request)
+        body = json_body(request)
         instances = body.get("instances")
         faults = [
             Fault(key, "there is no such key", "instances") for key in {*body} - {"instances"}
@@ -174,7 +174,7 @@ class Handlers:
 
     async def change_settings(self, request: WebRequest) -> bytes:
         """Change settings."""
-        changes = _body(request)
+        changes = json_body(request)
         changed = await self._run(lambda: self._controller.configure(None, changes))
         return answer(request, 200, changed)
 
@@ -260,7 +260,7 @@ def _stopping() -> UnavailableError:
     return UnavailableError("ood is stopping", "ask again once it runs")
 
 
-def _body(request: WebRequest) -> Mapping[str, Any]:
+def json_body(request: WebRequest) -> Mapping[str, Any]:
     """Return the JSON object that the request carries.
 
     :raises OodError: it carries something else.

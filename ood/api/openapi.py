@@ -11,12 +11,14 @@ from typing import Any
 import msgspec
 
 import ood
+from ood.api.certificates import new_certificate
 from ood.api.layer4 import layer4_paths, layer4_schemas, layer4_security
 from ood.api.openapi_watch import watch_schemas
 from ood.api.operations import OPERATIONS, Operation
 from ood.api.types import JSON_TYPE, LINES_TYPE
 from ood.events import KINDS, Event
 from ood.model import kinds
+from ood.model.certificates import APP_CERTIFICATE_STATES, CERTIFICATE_STATES, CertificateStatus
 from ood.model.document import App, Settings
 from ood.model.kinds import APP_NAME_ALLOWED
 from ood.model.release import Order, Release, Step
@@ -147,17 +149,24 @@ def _tidy(schema: Schema) -> Schema:
 
 def _schemas() -> Schema:
     _, models = msgspec.json.schema_components(
-        [AppStatus, Event, LogLine, Order, Release, Step],
+        [AppStatus, CertificateStatus, Event, LogLine, Order, Release, Step],
         ref_template="#/components/schemas/{name}",
     )
     schemas = {name: _tidy(schema) for name, schema in models.items()}
     schemas["WorkerStatus"]["properties"]["state"]["enum"] = list(WORKER_STATES)
     schemas["Event"]["properties"]["kind"]["enum"] = list(KINDS)
+    schemas["AppCertificate"]["properties"]["state"]["enum"] = list(APP_CERTIFICATE_STATES)
+    schemas["CertificateStatus"]["properties"]["state"]["enum"] = list(CERTIFICATE_STATES)
     text: Schema = {"type": "string"}
     return {
         **schemas,
         **watch_schemas(),
         "AppList": _object({"apps": {"type": "array", "items": _reference("AppStatus")}}, ["apps"]),
+        "CertificateList": _object(
+            {"certificates": {"type": "array", "items": _reference("CertificateStatus")}},
+            ["certificates"],
+        ),
+        "NewCertificate": new_certificate(),
         "Log": _object({"lines": {"type": "array", "items": _reference("LogLine")}}, ["lines"]),
         "App": _configuration(APP_KEYS, App),
         "NewApp": _new_app(),
@@ -257,8 +266,8 @@ def _responses(operation: Operation) -> Schema:
 
 def _parameters(operation: Operation) -> list[Schema]:
     parameters = [
-        {"name": "app", "in": "path", "required": True, "schema": {"type": "string"}}
-        for _ in range("{app}" in operation.path)
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"\{(\w+)\}", operation.path)
     ]
     parameters += [
         {"name": query.name, "in": "query", "description": query.doc, "schema": query.schema}

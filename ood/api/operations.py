@@ -110,6 +110,8 @@ def names_of(queries: Iterable[Query]) -> tuple[str, ...]:
 
 _APPS = f"{PREFIX}/apps"
 _APP = f"{PREFIX}/apps/{{app}}"
+_CERTIFICATES = f"{PREFIX}/certificates"
+_CERTIFICATE = f"{PREFIX}/certificates/{{certificate}}"
 _CHANGES = (400, 404, 409, 413, 415)
 _WORK = (404, 409, 502, 503)
 
@@ -265,6 +267,47 @@ OPERATIONS = (
         "Make a code with which one browser can log in to the web page, once and soon.",
         "LoginCode",
         status=201,
+    ),
+    Operation(
+        "list_certificates",
+        "GET",
+        _CERTIFICATES,
+        "Every certificate, and every lack of one; never a key.",
+        "CertificateList",
+    ),
+    Operation(
+        "add_certificate",
+        "POST",
+        _CERTIFICATES,
+        "Serve a certificate from files on this machine, and read them again when they change.",
+        "CertificateStatus",
+        status=201,
+        body="NewCertificate",
+        errors=(400, 409, 413, 415),
+    ),
+    Operation(
+        "get_certificate",
+        "GET",
+        _CERTIFICATE,
+        "A certificate by its name, or by a name it is valid for.",
+        "CertificateStatus",
+        errors=(404,),
+    ),
+    Operation(
+        "renew_certificate",
+        "POST",
+        f"{_CERTIFICATE}/renew",
+        "Get a certificate anew; answers when it is served.",
+        "CertificateStatus",
+        errors=_WORK,
+    ),
+    Operation(
+        "remove_certificate",
+        "DELETE",
+        _CERTIFICATE,
+        "Forget a certificate; the files of an own one stay.",
+        status=204,
+        errors=(404, 409),
     ),
     Operation("get_version", "GET", f"{PREFIX}/version", "What runs here.", "Version"),
     Operation(

@@ -55,3 +55,13 @@ def app_path(app: str, *rest: str) -> str:
     if "/" in app or app in {"", ".", ".."}:
         raise NotFoundError(f"there is no app {app}", "see: ood status")
     return "/".join(("/apps", quote(app, safe=""), *rest))
+
+
+def certificate_path(name: str, *rest: str) -> str:
+    """Return the path of a certificate, or of what is below it, without the prefix.
+
+    :raises NotFoundError: no certificate can have that name, nor can a path hold it.
+    """
+    if "/" in name or name in {"", ".", ".."}:
+        raise NotFoundError(f"there is no certificate {name}", "see: ood cert list")
+    return "/".join(("/certificates", quote(name, safe=""), *rest))

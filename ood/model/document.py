@@ -22,6 +22,9 @@ SCHEMA_VERSION = 1
 FIRST_APP_PORT = 3001
 """Apps get the first free loopback port from here on; 3000 stays for experiments."""
 
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+"""The CA that certificates come from unless another one is named."""
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Settings of the service as a whole; ``None`` is "as fits the user ood runs as".
@@ -33,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     :ivar notify: who is told of events; has secrets in it.
     :ivar trusted_proxies: networks of proxies whose word about clients is taken.
     :ivar proxy_protocol: networks from which connections begin with the PROXY protocol.
+    :ivar acme_agree_tos: whether somebody has accepted the CA's terms; None: nobody was asked.
     """
 
     http_port: int | None = None
@@ -43,6 +47,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     trusted_proxies: tuple[str, ...] = ()
     proxy_protocol: tuple[str, ...] = ()
     access_log: str = "off"
+    acme_agree_tos: bool | None = None
+    acme_email: str | None = None
+    acme_directory: str = LETS_ENCRYPT
+    acme_challenges: tuple[str, ...] = ("http-01", "tls-alpn-01", "dns-01")
+    acme_dns_hook: tuple[str, ...] = ()
+    acme_profile: str | None = None
+    acme_eab_kid: str | None = None
+    acme_eab_key_file: str | None = None
+    acme_ca_file: str | None = None
 
     def ports(self, *, root: bool) -> tuple[int, int]:
         """Return the HTTP and the HTTPS port in force."""

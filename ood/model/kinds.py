@@ -41,6 +41,9 @@ _DOMAIN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RELEASE = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}")
 _URL_PATH = re.compile(r"/[!-~]*")
+_HTTPS_URL = re.compile(r"https://[!-~]+")
+_EMAIL = re.compile(r"[!-~]+@[a-z0-9.-]+", re.IGNORECASE)
+_CHALLENGE = re.compile(r"[a-z0-9-]+")
 _USER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?|\d{1,10}")
 
 
@@ -311,6 +314,11 @@ INSTANCES = Kind(
     },
 )
 URL_PATH = Kind(_matching(_URL_PATH, "a path"), "a path such as /health?deep=1", _STRING)
+HTTPS_URL = Kind(_matching(_HTTPS_URL, "an https address"), "an address with https://", _STRING)
+EMAIL = Kind(_matching(_EMAIL, "a mail address"), "a mail address", _STRING)
+CHALLENGES = list_of(
+    _matching(_CHALLENGE, "a challenge"), "some of http-01, tls-alpn-01, dns-01 and plugins' names"
+)
 USER = Kind(_matching(_USER_NAME, "a user's name"), "a user's or group's name or number", _STRING)
 RELEASE = Kind(_matching(_RELEASE, "a release's name"), "a release's name", _STRING)
 DOMAINS = list_of(_domain, "host names such as example.com or *.example.com")

@@ -73,6 +73,27 @@ SETTINGS_KEYS: Mapping[str, Key] = {
     "accessLog": Key(
         ACCESS_LOG, "Whether requests are written down, and how, for apps that don't say so."
     ),
+    "acmeAgreeTos": Key(
+        kinds.BOOLEAN,
+        "Whether you accept the terms of the CA: without that no certificate is ordered.",
+    ),
+    "acmeEmail": Key(kinds.EMAIL, "Where the CA may write to."),
+    "acmeDirectory": Key(kinds.HTTPS_URL, "The CA's ACME directory."),
+    "acmeChallenges": Key(
+        kinds.CHALLENGES, "How names are proved to the CA; after a failure the next one is tried."
+    ),
+    "acmeDnsHook": Key(
+        kinds.ARGUMENTS,
+        "Command for dns-01, and so for wildcards: it is called with add or remove, name, value.",
+    ),
+    "acmeProfile": Key(kinds.TEXT, "The kind of certificate, where the CA has several."),
+    "acmeEabKid": Key(kinds.TEXT, "Key id of your account at the CA, if it wants one."),
+    "acmeEabKeyFile": Key(
+        kinds.ABSOLUTE_PATH, "File with the secret of that account, readable for nobody else."
+    ),
+    "acmeCaFile": Key(
+        kinds.ABSOLUTE_PATH, "PEM file of the roots that the CA's own certificate is checked with."
+    ),
 }
 
 APP_KEYS: Mapping[str, Key] = {
