@@ -57,6 +57,15 @@ def malformed(status: int, why: str) -> Page:
     return Page(status, f"The request can't be served: {why}.")
 
 
+def not_tls() -> Page:
+    """Return the page for plain HTTP on the port for HTTPS."""
+    return Page(
+        400,
+        "This port speaks HTTPS, and the request came without encryption.",
+        "Write https:// in front of the address.",
+    )
+
+
 def no_site(host: bytes | None) -> Page:
     """Return the page for a Host that no app answers to."""
     name = (host or b"").decode("latin-1")
