@@ -20,6 +20,7 @@ from zope.interface import implementer
 from ood.apps import app_of, check_files
 from ood.deployments import Deployments
 from ood.errors import ConflictError
+from ood.events import EventBus
 from ood.interfaces import IController, ILogs, IProcessMonitor, IReleases, IStore
 from ood.model.document import App, Document, Settings
 from ood.model.release import Order, Release, Step
@@ -46,6 +47,7 @@ class Controller:
     :param overrides: settings that hold while this service runs, whatever is stored.
     :param port_is_free: whether nobody on this machine listens on a port.
     :param trouble: what keeps requests from an app, as the proxy knows it.
+    :param events: told how deployments ended.
     """
 
     def __init__(
@@ -59,12 +61,13 @@ class Controller:
         overrides: Mapping[str, int] = NO_OVERRIDES,
         port_is_free: Callable[[int], bool] = lambda _: True,
         trouble: Callable[[str], tuple[str, ...]] = lambda _: (),
+        events: EventBus | None = None,
     ) -> None:
         self._store = store
         self._monitor = monitor
         self._logs = logs
         self._releases = releases
-        self._deployments = Deployments(store, monitor, releases, clock)
+        self._deployments = Deployments(store, monitor, releases, clock, events or EventBus())
         self._overrides = overrides
         self._port_is_free = port_is_free
         self._trouble = trouble

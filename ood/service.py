@@ -26,9 +26,11 @@ from ood.api.site import make_site
 from ood.api.token import load_or_create_token
 from ood.balancer.part import BalancerPart
 from ood.clock import MonotonicClock
+from ood.configured import Configured
 from ood.controller import Controller
 from ood.descriptors import raise_descriptor_limit
 from ood.errors import OodError
+from ood.events import EventBus
 from ood.home import Home
 from ood.interfaces import Measure
 from ood.measures import app_measures, proxy_measures
@@ -132,9 +134,10 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     api_socket = bind(LOOPBACK, settings.api_port, what="the API (apiPort)")
     http_sockets = bind_public(http_port, what="HTTP (httpPort)") if http_port else []
     token = load_or_create_token(home.path)
+    events = EventBus()
 
     logs = Logs(home.logs, clock)
-    monitor = ProcessMonitor(any_reactor, clock, home.run, logs)
+    monitor = ProcessMonitor(any_reactor, clock, home.run, logs, events=events)
     releases = Releases(any_reactor, clock, home.apps)
     proxy = ReverseProxy(
         any_reactor,
@@ -154,6 +157,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         overrides=overrides,
         port_is_free=port_is_free,
         trouble=proxy.trouble,
+        events=events,
     )
     record = home.path / BALANCER_FILE
     balancer = BalancerPart(store, settings.balancer_engine, any_reactor, clock, record)
@@ -175,6 +179,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         for part in (proxy, monitor, balancer):
             part.converge(in_force)
 
+    store.subscribe(Configured(events, store.document))
     store.subscribe(converge)
     converge(store.document)
     return service

@@ -11,6 +11,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IReactorFDSet, IReactorProcess, IReactorTime
 
 from ood.background import Background
+from ood.events import EventBus
 from ood.interfaces import IEdge
 from ood.model.document import App
 from ood.procmon.core.join import Hosts
@@ -41,6 +42,7 @@ class Context:
     :ivar edge: the proxy, once there is one.
     :ivar public_ports: ports on which clients' connections come in.
     :ivar taken_ports: ports that workers listen on.
+    :ivar events: told of what happens.
     """
 
     fds: IReactorFDSet
@@ -56,6 +58,7 @@ class Context:
     edge: IEdge | None = None
     public_ports: frozenset[int] = frozenset()
     taken_ports: set[int] = field(default_factory=set)
+    events: EventBus = field(default_factory=EventBus)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from ood.background import Background
 from ood.errors import NotFoundError, StartupError, UnavailableError, WorkerError
+from ood.events import EventBus
 from ood.interfaces import IEdge, IProcessMonitor, Refused, Upstream
 from ood.model.document import App, Document
 from ood.model.status import AppStatus
@@ -49,6 +50,7 @@ class ProcessMonitor(Service):
     :param runtime: where Node is.
     :param inherited: the environment of which workers get a part.
     :param chance: for ports and pauses.
+    :param events: told of what happens to workers.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class ProcessMonitor(Service):
         runtime: NodeRuntime | None = None,
         inherited: Mapping[str, str] | None = None,
         chance: random.Random | None = None,
+        events: EventBus | None = None,
     ) -> None:
         self._run = run_directory
         self._document = Document()
@@ -85,6 +88,7 @@ class ProcessMonitor(Service):
             chance=chance or random.Random(),  # noqa: S311 - spreads restarts, keeps no secret
             background=Background(),
             edge=edge,
+            events=events or EventBus(),
         )
         self._upkeep = Upkeep(clock, self._context.background, self._resources, self._kept)
 

@@ -66,6 +66,11 @@ def not_tls() -> Page:
     )
 
 
+def too_large(longest: int) -> Page:
+    """Return the page for a body that is longer than the site takes."""
+    return Page(413, f"The request's body is too large: at most {longest} bytes are taken here.")
+
+
 def no_site(host: bytes | None) -> Page:
     """Return the page for a Host that no app answers to."""
     name = (host or b"").decode("latin-1")
