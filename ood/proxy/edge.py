@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ood.errors import StartupError
-from ood.interfaces import IEdge, IWorkerPool
+from ood.interfaces import ICertificates, IEdge, IWorkerPool
 from ood.model.document import Document
 from ood.net.listen import bind
 from ood.net.poller import Poller
@@ -22,8 +22,10 @@ from ood.proxy.client import Client
 from ood.proxy.context import Context, Counters, Entry, Incoming
 from ood.proxy.core.route import Table
 from ood.proxy.dispatch import Dispatcher
+from ood.proxy.https import Https
 from ood.proxy.listener import Listener
 from ood.proxy.live import Live
+from ood.proxy.tls.counters import TlsCounters
 from ood.proxy.upstream import Upstreams
 
 LOOPBACK = "127.0.0.1"
@@ -39,6 +41,7 @@ class ReverseProxy(Service):
 
     :param http: listening sockets for HTTP; they are closed at the end.
     :param trouble: is called when an app's own loopback port can't be bound.
+    :param https: listening sockets for HTTPS; they need ``certificates``.
     :param open_files: how many descriptors this process may have; clients get not quite all.
     """
 
@@ -53,6 +56,8 @@ class ReverseProxy(Service):
         http: Sequence[socket.socket] = (),
         trouble: PortTrouble | None = None,
         *,
+        https: Sequence[socket.socket] = (),
+        certificates: ICertificates | None = None,
         open_files: int = sys.maxsize,
     ) -> None:
         self._ceiling = max(open_files - limits.DESCRIPTORS_KEPT_BACK, open_files // 2)
@@ -63,6 +68,10 @@ class ReverseProxy(Service):
         self._context = Context(self._poller, clock, pool, live, self._upstreams)
         self._dispatcher = Dispatcher(self._context)
         self._listeners = [self._listener(sock, Entry(sock.getsockname()[1])) for sock in http]
+        self._https: Https | None = None
+        if certificates is not None:
+            self._https = Https(self._context, certificates, self._dispatcher.entries)
+            self._listeners += [self._https_listener(self._https, sock) for sock in https]
         self._apps: dict[str, Listener] = {}
         self._strangers: dict[str, set[Client]] = {}
         self._trouble = trouble
@@ -74,6 +83,11 @@ class ReverseProxy(Service):
     def counters(self) -> Counters:
         """What happened since the start."""
         return self._context.counters
+
+    @property
+    def tls_counters(self) -> TlsCounters:
+        """What happened on the HTTPS port since the start."""
+        return TlsCounters() if self._https is None else self._https.counters
 
     def startService(self) -> None:
         """Accept connections."""
@@ -93,6 +107,8 @@ class ReverseProxy(Service):
             listener.stop()
         self._listeners, self._apps = [], {}
         self._context.draining = self._upstreams.draining = True
+        if self._https is not None:
+            self._https.stop()
         return Deferred.fromCoroutine(self._drain())
 
     async def _drain(self) -> None:
@@ -107,6 +123,8 @@ class ReverseProxy(Service):
         """Route as ``document`` says, and listen on each app's own port."""
         self._context.routes = Table(document.apps)
         self._context.one_app = len(document.apps) == 1
+        if self._https is not None:
+            self._https.converge(document)
         self._strangers = {name: self._strangers.get(name, set()) for name in document.apps}
         self._ports = {name: app.port for name, app in document.apps.items()}
         for name, listener in list(self._apps.items()):
@@ -156,6 +174,11 @@ class ReverseProxy(Service):
             self._reactor, context.clock, self._dispatcher, sock, entry, ceiling=self._ceiling
         )
 
+    def _https_listener(self, https: Https, sock: socket.socket) -> Listener:
+        entry = Entry(sock.getsockname()[1], scheme=b"https")
+        clock = self._context.clock
+        return Listener(self._reactor, clock, https, sock, entry, ceiling=self._ceiling)
+
     def adopt(self, app: str, sock: socket.socket) -> None:  # noqa: ARG002 its next request decides
         """Take a client's idle connection back from a worker that drains."""
         if self._context.draining:
@@ -175,4 +198,5 @@ class ReverseProxy(Service):
         client.resume_reading()
 
     def _http_port(self) -> int:
-        return self._listeners[0].entry.port if self._listeners else 0
+        plain = (one.entry.port for one in self._listeners if one.entry.scheme == b"http")
+        return next(plain, 0)

@@ -169,6 +169,7 @@ class Handshake:
 
     def begin(self, settings: SSL.Context) -> None:
         """Have OpenSSL do the handshake, which begins with the first message that was looked at."""
+        self._sock.setblocking(False)  # OpenSSL can't say MSG_DONTWAIT with each call
         self._connection = SSL.Connection(settings, self._sock)
         self._connection.set_accept_state()
         self._state = _State.HANDSHAKE

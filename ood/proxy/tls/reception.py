@@ -11,7 +11,7 @@ from ood.clock import Seldom
 from ood.interfaces import Certificate, ICertificates
 from ood.proxy.arrivals import HalfOpen
 from ood.proxy.client import Client
-from ood.proxy.context import Context, Entry, Incoming
+from ood.proxy.context import Context, Incoming
 from ood.proxy.core import pages
 from ood.proxy.core.hello import NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME, Hello
 from ood.proxy.tls import counters
@@ -30,20 +30,16 @@ class Reception:
     """Takes connections that were accepted on the HTTPS port.
 
     :ivar default_hosts: the hosts of the app that gets what names no host.
-    :ivar entries: where connections come in, by local port.
     """
 
     log = Logger()
 
-    def __init__(
-        self, context: Context, certificates: ICertificates, entries: dict[int, Entry]
-    ) -> None:
+    def __init__(self, context: Context, certificates: ICertificates, counted: TlsCounters) -> None:
         self._certificates = certificates
         self._contexts = Contexts(context.clock, tuple(SPEAKERS))
         self._warning = Seldom(context.clock, WARNING_SECONDS)
         self.context = context
-        self.entries = entries
-        self.counters = TlsCounters()
+        self.counters = counted
         self.half_open = HalfOpen()
         self.turns = Turns(context.clock)
         self.default_hosts: tuple[str, ...] = ()
