@@ -20,6 +20,7 @@ DEATHS_MAX = 20
     "ood log",
     "ood log example.com -f",
     "ood log api --err -n 200",
+    "ood log example.com --access -f",
     short_help="Read log files",
 )
 @click.argument("app", type=APP, required=False)
@@ -34,6 +35,7 @@ DEATHS_MAX = 20
 )
 @click.option("--out", "stream", flag_value="out", help="Only what the app wrote to stdout.")
 @click.option("--err", "stream", flag_value="err", help="Only what the app wrote to stderr.")
+@click.option("--access", "stream", flag_value="access", help="The access log (key accessLog).")
 @click.pass_obj
 def log(
     invocation: Invocation, app: str | None, follow: bool, lines: int, stream: str | None

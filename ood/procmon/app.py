@@ -14,6 +14,7 @@ from ood.model.document import App
 from ood.net.fdchannel import FdChannel
 from ood.procmon import launch, processes
 from ood.procmon.accounts import Account, find
+from ood.procmon.alert import Alert
 from ood.procmon.changes import Changes
 from ood.procmon.context import Context, Plan
 from ood.procmon.core import join, plan, restart
@@ -31,7 +32,6 @@ from ood.procmon.slot import Slot
 from ood.procmon.spare import Spare
 from ood.procmon.telling import Teller
 from ood.procmon.waiters import Waiters
-from ood.procmon.watch import Watch
 from ood.procmon.worker import WorkerProcess
 
 DEPENDENCIES_SECONDS = 30.0
@@ -49,7 +49,7 @@ class AppContainer:
     :ivar slots: the wanted workers by number.
     :ivar leaving: workers that are being ended.
     :ivar deaths: the last deaths.
-    :ivar watch: has requests written down after a death that nothing explains.
+    :ivar alert: has requests written down after a death that nothing explains.
     :ivar changes: tells who waits that something has changed.
     :ivar when_gone: called when nothing of it is left.
     :ivar missing: returns the apps that this one depends on and that don't answer yet.
@@ -67,7 +67,7 @@ class AppContainer:
         self.slots: dict[int, Slot] = {}
         self.leaving: set[WorkerProcess] = set()
         self.deaths = Obituaries(name, context.run / "deaths" / f"{directory_name(name, 0)}.json")
-        self.watch = Watch(context.clock, self._joined)
+        self.alert = Alert(context.clock, self._joined)
         self.changes = Changes(context.clock)
         self.failure: WorkerError | None = None
         self.waiters = Waiters(context.clock, self)
@@ -315,7 +315,7 @@ class AppContainer:
 
     def _note(self, death: Death) -> None:
         self.teller.death(death)
-        self.watch.died(self.deaths.append(death))
+        self.alert.died(self.deaths.append(death))
 
     def _error(self, death: Death, *, was_online: bool) -> WorkerError:
         if death.pid is None:
@@ -388,7 +388,7 @@ class AppContainer:
                     return f"it is no process of worker {worker.instance}"
                 refusal = worker.admit(channel, pid, self.hosts)
                 if not refusal:
-                    self.watch.joined(worker.joined()[-1])
+                    self.alert.joined(worker.joined()[-1])
                 return refusal
         return "there is no such worker"
 
@@ -419,7 +419,7 @@ class AppContainer:
         """Give everything back when no worker is there any more."""
         if not self.gone:
             return
-        self.watch.stop()
+        self.alert.stop()
         self.extras.close()
         self.shared.close()
         for door in self._doors.values():

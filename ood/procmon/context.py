@@ -19,6 +19,7 @@ from ood.procmon.deaths import Death
 from ood.procmon.oomkills import OomKills
 from ood.procmon.runtime import NodeRuntime
 from ood.procmon.stacks import Stacks
+from ood.traffic.traffic import Traffic
 
 
 class LogSink(Protocol):
@@ -41,6 +42,7 @@ class Context:
     :ivar run: the directory of sockets and of the guard's copy.
     :ivar guard: path of the guard's entry file.
     :ivar inherited: the service's own environment.
+    :ivar traffic: counts requests, and writes them down.
     :ivar edge: the proxy, once there is one.
     :ivar public_ports: ports on which clients' connections come in.
     :ivar taken_ports: ports that workers listen on.
@@ -59,6 +61,7 @@ class Context:
     inherited: Mapping[str, str]
     chance: random.Random
     background: Background
+    traffic: Traffic
     edge: IEdge | None = None
     public_ports: frozenset[int] = frozenset()
     taken_ports: set[int] = field(default_factory=set)

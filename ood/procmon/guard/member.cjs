@@ -30,6 +30,7 @@ class Member {
     this.join.send({ ood: 'hello', v: PROTOCOL_VERSION, token: env.OOD_TOKEN, pid: process.pid, node: process.version });
     this.flight = new Flight(servers, this.requests, env);
     this.stats = new Stats(this.join, this.requests, servers, this.flight);
+    this.access = null;
     this.cluster = process.connected === true ? forked(servers) : null;
   }
 
@@ -42,21 +43,33 @@ class Member {
     switch (message.ood) {
       case 'hosts':
         this.hosts.update(message);
+        this.writeDown(message.log === true);
         break;
       case 'drain':
         this.drain.start();
         break;
       case 'leave':
+      this.stats.report();
+        if (this.requests.access !== null) this.requests.access.flush();
         this.drain.leave();
         break;
       case 'watch':
-        this.flight.watch(message.on === true);
+      this.flight.watch(message.on === true);
         break;
       case 'shutdown':
         if (!process.connected) process.emit('message', 'shutdown');
         break;
       default: // a newer ood may say more
     }
+  }
+
+  /** @param {boolean} wanted whether ood is told of each finished request */
+  writeDown(wanted) {
+    const { requests } = this;
+    if (wanted === (requests.access !== null)) return;
+    if (wanted && this.access === null) this.access = new (require('./access.cjs').Access)(this.join);
+    requests.access = wanted ? this.access : null;
+    if (!wanted) this.access.flush();
   }
 
   /** @param {object} entry a server that listens now */

@@ -53,7 +53,8 @@ class Stats {
   numbers() {
     let connections = 0;
     for (const server of this.servers.open) connections += server._connections;
-    const numbers = { ...this.requests.counts, inFlight: this.requests.inFlight, connections };
+    const { counts, inFlight, handed, piped } = this.requests;
+    const numbers = { ...counts, inFlight, connections, handed: handed.numbers(), piped: piped.numbers() };
     const slow = this.flight.slow();
     return slow.length > 0 ? { ...numbers, slow } : numbers;
   }
