@@ -145,16 +145,25 @@ class Arrival:
 
     def doRead(self) -> None:
         """Look at what is there now."""
+        data = self._peek()
+        if data is not None:
+            self._looked(data)
+
+    def _peek(self) -> bytes | None:
+        """Return the unread bytes if there are more than before; close if there will be none."""
         try:
             data = self._incoming.sock.recv(HEAD_BYTES_MAX, _PEEK)
         except BlockingIOError:
-            return
+            return None
         except OSError:
             data = b""
         if len(data) <= self._peeked:
             # woken without what was waited for: the client ended or reset its side
             self.reset()
-            return
+            return None
+        return data
+
+    def _looked(self, data: bytes) -> None:
         head = look(data)
         if head is not Preface.INCOMPLETE:
             self._give(head, len(data))

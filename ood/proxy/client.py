@@ -69,10 +69,13 @@ class Client(Stream):
         if self.current is None:
             self._advance()
 
-    def refuse(self, page: Page, peeked: int) -> None:
-        """Answer a connection's first ``peeked`` bytes, still unread, with ``page``, and end it."""
+    def refuse(self, page: Page, peeked: int, request: Request | None = None) -> None:
+        """Answer a connection's first ``peeked`` bytes, still unread, with ``page``, and end it.
+
+        :param request: what they begin with, where that is known.
+        """
         self._take(peeked)
-        self.answer(page, None, close=True)
+        self.answer(page, request, close=True)
 
     def _take(self, peeked: int) -> None:
         try:

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTim
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ood.background import Background
 from ood.errors import StartupError
 from ood.interfaces import ICertificates, IEdge, IWorkerPool
 from ood.model.document import Document
@@ -25,8 +26,10 @@ from ood.proxy.dispatch import Dispatcher
 from ood.proxy.https import Https
 from ood.proxy.listener import Listener
 from ood.proxy.live import Live
+from ood.proxy.sites import Sites
 from ood.proxy.tls.counters import TlsCounters
 from ood.proxy.upstream import Upstreams
+from ood.traffic.traffic import Traffic
 
 LOOPBACK = "127.0.0.1"
 """Where each app also answers, on its own port."""
@@ -43,6 +46,7 @@ class ReverseProxy(Service):
     :param trouble: is called when an app's own loopback port can't be bound.
     :param https: listening sockets for HTTPS; they need ``certificates``.
     :param open_files: how many descriptors this process may have; clients get not quite all.
+    :param traffic: where requests are counted and written down.
     """
 
     name = "proxy"
@@ -59,13 +63,25 @@ class ReverseProxy(Service):
         https: Sequence[socket.socket] = (),
         certificates: ICertificates | None = None,
         open_files: int = sys.maxsize,
+        traffic: Traffic | None = None,
     ) -> None:
         self._ceiling = max(open_files - limits.DESCRIPTORS_KEPT_BACK, open_files // 2)
         live = Live(clock)
         self._reactor = reactor
         self._poller = Poller(reactor)
         self._upstreams = Upstreams(self._poller, live, pool)
-        self._context = Context(self._poller, clock, pool, live, self._upstreams)
+        background = Background()
+        self._sites = Sites(clock, background)
+        self._context = Context(
+            reactor=self._poller,
+            clock=clock,
+            pool=pool,
+            live=live,
+            upstreams=self._upstreams,
+            traffic=traffic or Traffic(clock),
+            sites=self._sites,
+            background=background,
+        )
         self._dispatcher = Dispatcher(self._context)
         self._listeners = [self._listener(sock, Entry(sock.getsockname()[1])) for sock in http]
         self._https: Https | None = None
@@ -122,6 +138,7 @@ class ReverseProxy(Service):
     def converge(self, document: Document) -> None:
         """Route as ``document`` says, and listen on each app's own port."""
         self._context.routes = Table(document.apps)
+        self._sites.converge(document)
         self._context.one_app = len(document.apps) == 1
         if self._https is not None:
             self._https.converge(document)
@@ -134,9 +151,10 @@ class ReverseProxy(Service):
         self._open_ports()
 
     def trouble(self, app: str) -> tuple[str, ...]:
-        """Return why the app's own port does not answer, if it does not."""
+        """Return why the app's own port does not answer, if so, and what is wrong with rules."""
         error = self._occupied.get(app)
-        return () if error is None else (str(error),)
+        texts = () if error is None else (str(error),)
+        return (*texts, *self._sites.trouble(app))
 
     def _open_ports(self) -> None:
         """Listen on every app's port that is still missing; try again later if one is taken."""

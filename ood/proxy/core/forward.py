@@ -45,12 +45,16 @@ class Peer:
     :ivar port: the client's port.
     :ivar scheme: ``http`` or ``https``.
     :ivar local_port: the port on which the request came in.
+    :ivar told: a trusted proxy said so.
+    :ivar host: the host that the client asked that proxy for; empty if it did not say.
     """
 
     address: str
     port: int
     scheme: bytes
     local_port: int
+    told: bool = False
+    host: bytes = b""
 
 
 def forwarded_fields(peer: Peer, host: bytes) -> bytes:
@@ -68,14 +72,14 @@ def request_head(request: Request, peer: Peer, *, pipe: bool) -> bytes:
 
     :param pipe: the upstream is a pipe into a worker, whose guard gives the connection
         the client's address: there the app sees what it sees on a connection that was
-        handed to it, so no field has to tell.
+        handed to it, so no field has to tell, unless a proxy in front of ood told more.
     """
     fields = _without(_REQUEST_DROPPED, request.fields, request.named)
     host = request.host or b""
     lines = [
         b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method, request.target, host),
         fields,
-        b"" if pipe else forwarded_fields(peer, host),
+        b"" if pipe and not peer.told else forwarded_fields(peer, peer.host or host),
     ]
     if request.length == CHUNKED:
         lines.append(b"Transfer-Encoding: chunked\r\n")
@@ -95,21 +99,24 @@ def response_head(response: Response, *, chunked: bool, close: bool) -> bytes:
     :param chunked: its body is sent in chunks.
     :param close: the connection ends after it.
     """
-    fields = _without(_RESPONSE_DROPPED, response.fields, response.named)
-    if response.status == 204:
-        fields = _drop(_LENGTH_FIELD, fields)
     return b"HTTP/1.1 %d %b\r\n%b%b%b\r\n" % (
         response.status,
         response.reason,
-        fields,
+        response_fields(response),
         b"Transfer-Encoding: chunked\r\n" if chunked else b"",
         b"Connection: close\r\n" if close else b"",
     )
 
 
+def response_fields(response: Response) -> bytes:
+    """Return a response's fields without those that concern its connection only."""
+    fields = _without(_RESPONSE_DROPPED, response.fields, response.named)
+    return _drop(_LENGTH_FIELD, fields) if response.status == 204 else fields
+
+
 def interim_head(response: Response) -> bytes:
     """Return a 1xx response for the client; 101 keeps what it switches to."""
-    fields = _without(_RESPONSE_DROPPED, response.fields, response.named)
+    fields = response_fields(response)
     switch = b"Connection: Upgrade\r\nUpgrade: websocket\r\n" if response.status == 101 else b""
     return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (response.status, response.reason, fields, switch)
 
