@@ -29,6 +29,7 @@ from ood.clock import MonotonicClock
 from ood.controller import Controller
 from ood.descriptors import raise_descriptor_limit
 from ood.errors import OodError
+from ood.fleet import Fleet
 from ood.home import Home
 from ood.interfaces import Measure
 from ood.measures import app_measures, proxy_measures
@@ -40,6 +41,7 @@ from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
 from ood.procmon.releases import Releases
 from ood.proxy.edge import ReverseProxy
+from ood.proxy.remotes import Remotes
 from ood.store.file import FileStore
 
 LOOPBACK = "127.0.0.1"
@@ -136,10 +138,12 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     logs = Logs(home.logs, clock)
     monitor = ProcessMonitor(any_reactor, clock, home.run, logs)
     releases = Releases(any_reactor, clock, home.apps)
+    remotes = Remotes(any_reactor, clock, logs.remark)
+    fleet = Fleet(monitor, remotes)
     proxy = ReverseProxy(
         any_reactor,
         clock,
-        monitor,
+        fleet,
         http_sockets,
         lambda app, error: logs.remark(app, str(error)),
         open_files=open_files,
@@ -147,7 +151,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     monitor.set_edge(proxy)
     controller = Controller(
         store,
-        monitor,
+        fleet,
         logs,
         releases=releases,
         clock=clock,
@@ -167,12 +171,12 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
 
     service = OodService(home, settings.api_port)
     api = ApiService(site, api_socket, any_reactor, clock)
-    for part in (logs, monitor, releases, proxy, balancer, api):
+    for part in (logs, monitor, remotes, releases, proxy, balancer, api):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
 
     def converge(document: Document) -> None:
         in_force = _in_force(document, overrides, releases)
-        for part in (proxy, monitor, balancer):
+        for part in (proxy, fleet, balancer):
             part.converge(in_force)
 
     store.subscribe(converge)

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from ood.model.services import Service
+from ood.model.upstreams import Upstream
 
 SCHEMA_VERSION = 1
 """The version of the document's form; a newer one than this is refused."""
@@ -50,12 +51,14 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     Durations are milliseconds.  ``docs/settings.md`` describes each key.
 
     :ivar port: the app's own loopback port, assigned by ``ood init``.
+    :ivar type: what it is; see :mod:`ood.model.apptypes`.
     :ivar running: what the user wants: started or stopped.
     :ivar release: the release that is run; None runs what is in ``cwd``.
     """
 
-    cwd: str
     port: int
+    type: str = "node"
+    cwd: str = ""
     script: str | None = None
     args: tuple[str, ...] = ()
     node_args: tuple[str, ...] = ()
@@ -82,6 +85,11 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     cron_restart: str | None = None
     spare: int = 0
     depends_on: tuple[str, ...] = ()
+    upstreams: tuple[Upstream, ...] = ()
+    balance: str = "leastConn"
+    health_interval: int = 1_000
+    max_fails: int = 3
+    fail_timeout: int = 10_000
     running: bool = False
     release: str | None = None
 
