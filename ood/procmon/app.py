@@ -28,6 +28,7 @@ from ood.procmon.roster import Roster
 from ood.procmon.settings import needs_new_workers
 from ood.procmon.slot import Slot
 from ood.procmon.spare import Spare
+from ood.procmon.telling import Teller
 from ood.procmon.waiters import Waiters
 from ood.procmon.worker import WorkerProcess
 
@@ -51,6 +52,7 @@ class AppContainer:
     :ivar changes: tells who waits that something has changed.
     :ivar when_gone: called when nothing of it is left.
     :ivar missing: returns the apps that this one depends on and that don't answer yet.
+    :ivar teller: makes events of what happens.
     :ivar fresh: the new worker of a rolling restart, until it takes its place.
     """
 
@@ -67,6 +69,7 @@ class AppContainer:
         self.changes = Changes(context.clock)
         self.failure: WorkerError | None = None
         self.waiters = Waiters(context.clock, self)
+        self.teller = Teller(context.events, name)
         self.spare = Spare(self)
         self.extras = ExtraPorts(context.fds, context.clock, self.roster.on_port, self.remark)
         self.fresh: WorkerProcess | None = None
@@ -123,6 +126,7 @@ class AppContainer:
                 for member in worker.joined():
                     member.tell_hosts(hosts)
         if not app.running:
+            self.teller.stopped()
             self.spare.drop()
         if not app.running and self.fresh is not None:
             self.drop_fresh("the app was stopped")
@@ -241,6 +245,8 @@ class AppContainer:
 
     def look(self) -> None:
         """Let everyone who waits look again."""
+        if self.teller.is_errored and self.app.running and self.settled:
+            self.teller.recovered()
         self.waiters.look()
         self.changes.notify()
         self.spare.look()
@@ -249,7 +255,7 @@ class AppContainer:
         """A worker died, or can't be used any more."""
         self.leaving.add(worker)
         if worker is self.fresh:
-            self.deaths.append(death)
+            self._note(death)
             self.fresh = None
             self.fresh_failure = self._error(death, was_online=worker.was_online)
             self.remark(str(self.fresh_failure.message))
@@ -289,13 +295,20 @@ class AppContainer:
     def _report(
         self, slot: Slot, death: Death, decision: restart.Decision, error: WorkerError
     ) -> None:
-        self.deaths.append(death)
+        self._note(death)
         then = ""
         if decision.delay:
             then = f"; it is started again in {describe_seconds(decision.delay)}"
         if decision.state == "errored" and slot.state != "errored":
             then += f" (errored: it died young {decision.history.young} times in a row)"
+            self.teller.errored(death.reason, decision.history.young)
         self.remark(error.message + then)
+        if decision.state != "launching":
+            self.teller.waits(slot.instance, decision.state, decision.delay or 0)
+
+    def _note(self, death: Death) -> None:
+        self.deaths.append(death)
+        self.teller.death(death)
 
     def _error(self, death: Death, *, was_online: bool) -> WorkerError:
         if death.pid is None:

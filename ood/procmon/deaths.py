@@ -13,6 +13,8 @@ class Death:
 
     :ivar reason: for people: exit status or signal, or what ood had against it.
     :ivar uptime_seconds: how long it ran.
+    :ivar code: its exit status, if it exited by itself.
+    :ivar signal: the signal that killed it, if one did.
     """
 
     time: datetime
@@ -20,6 +22,8 @@ class Death:
     pid: int | None
     reason: str
     uptime_seconds: float
+    code: int | None = None
+    signal: int | None = None
 
 
 def describe_exit(code: int | None, number: int | None) -> str:

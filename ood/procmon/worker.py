@@ -50,7 +50,6 @@ REQUESTED = ("draining", "stopping", "stopped")
 class WorkerProcess:
     """One worker.
 
-    :ivar state: ``launching``, ``online``, ``draining``, ``stopping`` or ``stopped``.
     :ivar was_online: whether it ever answered.
     :ivar instance: its place among the app's workers.
     :ivar number: its NODE_APP_INSTANCE; a spare that took a place keeps its own.
@@ -75,7 +74,7 @@ class WorkerProcess:
         self.instance = self.number = instance
         self.serial = serial
         self.held = held
-        self.state = "launching"
+        self._state = "launching"
         self.was_online = False
         self.pid: int | None = None
         self.token = secrets.token_urlsafe(16)
@@ -94,6 +93,15 @@ class WorkerProcess:
         self._checkup: Checkup | None = None
         self._hung = False
 
+    @property
+    def state(self) -> str:
+        """``launching``, ``online``, ``draining``, ``stopping`` or ``stopped``."""
+        return self._state
+
+    def _enter(self, state: str) -> None:
+        self._state = state
+        self.crew.teller.worker(self)
+
     # -- beginning
 
     def start(self) -> None:
@@ -111,6 +119,7 @@ class WorkerProcess:
         except OSError as error:
             self._release()
             raise WorkerError(f"can't start a process: {error}", "see: ulimit -a") from None
+        self.crew.teller.worker(self)
         timeout = self.plan.app.listen_timeout / 1000
         self._listen_timer = clock.callLater(timeout, self._too_late)
         if self._own_port is not None:
@@ -183,6 +192,7 @@ class WorkerProcess:
             channel=channel,
             pid=pid,
             clock=self.context.clock,
+            traffic=self.context.traffic.of(self.plan.name),
         )
         self._add_member(member)
         member.tell_hosts(hosts)
@@ -236,7 +246,7 @@ class WorkerProcess:
 
     def _online(self) -> None:
         self._cancel_timers()
-        self.state = "online"
+        self._enter("online")
         self.was_online = True
         self._open_doors()
         self.crew.worker_online(self)
@@ -314,11 +324,12 @@ class WorkerProcess:
         if self.state in REQUESTED:
             return
         self._output.end()
-        self.state = "stopping"
+        self._enter("stopping")
         self._open_doors()
         self._cancel_timers()
         uptime = self.context.clock.seconds() - self.started
-        death = Death(wall_time(), self.instance, self.pid, reason, uptime)
+        root = self._process
+        death = Death(wall_time(), self.instance, self.pid, reason, uptime, root.code, root.signal)
         self.crew.worker_failed(self, death)
         self._begin_to_stop()
 
@@ -328,7 +339,7 @@ class WorkerProcess:
             return
         self._cancel_timers()
         online = self.state == "online"
-        self.state = "draining" if drain and online else "stopping"
+        self._enter("draining" if drain and online else "stopping")
         self._open_doors()
         self._begin_to_stop()
 
@@ -342,7 +353,7 @@ class WorkerProcess:
         try:
             if self.state == "draining":
                 await self._drain(now + allowed * (1 - STOP_SHARE))
-                self.state = "stopping"
+                self._enter("stopping")
                 self.crew.worker_changed(self)
             died = self._process.exited or self._hung
             deadline = now + (min(allowed, LEFTOVER_SECONDS) if died else allowed)
@@ -394,7 +405,7 @@ class WorkerProcess:
 
     def _release(self) -> None:
         """Give everything back."""
-        self.state = "stopped"
+        self._enter("stopped")
         self._cancel_timers()
         self._output.end()
         for member in list(self.members):
