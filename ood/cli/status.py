@@ -38,7 +38,13 @@ WORKER_COLUMNS = (
     "via",
 )
 """Columns of ``ood status APP``."""
-NUMBERS = {"instance", "pid", "uptime", "restarts", "cpu", "memory", "requests/s", "requests"}
+UPSTREAM_COLUMNS = ("upstream", "state", "weight", "in flight", "requests", "failures")
+"""Columns of ``ood status APP`` for an app whose servers are elsewhere."""
+NUMBERS = {"instance", "pid", "uptime", "restarts", "cpu", "memory", "requests/s", "requests"} | {
+    "weight",
+    "in flight",
+    "failures",
+}
 """Columns that end at the right."""
 
 
@@ -68,27 +74,36 @@ def app_report(output: Output, app: Status) -> None:
         output.say()
         rows = [[_cells(worker)[name] for name in WORKER_COLUMNS] for worker in app["workers"]]
         output.table(WORKER_COLUMNS, rows, NUMBERS)
+    if app["upstreams"]:
+        output.say()
+        output.table(UPSTREAM_COLUMNS, [_upstream(one) for one in app["upstreams"]], NUMBERS)
     for text in _reasons(app):
         output.say(text)
 
 
 def one_line_status(app: Status) -> str:
     """Return an app's state in a sentence."""
-    online = sum(worker["state"] == "online" for worker in app["workers"])
     if app["state"] == "stopped":
         return f"{app['name']} is stopped."
-    if online == app["wanted"]:
-        workers = count(online, "worker")
-    else:
-        workers = f"{online} of {count(app['wanted'], 'worker')}"
     where = f": {app['urls'][0]}" if app["urls"] else "."
+    if app["type"] == "static":
+        return f"{app['name']} is {app['state']}{where}"
+    noun = "upstream" if app["upstreams"] else "worker"
+    parts = app["upstreams"] or app["workers"]
+    wanted = len(app["upstreams"]) or app["wanted"]
+    online = sum(part["state"] == "online" for part in parts)
+    workers = count(online, noun) if online == wanted else f"{online} of {count(wanted, noun)}"
     return f"{app['name']} is {app['state']}, {workers}{where}"
 
 
 def _rows(app: Status, *, repeat: bool) -> Iterable[list[str]]:
     """Yield a row for each worker; without one, a row for the app."""
     common = {"name": app["name"], "version": app["version"], "user": app["user"]}
-    if not app["workers"]:
+    for number, upstream in enumerate(app["upstreams"]):
+        name = "" if number and not repeat else app["name"]
+        cells = {"name": name, "instance": upstream["address"], "state": upstream["state"]}
+        yield [cells.get(column, "") for column in COLUMNS]
+    if not app["workers"] and not app["upstreams"]:
         yield [{**common, "state": app["state"]}.get(column, "") for column in COLUMNS]
     for number, worker in enumerate(app["workers"]):
         cells = {**common, **_cells(worker)}
@@ -110,6 +125,12 @@ def _cells(worker: Status) -> dict[str, str]:
         "requests": str(worker["requests"]),
         "via": worker["via"],
     }
+
+
+def _upstream(upstream: Status) -> list[str]:
+    weight = "backup" if upstream["backup"] else str(upstream["weight"])
+    counts = [str(upstream[name]) for name in ("busy", "requests", "failures")]
+    return [upstream["address"], upstream["state"], weight, *counts]
 
 
 def _reasons(app: Status) -> Iterable[str]:

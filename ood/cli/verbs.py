@@ -21,9 +21,11 @@ async def init(session: Session, name: str, values: Mapping[str, Any], found: st
     if session.output.json:
         session.output.value({"name": name, **configuration})
         return
+    runs = configuration["type"] == "node"
     rows = [
         ("directory", configuration["cwd"]),
-        ("runs", found or _runs(configuration)),
+        ("runs", found or (_runs(configuration) if runs else "")),
+        ("upstreams", ", ".join(one["address"] for one in configuration["upstreams"])),
         ("user", configuration["user"] or ""),
         ("port", str(configuration["port"])),
         ("domains", ", ".join(configuration["domains"])),

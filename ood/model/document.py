@@ -16,7 +16,11 @@ import msgspec
 from ood.model.notify import Target
 from ood.model.rules import EVERY_REQUEST, RULE_KEYS, Maintenance, Redirect, Route
 from ood.model.services import Service
+<<<<<<< HEAD
 from ood.model.tls import HTTPS_FIELDS
+=======
+from ood.model.upstreams import Upstream
+>>>>>>> f-exch
 
 SCHEMA_VERSION = 1
 """The version of the document's form; a newer one than this is refused."""
@@ -73,14 +77,16 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     Durations are milliseconds.  ``docs/settings.md`` describes each key.
 
     :ivar port: the app's own loopback port, assigned by ``ood init``.
+    :ivar type: what it is; see :mod:`ood.model.apptypes`.
     :ivar running: what the user wants: started or stopped.
     :ivar access_log: the format of its access log; None is as the settings say.
     :ivar release: the release that is run; None runs what is in ``cwd``.
     :ivar maintenance: set while the app is not to be asked.
     """
 
-    cwd: str
     port: int
+    type: str = "node"
+    cwd: str = ""
     script: str | None = None
     args: tuple[str, ...] = ()
     node_args: tuple[str, ...] = ()
@@ -110,9 +116,17 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     spare: int = 0
     access_log: str | None = None
     depends_on: tuple[str, ...] = ()
+<<<<<<< HEAD
     https: str = "auto"
     hsts: int = 0
     tls: str = "terminate"
+=======
+    upstreams: tuple[Upstream, ...] = ()
+    balance: str = "leastConn"
+    health_interval: int = 1_000
+    max_fails: int = 3
+    fail_timeout: int = 10_000
+>>>>>>> f-exch
     routes: Mapping[str, Route] = {}
     redirects: Mapping[str, Redirect] = {}
     rewrites: Mapping[str, str] = {}
