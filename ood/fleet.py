@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from ood.interfaces import IProcessMonitor, Refused, Upstream, Worker
 from ood.model.apptypes import NODE, PROXY
+from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.status import AppStatus
 from ood.procmon.monitor import ProcessMonitor
@@ -56,6 +57,10 @@ class Fleet:
         status = self._remotes.status(app) if wanted.type == PROXY else _files(app, wanted)
         addresses = urls(app, self._document, os.getuid() == 0)
         return msgspec.structs.replace(status, urls=addresses)
+
+    def deaths(self, app: str) -> DeathList:
+        """Return the last deaths of the app's workers."""
+        return self._of(app).deaths(app)
 
     def hand_off(self, app: str, sock: socket.socket, refused: Refused) -> bool:
         """Give a client's connection to a worker of ``app``."""

@@ -16,11 +16,8 @@ import msgspec
 from ood.model.notify import Target
 from ood.model.rules import EVERY_REQUEST, RULE_KEYS, Maintenance, Redirect, Route
 from ood.model.services import Service
-<<<<<<< HEAD
 from ood.model.tls import HTTPS_FIELDS
-=======
 from ood.model.upstreams import Upstream
->>>>>>> f-exch
 
 SCHEMA_VERSION = 1
 """The version of the document's form; a newer one than this is refused."""
@@ -116,17 +113,14 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     spare: int = 0
     access_log: str | None = None
     depends_on: tuple[str, ...] = ()
-<<<<<<< HEAD
     https: str = "auto"
     hsts: int = 0
     tls: str = "terminate"
-=======
     upstreams: tuple[Upstream, ...] = ()
     balance: str = "leastConn"
     health_interval: int = 1_000
     max_fails: int = 3
     fail_timeout: int = 10_000
->>>>>>> f-exch
     routes: Mapping[str, Route] = {}
     redirects: Mapping[str, Redirect] = {}
     rewrites: Mapping[str, str] = {}

@@ -22,11 +22,8 @@ from ood.model.rulecheck import rule_faults
 from ood.model.rules import MAINTENANCE, RULE_KEYS, RULE_SETTINGS
 from ood.model.servicecheck import read_services
 from ood.model.services import Service
-<<<<<<< HEAD
 from ood.model.tls import HTTPS_KEYS
-=======
 from ood.model.upstreams import UPSTREAMS
->>>>>>> f-exch
 
 STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL")
 
@@ -171,9 +168,7 @@ APP_KEYS: Mapping[str, Key] = {
     "dependsOn": Key(
         kinds.APPS, "Apps that answer before this one is started; after 30 s it is in any case."
     ),
-<<<<<<< HEAD
     **{name: Key(kind, doc) for name, (kind, doc) in {**HTTPS_KEYS, **RULE_KEYS}.items()},
-=======
     "upstreams": Key(UPSTREAMS, "With type proxy: the servers that answer."),
     "balance": Key(
         kinds.choice("leastConn", "roundRobin", "random", "ipHash", "cookie"),
@@ -191,8 +186,6 @@ APP_KEYS: Mapping[str, Key] = {
     "failTimeout": Key(
         kinds.DURATION, "With type proxy: how long a server gets none after failed requests."
     ),
-    **{name: Key(kind, doc) for name, (kind, doc) in RULE_KEYS.items()},
->>>>>>> f-exch
     "maintenance": Key(
         MAINTENANCE, "Why and how the app is not asked now.", set_by="ood maintenance"
     ),

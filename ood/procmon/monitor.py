@@ -18,13 +18,9 @@ from zope.interface import implementer
 from ood.background import Background
 from ood.errors import NotFoundError, StartupError, UnavailableError, WorkerError
 from ood.events import EventBus
-<<<<<<< HEAD
-from ood.interfaces import IEdge, IProcessMonitor, Refused, Upstream
-from ood.model.death import DeathList
-=======
 from ood.interfaces import IEdge, IProcessMonitor, Refused, Upstream, Worker
 from ood.model.apptypes import NODE
->>>>>>> f-exch
+from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.status import AppStatus
 from ood.procmon import guardfiles
@@ -204,15 +200,11 @@ class ProcessMonitor(Service):
         return container is not None and container.app.running and container.settled
 
     def _forget_if_gone(self, name: str) -> None:
-<<<<<<< HEAD
-        if name not in self._document.apps and name in self._apps and self._apps[name].gone:
-            if self.running:  # it was deleted; ood does not just stop
-                self._apps[name].deaths.forget()
-=======
         app = self._document.apps.get(name)
         wanted = app is not None and app.type == NODE
         if not wanted and name in self._apps and self._apps[name].gone:
->>>>>>> f-exch
+            if app is None and self.running:  # it was deleted; ood does not just stop
+                self._apps[name].deaths.forget()
             del self._apps[name], self._rosters[name], self._rolls[name]
         self._changes.notify()
 

@@ -9,12 +9,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from ood.errors import UnavailableError, WorkerError
-<<<<<<< HEAD
-from ood.interfaces import IProcessMonitor, Refused, Upstream
-from ood.model.death import DeathList
-=======
 from ood.interfaces import IProcessMonitor, Refused, Upstream, Worker
->>>>>>> f-exch
+from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.status import AppStatus, WorkerStatus
 
