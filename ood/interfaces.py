@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from ood.model.document import App, Document
+from ood.model.rules import Maintenance
 from ood.model.release import Order, Release, Step
 from ood.model.status import AppStatus, LogLine
 
@@ -288,6 +289,9 @@ class IController(Interface):
 
     def releases(name: str) -> list[Release]:
         """Return an app's releases, newest first."""
+
+    def maintenance(name: str, wanted: Maintenance | None) -> Deferred[AppStatus]:
+        """Begin an app's maintenance, change it, or (None) end it."""
 
     def scale(name: str, instances: str) -> Deferred[AppStatus]:
         """Set the number of workers: ``N``, ``+N``, ``-N`` or ``max``."""
