@@ -119,6 +119,7 @@ ood_group.examples = (
     "ood config --set httpPort 80",
     "ood config -a example.com -g port",
     "ood log example.com -f",
+    "ood web",
 )
 
 
@@ -262,22 +263,6 @@ def scale(invocation: Invocation, app: str, instances: str) -> None:
     invocation.run(lambda session: scale(session, app, instances))
 
 
-@command(
-    "status",
-    "ood status",
-    "ood status example.com",
-    "ood status --json",
-    short_help="Show status of all apps, or of one",
-)
-@click.argument("app", type=APP, required=False)
-@click.pass_obj
-def status(invocation: Invocation, app: str | None) -> None:
-    """Show what runs: all apps, or one of them in depth."""
-    from ood.cli.verbs import status
-
-    invocation.run(lambda session: status(session, app))
-
-
 def _keys() -> dict[str, list[str]]:
     """Return what help says about the keys."""
     from ood.model.schema import APP_KEYS, SETTINGS_KEYS
@@ -340,6 +325,7 @@ config.notes = _keys
     "ood log",
     "ood log example.com -f",
     "ood log api --err -n 200",
+    "ood log example.com --access -f",
     short_help="Read log files",
 )
 @click.argument("app", type=APP, required=False)
@@ -354,6 +340,7 @@ config.notes = _keys
 )
 @click.option("--out", "stream", flag_value="out", help="Only what the app wrote to stdout.")
 @click.option("--err", "stream", flag_value="err", help="Only what the app wrote to stderr.")
+@click.option("--access", "stream", flag_value="access", help="The access log (key accessLog).")
 @click.pass_obj
 def log(
     invocation: Invocation, app: str | None, follow: bool, lines: int, stream: str | None

@@ -16,12 +16,16 @@ import msgspec
 from ood.errors import Fault, InvalidError
 from ood.model import kinds
 from ood.model.document import SCHEMA_VERSION, App, Document, Settings, to_plain
+from ood.model.notify import NOTIFY, restored
 from ood.model.rulecheck import rule_faults
 from ood.model.rules import MAINTENANCE, RULE_KEYS, RULE_SETTINGS
 from ood.model.servicecheck import read_services
 from ood.model.services import Service
 
 STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL")
+
+ACCESS_LOG = kinds.choice("off", "common", "combined", "json")
+"""The formats of access logs, as ``ood.traffic.records`` writes them."""
 
 DOCUMENT_KEYS = ("schema", "settings", "apps", "services")
 
@@ -61,7 +65,35 @@ SETTINGS_KEYS: Mapping[str, Key] = {
         kinds.choice("auto", "ipvs", "userspace"),
         "What spreads the connections of ood lb: the kernel or ood, from the next start.",
     ),
+    "notify": Key(
+        NOTIFY,
+        "Programs and webhooks that are told of events; URLs are stored whole and shown masked.",
+    ),
     **{name: Key(kind, doc) for name, (kind, doc) in RULE_SETTINGS.items()},
+    "accessLog": Key(
+        ACCESS_LOG, "Whether requests are written down, and how, for apps that don't say so."
+    ),
+    "acmeAgreeTos": Key(
+        kinds.BOOLEAN,
+        "Whether you accept the terms of the CA: without that no certificate is ordered.",
+    ),
+    "acmeEmail": Key(kinds.EMAIL, "Where the CA may write to."),
+    "acmeDirectory": Key(kinds.HTTPS_URL, "The CA's ACME directory."),
+    "acmeChallenges": Key(
+        kinds.CHALLENGES, "How names are proved to the CA; after a failure the next one is tried."
+    ),
+    "acmeDnsHook": Key(
+        kinds.ARGUMENTS,
+        "Command for dns-01, and so for wildcards: it is called with add or remove, name, value.",
+    ),
+    "acmeProfile": Key(kinds.TEXT, "The kind of certificate, where the CA has several."),
+    "acmeEabKid": Key(kinds.TEXT, "Key id of your account at the CA, if it wants one."),
+    "acmeEabKeyFile": Key(
+        kinds.ABSOLUTE_PATH, "File with the secret of that account, readable for nobody else."
+    ),
+    "acmeCaFile": Key(
+        kinds.ABSOLUTE_PATH, "PEM file of the roots that the CA's own certificate is checked with."
+    ),
 }
 
 APP_KEYS: Mapping[str, Key] = {
@@ -107,10 +139,23 @@ APP_KEYS: Mapping[str, Key] = {
     "cronRestart": Key(
         kinds.SCHEDULE, "When the workers are replaced gently, in the machine's local time."
     ),
+    "watch": Key(
+        kinds.WATCH,
+        "Whether the workers are replaced gently when files change: those in cwd, or the "
+        "named files and directories.",
+    ),
+    "ignoreWatch": Key(
+        kinds.GLOBS,
+        "What watch leaves out, beside node_modules, logs, data bases, editors' files and names "
+        "that begin with a dot (but .env).",
+    ),
     "spare": Key(
         kinds.integer(0, 1),
         "1: a worker more than instances waits, without requests, to take a dead one's place; "
         "its NODE_APP_INSTANCE is a higher number.",
+    ),
+    "accessLog": Key(
+        ACCESS_LOG, "Whether the app's requests are written down, and how (ood log APP --access)."
     ),
     "dependsOn": Key(
         kinds.APPS, "Apps that answer before this one is started; after 30 s it is in any case."
@@ -333,7 +378,8 @@ def changed_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings
     :raises InvalidError: with every fault.
     """
     plain = {**to_plain(settings), **changes}
-    return check_settings({key: value for key, value in plain.items() if value is not None})
+    new = check_settings({key: value for key, value in plain.items() if value is not None})
+    return msgspec.structs.replace(new, notify=restored(new.notify, settings.notify))
 
 
 def check_settable(values: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from ood.model.document import App
 from ood.procmon.core.join import Hosts
 from ood.procmon.deaths import Death
 from ood.procmon.runtime import NodeRuntime
+from ood.traffic.traffic import Traffic
 
 
 class LogSink(Protocol):
@@ -39,6 +40,7 @@ class Context:
     :ivar run: the directory of sockets and of the guard's copy.
     :ivar guard: path of the guard's entry file.
     :ivar inherited: the service's own environment.
+    :ivar traffic: counts requests, and writes them down.
     :ivar edge: the proxy, once there is one.
     :ivar public_ports: ports on which clients' connections come in.
     :ivar taken_ports: ports that workers listen on.
@@ -55,6 +57,7 @@ class Context:
     inherited: Mapping[str, str]
     chance: random.Random
     background: Background
+    traffic: Traffic
     edge: IEdge | None = None
     public_ports: frozenset[int] = frozenset()
     taken_ports: set[int] = field(default_factory=set)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ood.model.document import Document
 from ood.procmon.core.join import Hosts
+from ood.traffic.records import OFF
+from ood.traffic.traffic import access_format
 
 
 def is_default(name: str, document: Document) -> bool:
@@ -31,4 +33,5 @@ def hosts_of(name: str, document: Document) -> Hosts:
         for host in settings.hosts(other)
     )
     foreign = tuple(sorted(host for host in others if default or _covered(host, wildcards)))
-    return Hosts(own=own, foreign=foreign, default=default, port=app.port)
+    log = access_format(name, document) != OFF
+    return Hosts(own=own, foreign=foreign, default=default, port=app.port, log=log)

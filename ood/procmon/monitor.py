@@ -33,6 +33,8 @@ from ood.procmon.roll import Rolls
 from ood.procmon.roster import Roster
 from ood.procmon.runtime import NodeRuntime
 from ood.procmon.upkeep import Upkeep
+from ood.procmon.watch import Watches
+from ood.traffic.traffic import Traffic
 
 STOP_SLACK_SECONDS = 10.0
 """How much longer than killTimeout a stop may take: SIGKILL, and its reaping."""
@@ -50,6 +52,7 @@ class ProcessMonitor(Service):
     :param runtime: where Node is.
     :param inherited: the environment of which workers get a part.
     :param chance: for ports and pauses.
+    :param traffic: where workers' requests are counted and written down.
     :param events: told of what happens to workers.
     """
 
@@ -64,6 +67,7 @@ class ProcessMonitor(Service):
         runtime: NodeRuntime | None = None,
         inherited: Mapping[str, str] | None = None,
         chance: random.Random | None = None,
+        traffic: Traffic | None = None,
         events: EventBus | None = None,
     ) -> None:
         self._run = run_directory
@@ -74,6 +78,7 @@ class ProcessMonitor(Service):
         self._rosters: dict[str, Roster] = {}
         self._extra_ports: frozenset[int] = frozenset()
         self._changes = Changes(clock)
+        self._watches = Watches()
         self._versions = Versions()
         self._resources = Resources(clock, self._roots)
         self._context = Context(
@@ -87,6 +92,7 @@ class ProcessMonitor(Service):
             inherited=os.environ if inherited is None else inherited,
             chance=chance or random.Random(),  # noqa: S311 - spreads restarts, keeps no secret
             background=Background(),
+            traffic=traffic or Traffic(clock),
             edge=edge,
             events=events or EventBus(),
         )
@@ -161,6 +167,7 @@ class ProcessMonitor(Service):
                 self._add(name, AppContainer(self._context, name, app, hosts[name]))
         for name, app in document.apps.items():
             self._apps[name].converge(app, hosts[name])
+        self._watches.converge(self._kept())
 
     def _add(self, name: str, container: AppContainer) -> None:
         self._apps[name] = container
@@ -211,7 +218,9 @@ class ProcessMonitor(Service):
         if container is None or app not in self._document.apps:
             raise self._unknown(app)
         addresses = urls(app, self._document, os.getuid() == 0)
-        return app_status(container, addresses, self._resources, self._versions)
+        status = app_status(container, addresses, self._resources, self._versions)
+        trouble = (*status.trouble, *self._watches.troubles(app))
+        return msgspec.structs.replace(status, trouble=trouble)
 
     def deaths(self, app: str) -> tuple[Death, ...]:
         """Return the last deaths of the app's workers, newest last."""

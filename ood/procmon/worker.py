@@ -192,6 +192,7 @@ class WorkerProcess:
             channel=channel,
             pid=pid,
             clock=self.context.clock,
+            traffic=self.context.traffic.of(self.plan.name),
         )
         self._add_member(member)
         member.tell_hosts(hosts)

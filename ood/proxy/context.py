@@ -15,6 +15,7 @@ from ood.proxy.core.route import Table
 from ood.proxy.live import Live
 from ood.proxy.sites import Sites
 from ood.proxy.upstream import Upstreams
+from ood.traffic.traffic import Traffic
 
 
 class Counters:
@@ -72,6 +73,7 @@ class Incoming(msgspec.Struct, frozen=True):
 class Context:
     """What all parts of the proxy share.
 
+    :ivar traffic: counts requests, and writes them down.
     :ivar sites: the rules of each app.
     :ivar routes: which app answers to which Host; replaced as a whole.
     :ivar one_app: there is just one app, so no connection can bring another one's request.
@@ -83,6 +85,7 @@ class Context:
     pool: IWorkerPool
     live: Live
     upstreams: Upstreams
+    traffic: Traffic
     sites: Sites
     background: Background = field(default_factory=Background)
     counters: Counters = field(default_factory=Counters)

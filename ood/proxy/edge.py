@@ -27,6 +27,7 @@ from ood.proxy.listener import Listener
 from ood.proxy.live import Live
 from ood.proxy.sites import Sites
 from ood.proxy.upstream import Upstreams
+from ood.traffic.traffic import Traffic
 
 LOOPBACK = "127.0.0.1"
 """Where each app also answers, on its own port."""
@@ -42,6 +43,7 @@ class ReverseProxy(Service):
     :param http: listening sockets for HTTP; they are closed at the end.
     :param trouble: is called when an app's own loopback port can't be bound.
     :param open_files: how many descriptors this process may have; clients get not quite all.
+    :param traffic: where requests are counted and written down.
     """
 
     name = "proxy"
@@ -56,6 +58,7 @@ class ReverseProxy(Service):
         trouble: PortTrouble | None = None,
         *,
         open_files: int = sys.maxsize,
+        traffic: Traffic | None = None,
     ) -> None:
         self._ceiling = max(open_files - limits.DESCRIPTORS_KEPT_BACK, open_files // 2)
         live = Live(clock)
@@ -65,7 +68,14 @@ class ReverseProxy(Service):
         background = Background()
         self._sites = Sites(clock, background)
         self._context = Context(
-            self._poller, clock, pool, live, self._upstreams, self._sites, background
+            reactor=self._poller,
+            clock=clock,
+            pool=pool,
+            live=live,
+            upstreams=self._upstreams,
+            traffic=traffic or Traffic(clock),
+            sites=self._sites,
+            background=background,
         )
         self._dispatcher = Dispatcher(self._context)
         self._listeners = [self._listener(sock, Entry(sock.getsockname()[1])) for sock in http]

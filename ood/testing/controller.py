@@ -14,8 +14,9 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from ood.errors import ConflictError, NotFoundError, OodError
-from ood.interfaces import IController
+from ood.interfaces import IController, Notified
 from ood.model.document import App, Document, Settings
+from ood.model.notify import masked
 from ood.model.release import Order, Release, Step
 from ood.model.schema import (
     APP_KEYS,
@@ -158,7 +159,9 @@ class MemoryController:
         if name is None:
             settings = self.document.settings
             http, https = settings.ports(root=False)
-            return {**_plain(settings, SETTINGS_KEYS), "httpPort": http, "httpsPort": https}
+            shown = {"notify": msgspec.to_builtins(masked(settings.notify))}
+            plain = {**_plain(settings, SETTINGS_KEYS), **shown}
+            return {**plain, "httpPort": http, "httpsPort": https}
         return _plain(self._app(name), APP_KEYS)
 
     def configure(self, name: str | None, changes: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
@@ -177,6 +180,15 @@ class MemoryController:
 
         return self._carry_out(work, "configure", name or "", *changes)
 
+    def test_notifications(self) -> Deferred[list[Notified]]:
+        """Say that every target was told, but those with ``fail`` in their name."""
+
+        def work() -> list[Notified]:
+            names = [one.shown for one in self.document.settings.notify]
+            return [Notified(one, "exited with status 1" if "fail" in one else "") for one in names]
+
+        return self._carry_out(work, "notify")
+
     def status(self, name: str | None) -> list[AppStatus]:
         """Return the live state of one app or of all."""
         names = sorted(self.document.apps) if name is None else [name]
@@ -188,7 +200,12 @@ class MemoryController:
         wanted = [line for line in self.lines.get(name, ()) if stream in {None, line.stream}]
         return wanted[-lines:] if lines else []
 
-    def follow(self, name: str, callback: Callable[[LogLine], None]) -> Callable[[], None]:
+    def follow(
+        self,
+        name: str,
+        callback: Callable[[LogLine], None],
+        stream: str | None = None,
+    ) -> Callable[[], None]:
         """Call ``callback`` with every new line of an app's log."""
         self._app(name)
         entry = (name, callback)

@@ -28,6 +28,7 @@ class Member {
     this.drain = new Drain(node, servers, this.requests, this.join);
     this.join.send({ ood: 'hello', v: PROTOCOL_VERSION, token: env.OOD_TOKEN, pid: process.pid, node: process.version });
     this.stats = new Stats(this.join, this.requests, servers);
+    this.access = null;
     this.cluster = process.connected === true ? forked(servers) : null;
   }
 
@@ -40,11 +41,14 @@ class Member {
     switch (message.ood) {
       case 'hosts':
         this.hosts.update(message);
+        this.writeDown(message.log === true);
         break;
       case 'drain':
         this.drain.start();
         break;
       case 'leave':
+        this.stats.report();
+        if (this.requests.access !== null) this.requests.access.flush();
         this.drain.leave();
         break;
       case 'shutdown':
@@ -52,6 +56,15 @@ class Member {
         break;
       default: // a newer ood may say more
     }
+  }
+
+  /** @param {boolean} wanted whether ood is told of each finished request */
+  writeDown(wanted) {
+    const { requests } = this;
+    if (wanted === (requests.access !== null)) return;
+    if (wanted && this.access === null) this.access = new (require('./access.cjs').Access)(this.join);
+    requests.access = wanted ? this.access : null;
+    if (!wanted) this.access.flush();
   }
 
   /** @param {object} entry a server that listens now */

@@ -52,7 +52,8 @@ class Stats {
   numbers() {
     let connections = 0;
     for (const server of this.servers.open) connections += server._connections;
-    return { ...this.requests.counts, inFlight: this.requests.inFlight, connections };
+    const { counts, inFlight, handed, piped } = this.requests;
+    return { ...counts, inFlight, connections, handed: handed.numbers(), piped: piped.numbers() };
   }
 }
 

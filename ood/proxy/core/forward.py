@@ -95,21 +95,24 @@ def response_head(response: Response, *, chunked: bool, close: bool) -> bytes:
     :param chunked: its body is sent in chunks.
     :param close: the connection ends after it.
     """
-    fields = _without(_RESPONSE_DROPPED, response.fields, response.named)
-    if response.status == 204:
-        fields = _drop(_LENGTH_FIELD, fields)
     return b"HTTP/1.1 %d %b\r\n%b%b%b\r\n" % (
         response.status,
         response.reason,
-        fields,
+        response_fields(response),
         b"Transfer-Encoding: chunked\r\n" if chunked else b"",
         b"Connection: close\r\n" if close else b"",
     )
 
 
+def response_fields(response: Response) -> bytes:
+    """Return a response's fields without those that concern its connection only."""
+    fields = _without(_RESPONSE_DROPPED, response.fields, response.named)
+    return _drop(_LENGTH_FIELD, fields) if response.status == 204 else fields
+
+
 def interim_head(response: Response) -> bytes:
     """Return a 1xx response for the client; 101 keeps what it switches to."""
-    fields = _without(_RESPONSE_DROPPED, response.fields, response.named)
+    fields = response_fields(response)
     switch = b"Connection: Upgrade\r\nUpgrade: websocket\r\n" if response.status == 101 else b""
     return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (response.status, response.reason, fields, switch)
 
