@@ -17,8 +17,8 @@ from zope.interface import Attribute, Interface
 
 from ood.model.certificates import CertificateStatus
 from ood.model.document import App, Document
-from ood.model.rules import Maintenance
 from ood.model.release import Order, Release, Step
+from ood.model.rules import Maintenance
 from ood.model.status import AppStatus, LogLine
 
 

@@ -17,6 +17,7 @@ from ood.cli.notify import notify
 from ood.cli.output import Output
 from ood.cli.seeing import arrange
 from ood.cli.session import Invocation, StoppedError
+from ood.cli.site import maintenance, password
 from ood.cli.text import one_line, visible
 from ood.errors import OodError
 
@@ -25,7 +26,8 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 NOT_WRITTEN = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF))
 """What writing results can end in, which is no fault of ood."""
 
-ood.add_command(lb)
+for command in (maintenance, password, lb):
+    ood.add_command(command)
 ood.add_command(notify)
 arrange()
 

@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ood.errors import InvalidError
 from ood.model.document import RULE_FIELDS, App, Document, to_plain
+from ood.model.passwords import make_hash
 from ood.model.rules import EVERY_REQUEST, RULE_KEYS, Maintenance, Redirect, Route
 from ood.model.schema import APP_KEYS, changed_app, changed_settings, check_app, check_together
-from ood.proxy.core.rules.auth import make_hash
 
 BASE = App(cwd="/srv", port=3001)
 HASH = make_hash(b"secret", b"0123456789abcdef")

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from ood.model import passwords
+from ood.model.passwords import make_hash
 from ood.proxy.core.forward import Peer
 from ood.proxy.core.rules import auth, rate
-from ood.proxy.core.rules.auth import Check, Credentials, Door, Verdicts, credentials, make_hash
+from ood.proxy.core.rules.auth import Check, Credentials, Door, Verdicts, credentials
 from ood.proxy.core.rules.forwarded import real_peer
 from ood.proxy.core.rules.headers import FieldChange
 from ood.proxy.core.rules.networks import Access, among
@@ -109,7 +111,7 @@ def basic(text: str) -> bytes:
 
 class AuthTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.patch(auth, "COST_LOG2", 10)
+        self.patch(passwords, "COST_LOG2", 10)
         self.users = {"ann": make_hash(b"secret", b"0123456789abcdef")}
         self.verdicts = Verdicts(b"x" * 32)
 

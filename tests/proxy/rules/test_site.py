@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from ood.model import passwords
 from ood.model.document import App
+from ood.model.passwords import make_hash
 from ood.model.rules import Maintenance
 from ood.model.schema import changed_app
 from ood.proxy.core import pages
@@ -19,8 +21,7 @@ from ood.proxy.core.forward import Peer
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request, parse_request
 from ood.proxy.core.response import parse_response
-from ood.proxy.core.rules import auth
-from ood.proxy.core.rules.auth import Verdicts, make_hash
+from ood.proxy.core.rules.auth import Verdicts
 from ood.proxy.core.rules.site import Hold, Moment, Pending, Site, Verdict, decide
 
 CLIENT = Peer("192.0.2.7", 5000, b"http", 80)
@@ -174,7 +175,7 @@ class PlaceTests(SiteTestCase):
 class GateTests(SiteTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.patch(auth, "COST_LOG2", 10)
+        self.patch(passwords, "COST_LOG2", 10)
         self.hash = make_hash(b"secret", b"0123456789abcdef")
 
     def basic(self, text: str = "ann:secret") -> str:
@@ -273,8 +274,15 @@ class GateTests(SiteTestCase):
 
 class HeaderTests(SiteTestCase):
     def test_both_ways(self) -> None:
-        self.set("site", {"headers.X-Frame-Options": "DENY", "headers.Server": "",
-                          "requestHeaders.X-Stage": "test", "requestHeaders.Cookie": ""})
+        self.set(
+            "site",
+            {
+                "headers.X-Frame-Options": "DENY",
+                "headers.Server": "",
+                "requestHeaders.X-Stage": "test",
+                "requestHeaders.Cookie": "",
+            },
+        )
         errand = self.errand("/", "Cookie: a\r\nX_Stage: b\r\n")
         self.assertEqual(b"Host: a.example\r\nX-Stage: test\r\n", errand.request.fields)
         response = parse_response(
@@ -296,7 +304,7 @@ class HeaderTests(SiteTestCase):
         self.assertIn(b"X-Request-Id: mine", fields)
 
     def test_own_pages(self) -> None:
-        """A page of one's own goes to browsers and whoever does not say, with the site's headers."""
+        """A page of one's own goes to browsers, and to who says nothing, with the site's headers."""
         self.set(
             "site", {"deny": "::/0,0.0.0.0/0", "headers.X-A": "b", "headers.Content-Type": "x/y"}
         )
