@@ -304,7 +304,7 @@ class HeaderTests(SiteTestCase):
         self.assertIn(b"X-Request-Id: mine", fields)
 
     def test_own_pages(self) -> None:
-        """A page of one's own goes to browsers, and to who says nothing, with the site's headers."""
+        """A site's own page goes to browsers and whoever says nothing, with its headers."""
         self.set(
             "site", {"deny": "::/0,0.0.0.0/0", "headers.X-A": "b", "headers.Content-Type": "x/y"}
         )
