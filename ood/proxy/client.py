@@ -242,9 +242,7 @@ class Client(Stream):
     def _start(self, request: Request) -> None:
         peer = self._peer
         if self._entry.told:
-            told = told_peer(request)
-            if told is not None:
-                peer = Peer(told[0], told[1], peer.scheme, peer.local_port)
+            peer = told_peer(request, peer.local_port) or peer
             if request.upgrade:
                 # what follows comes from the client itself, and so would its X-Ood-Peer
                 request = msgspec.structs.replace(request, keep_alive=False)

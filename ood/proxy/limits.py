@@ -2,6 +2,8 @@
 
 HEAD_DEADLINE_SECONDS = 10.0
 """A request's head must be complete by then, however busily it drips."""
+HANDSHAKE_SECONDS = 10.0
+"""A TLS handshake must be complete by then; slow mobile networks need two."""
 KEEP_ALIVE_IDLE_SECONDS = 75.0
 """A client's connection waits this long for another request; browsers keep theirs about as long."""
 BODY_IDLE_SECONDS = 60.0

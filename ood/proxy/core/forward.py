@@ -31,7 +31,9 @@ _TRAILER_DROPPED = re.compile(
     rb"|forwarded|x[-_](?:forwarded[-_][^:\n]*|real[-_]ip|ood[-_][^:\n]*)):[^\n]*(?=\n)"
 )
 _LENGTH_FIELD = re.compile(rb"\n[Cc](?i:ontent-length):[^\n]*(?=\n)")
-_PEER = re.compile(rb"\n[Xx](?i:-ood-peer):[ \t]*([0-9A-Fa-f.:]{2,45}) ([0-9]{1,5})[ \t]*\r\n")
+_PEER = re.compile(
+    rb"\n[Xx](?i:-ood-peer):[ \t]*([0-9A-Fa-f.:]{2,45}) ([0-9]{1,5})( https)?[ \t]*\r\n"
+)
 _KEPT = frozenset((b"host", b"content-length", b"transfer-encoding", b"x-ood-peer"))
 
 
@@ -84,7 +86,9 @@ def request_head(request: Request, peer: Peer, *, pipe: bool) -> bytes:
     if request.upgrade == b"websocket":
         lines.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
     if pipe:
-        lines.append(b"X-Ood-Peer: %b %d\r\n" % (peer.address.encode("latin-1"), peer.port))
+        secure = b" https" if peer.scheme == b"https" else b""
+        address = peer.address.encode("latin-1")
+        lines.append(b"X-Ood-Peer: %b %d%b\r\n" % (address, peer.port, secure))
     lines.append(b"\r\n")
     return b"".join(lines)
 
@@ -122,10 +126,13 @@ def trailer_fields(trailers: bytes) -> bytes:
     return _drop(_TRAILER_DROPPED, trailers) if trailers else trailers
 
 
-def told_peer(request: Request) -> tuple[str, int] | None:
-    """Return the client's address as a worker's guard tells it."""
+def told_peer(request: Request, local_port: int) -> Peer | None:
+    """Return where a request came from as a worker's guard tells it."""
     match = _PEER.search(b"\n" + request.fields)
-    return None if match is None else (match[1].decode("ascii"), int(match[2]))
+    if match is None:
+        return None
+    scheme = b"http" if match[3] is None else b"https"
+    return Peer(match[1].decode("ascii"), int(match[2]), scheme, local_port)
 
 
 def _without(dropped: re.Pattern[bytes], fields: bytes, named: tuple[bytes, ...]) -> bytes:

@@ -111,6 +111,15 @@ def malformed(status: int, why: str) -> Page:
     return Page(status, f"The request can't be served: {why}.")
 
 
+def not_tls() -> Page:
+    """Return the page for plain HTTP on the port for HTTPS."""
+    return Page(
+        400,
+        "This port speaks HTTPS, and the request came without encryption.",
+        "Write https:// in front of the address.",
+    )
+
+
 def too_large(longest: int) -> Page:
     """Return the page for a body that is longer than the site takes."""
     return Page(413, f"The request's body is too large: at most {longest} bytes are taken here.")
