@@ -156,6 +156,10 @@ class Handlers:
         wanted = maintenance_of(json_body(request))
         return await self._work(request, lambda: self._controller.maintenance(app, wanted))
 
+    async def list_deaths(self, request: WebRequest, app: str) -> bytes:
+        """Answer with the last deaths of an app's workers."""
+        return answer(request, 200, self._controller.deaths(app))
+
     async def read_log(self, request: WebRequest, app: str) -> bytes:
         """Answer with the last log lines, or keep sending."""
         lines, stream, follow = _log_query(request)
