@@ -18,6 +18,7 @@ from ood.cli.output import Output
 from ood.cli.reading import reading
 from ood.cli.seeing import arrange
 from ood.cli.session import Invocation, StoppedError
+from ood.cli.site import site_commands
 from ood.cli.text import one_line, visible
 from ood.errors import OodError
 
@@ -27,6 +28,7 @@ NOT_WRITTEN = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, err
 """What writing results can end in, which is no fault of ood."""
 
 reading(ood)
+site_commands(ood)
 ood.add_command(lb)
 ood.add_command(notify)
 arrange()

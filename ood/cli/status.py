@@ -67,9 +67,10 @@ def app_report(output: Output, app: Status) -> None:
         ("user", app["user"]),
         ("port", str(app["port"])),
         ("addresses", "  ".join(app["urls"])),
+        ("proxied for", ", ".join(app["proxiedBecause"])),
     ):
         if text:
-            output.say(f"  {label:<10} {text}")
+            output.say(f"  {label:<11} {text}")
     if app["workers"]:
         output.say()
         rows = [[_cells(worker)[name] for name in WORKER_COLUMNS] for worker in app["workers"]]
