@@ -10,6 +10,7 @@ from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request
 from ood.proxy.downstream import Downstream, Flow
 from ood.proxy.exchange import Exchange
+from ood.proxy.metered import Metered
 
 
 def begin(
@@ -18,10 +19,12 @@ def begin(
     """Start what serves ``request``, or answer it at once."""
     errand = errand_of(context, entry, request, peer)
     if isinstance(errand, Page):
-        downstream.page(errand)
+        app = entry.app or context.routes.find(request.host) or ""
+        Metered(context, downstream, request, peer, app).page(errand)
         return
-    flow = flow_of(context, downstream, errand)
-    downstream.flow = flow
+    metered = Metered(context, downstream, request, errand.peer, errand.app)
+    flow = flow_of(context, metered, errand)
+    metered.flow = flow
     flow.start()
 
 

@@ -36,6 +36,7 @@ class UpstreamConnection(Stream):
     """One connection to a worker, used by one request after another.
 
     :ivar pipe: it is a unix pipe into the worker.
+    :ivar instance: the worker's number.
     :ivar user: who uses it now; None while it is idle.
     :ivar used: how many requests it has served before the present one.
     """
@@ -46,6 +47,7 @@ class UpstreamConnection(Stream):
         "deadline",
         "idle_limit",
         "idle_since",
+        "instance",
         "pipe",
         "used",
         "user",
@@ -58,6 +60,7 @@ class UpstreamConnection(Stream):
         self._upstreams = upstreams
         self._lane = lane
         self.pipe = upstream.pipe
+        self.instance = upstream.worker.instance
         self.user: UpstreamUser | None = None
         self.used = 0
         self.idle_since = 0.0
