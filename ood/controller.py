@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -21,12 +21,23 @@ from ood.apps import app_of, check_files
 from ood.deployments import Deployments
 from ood.errors import ConflictError
 from ood.events import EventBus
-from ood.interfaces import IController, ILogs, IProcessMonitor, IReleases, IStore
+from ood.interfaces import (
+    IController,
+    ILogs,
+    INotifier,
+    IProcessMonitor,
+    IReleases,
+    IStore,
+    Notified,
+)
+from ood.model.certificates import AppCertificate
 from ood.model.document import App, Document, Settings
+from ood.model.notify import masked
 from ood.model.release import Order, Release, Step
 from ood.model.schema import (
     APP_KEYS,
     SETTINGS_KEYS,
+    Key,
     changed_app,
     changed_settings,
     check_app,
@@ -49,6 +60,8 @@ class Controller:
     :param port_is_free: whether nobody on this machine listens on a port.
     :param trouble: what keeps requests from an app, as the proxy knows it.
     :param events: told how deployments ended.
+    :param notifier: tells of events.
+    :param certificate: how HTTPS stands for an app.
     """
 
     def __init__(
@@ -64,6 +77,8 @@ class Controller:
         port_is_free: Callable[[int], bool] = lambda _: True,
         trouble: Callable[[str], tuple[str, ...]] = lambda _: (),
         events: EventBus | None = None,
+        notifier: INotifier | None = None,
+        certificate: Callable[[str], AppCertificate | None] = lambda _: None,
     ) -> None:
         self._store = store
         self._monitor = monitor
@@ -74,6 +89,8 @@ class Controller:
         self._overrides = overrides
         self._port_is_free = port_is_free
         self._trouble = trouble
+        self._notifier = notifier
+        self._certificate = certificate
 
     def init(self, name: str, values: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Add an app; a missing ``port`` is assigned.  Fires with its configuration."""
@@ -101,6 +118,7 @@ class Controller:
 
     async def _delete(self, name: str, *, purge: bool) -> None:
         with self._deployments.alone(name):
+            self._checked(self._store.document.without_app(name))  # nobody routes to it
             if self._app(name).running:
                 await self._want(name, running=False)
                 await self._monitor.settled(name)
@@ -169,7 +187,7 @@ class Controller:
         """Return the settings, or an app's configuration, with defaults filled in."""
         if name is None:
             return {**_settings_in_force(self._store.document.settings), **self._overrides}
-        return _every_key(self._app(name))
+        return _every_key(self._app(name), APP_KEYS)
 
     def configure(self, name: str | None, changes: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Change keys of the settings or of an app; None puts a key back to its default."""
@@ -190,6 +208,10 @@ class Controller:
         await self._store.update(change)
         return self.configuration(name)
 
+    def test_notifications(self) -> Deferred[list[Notified]]:
+        """Tell every target of the setting ``notify`` that this is a test."""
+        return succeed([]) if self._notifier is None else self._notifier.test()
+
     def status(self, name: str | None) -> list[AppStatus]:
         """Return the live state of one app or of all."""
         if name is not None:
@@ -199,7 +221,11 @@ class Controller:
 
     def _status(self, name: str) -> AppStatus:
         status = self._monitor.status(name)
-        return msgspec.structs.replace(status, trouble=(*status.trouble, *self._trouble(name)))
+        return msgspec.structs.replace(
+            status,
+            trouble=(*status.trouble, *self._trouble(name)),
+            certificate=self._certificate(name),
+        )
 
     def tail(self, name: str, lines: int, stream: str | None) -> list[LogLine]:
         """Return an app's last log lines."""
@@ -228,19 +254,13 @@ class Controller:
 
 def _settings_in_force(settings: Settings) -> dict[str, Any]:
     http, https = settings.ports(root=os.geteuid() == 0)
-    values = {
-        "httpPort": http,
-        "httpsPort": https,
-        "apiPort": settings.api_port,
-        "balancerEngine": settings.balancer_engine,
-        "accessLog": settings.access_log,
-    }
-    return {key: values[key] for key in SETTINGS_KEYS}
+    values = _every_key(settings, SETTINGS_KEYS)
+    shown = {"notify": msgspec.to_builtins(masked(settings.notify))}
+    return {**values, **shown, "httpPort": http, "httpsPort": https}
 
 
-def _every_key(app: App) -> dict[str, Any]:
-    """Return the app as plain values, defaults included, in the order of the table."""
-    fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
-    values = {key: getattr(app, fields[key]) for key in APP_KEYS}
-    plain: dict[str, Any] = msgspec.to_builtins(values)
+def _every_key(value: App | Settings, table: Mapping[str, Key]) -> dict[str, Any]:
+    """Return ``value`` as plain values, defaults included, in the order of its table."""
+    fields = {field.encode_name: field.name for field in msgspec.structs.fields(type(value))}
+    plain: dict[str, Any] = msgspec.to_builtins({key: getattr(value, fields[key]) for key in table})
     return plain

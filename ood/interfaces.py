@@ -15,6 +15,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from ood.model.certificates import CertificateStatus
 from ood.model.document import App, Document
 from ood.model.release import Order, Release, Step
 from ood.model.status import AppStatus, LogLine
@@ -111,6 +112,29 @@ class ICertificates(Interface):
 
     def subscribe(callback: Callable[[], None]) -> Callable[[], None]:
         """Call ``callback`` after certificates have changed; return what ends that."""
+
+
+class ICertificateDesk(Interface):
+    """The certificates as people see them, through the API."""
+
+    def certificates() -> list[CertificateStatus]:
+        """Return every certificate, and every lack of one that is wanted."""
+
+    def certificate(name: str) -> CertificateStatus:
+        """Return one by its name, or by a name it is valid for."""
+
+    def add_certificate(cert: str, key: str, chain: str) -> Deferred[CertificateStatus]:
+        """Take a certificate from files, now and whenever they change.
+
+        :param cert: absolute path of the certificate, and so are the others.
+        :param chain: those between it and a root, if they are in another file; or empty.
+        """
+
+    def renew_certificate(name: str) -> Deferred[CertificateStatus]:
+        """Get a certificate anew; fires when it is served."""
+
+    def remove_certificate(name: str) -> Deferred[None]:
+        """Forget a certificate; one that an app needs from a CA is refused."""
 
 
 @dataclass(eq=False)
@@ -237,6 +261,25 @@ class ILogs(Interface):
         """Call ``callback`` with every new line; return what ends that."""
 
 
+@dataclass(frozen=True)
+class Notified:
+    """What came of telling a target.
+
+    :ivar target: which one, without what is secret in its address.
+    :ivar error: why it was not told; empty if it was.
+    """
+
+    target: str
+    error: str
+
+
+class INotifier(Interface):
+    """Tells the targets of the setting ``notify`` of events."""
+
+    def test() -> Deferred[list[Notified]]:
+        """Tell every target now that this is a test; fires with what came of it."""
+
+
 class IReleases(Interface):
     """The apps' releases on the disk; which one is run is the document's business."""
 
@@ -313,6 +356,9 @@ class IController(Interface):
 
     def configure(name: str | None, changes: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Change keys of the settings or of an app; None puts a key back to its default."""
+
+    def test_notifications() -> Deferred[list[Notified]]:
+        """Tell every target of the setting ``notify`` that this is a test."""
 
     def status(name: str | None) -> list[AppStatus]:
         """Return the live state of one app or of all."""

@@ -119,6 +119,7 @@ ood_group.examples = (
     "ood config --set httpPort 80",
     "ood config -a example.com -g port",
     "ood log example.com -f",
+    "ood web",
 )
 
 
@@ -260,22 +261,6 @@ def scale(invocation: Invocation, app: str, instances: str) -> None:
     from ood.cli.verbs import scale
 
     invocation.run(lambda session: scale(session, app, instances))
-
-
-@command(
-    "status",
-    "ood status",
-    "ood status example.com",
-    "ood status --json",
-    short_help="Show status of all apps, or of one",
-)
-@click.argument("app", type=APP, required=False)
-@click.pass_obj
-def status(invocation: Invocation, app: str | None) -> None:
-    """Show what runs: all apps, or one of them in depth."""
-    from ood.cli.verbs import status
-
-    invocation.run(lambda session: status(session, app))
 
 
 def _keys() -> dict[str, list[str]]:

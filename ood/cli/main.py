@@ -13,7 +13,9 @@ import click
 from ood.cli.app import ood
 from ood.cli.completion import VARIABLE
 from ood.cli.lb import lb
+from ood.cli.notify import notify
 from ood.cli.output import Output
+from ood.cli.seeing import arrange
 from ood.cli.session import Invocation, StoppedError
 from ood.cli.text import one_line, visible
 from ood.errors import OodError
@@ -24,6 +26,8 @@ NOT_WRITTEN = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, err
 """What writing results can end in, which is no fault of ood."""
 
 ood.add_command(lb)
+ood.add_command(notify)
+arrange()
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from ood.model.certificates import AppCertificate
+
 WORKER_STATES = (
     "launching",
     "online",
@@ -86,6 +88,7 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     :ivar latency_p99_ms: 99 of 100 took no longer.
     :ivar loop_lag_ms: the longest delay of an event loop among its workers; None if none tells.
     :ivar trouble: what keeps it from answering everywhere it should, for people.
+    :ivar certificate: how HTTPS stands for it; ``None`` if that is off.
     """
 
     name: str
@@ -106,6 +109,7 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     latency_p99_ms: float | None = None
     loop_lag_ms: float | None = None
     trouble: tuple[str, ...] = ()
+    certificate: AppCertificate | None = None
     workers: tuple[WorkerStatus, ...] = ()
 
 

@@ -20,6 +20,9 @@ def _covered(host: str, wildcards: tuple[str, ...]) -> bool:
 def hosts_of(name: str, document: Document) -> Hosts:
     """Return what the app's processes need to know; only what matters to them."""
     app = document.apps[name]
+    if app.proxied_because():
+        # connections that it has from before: whatever comes on them goes back to ood
+        return Hosts(own=(), foreign=(), default=False, port=0)
     own = app.hosts(name)
     wildcards = tuple(host for host in own if host.startswith("*."))
     default = is_default(name, document)

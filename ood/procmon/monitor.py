@@ -33,6 +33,7 @@ from ood.procmon.roll import Rolls
 from ood.procmon.roster import Roster
 from ood.procmon.runtime import NodeRuntime
 from ood.procmon.upkeep import Upkeep
+from ood.procmon.watch import Watches
 from ood.traffic.traffic import Traffic
 
 STOP_SLACK_SECONDS = 10.0
@@ -77,6 +78,7 @@ class ProcessMonitor(Service):
         self._rosters: dict[str, Roster] = {}
         self._extra_ports: frozenset[int] = frozenset()
         self._changes = Changes(clock)
+        self._watches = Watches()
         self._versions = Versions()
         self._resources = Resources(clock, self._roots)
         self._context = Context(
@@ -165,6 +167,7 @@ class ProcessMonitor(Service):
                 self._add(name, AppContainer(self._context, name, app, hosts[name]))
         for name, app in document.apps.items():
             self._apps[name].converge(app, hosts[name])
+        self._watches.converge(self._kept())
 
     def _add(self, name: str, container: AppContainer) -> None:
         self._apps[name] = container
@@ -215,7 +218,9 @@ class ProcessMonitor(Service):
         if container is None or app not in self._document.apps:
             raise self._unknown(app)
         addresses = urls(app, self._document, os.getuid() == 0)
-        return app_status(container, addresses, self._resources, self._versions)
+        status = app_status(container, addresses, self._resources, self._versions)
+        trouble = (*status.trouble, *self._watches.troubles(app))
+        return msgspec.structs.replace(status, trouble=trouble)
 
     def deaths(self, app: str) -> tuple[Death, ...]:
         """Return the last deaths of the app's workers, newest last."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ood.model.document import App
+from ood.model.document import RULE_FIELDS, App
 
 RUNTIME_KEYS = (
     "instances",
@@ -18,6 +18,8 @@ RUNTIME_KEYS = (
     "restart_delay",
     "max_memory_restart",
     "cron_restart",
+    "watch",
+    "ignore_watch",
     "depends_on",
     "access_log",
     "spare",
@@ -26,6 +28,7 @@ RUNTIME_KEYS = (
     "stop_signal",
     "health_path",
     "health_timeout",
+    *RULE_FIELDS,
 )
 """Settings that apply to running workers; any other one needs new workers."""
 

@@ -36,11 +36,11 @@ class Metered:
         "_context",
         "_downstream",
         "_entry",
-        "_first",
         "_flow",
         "_peer",
         "_request",
         "_size",
+        "_source",
         "_status",
     )
 
@@ -52,7 +52,7 @@ class Metered:
         self._request = request
         self._peer = peer
         self._flow: Flow | None = None
-        self._first: Flow | None = None
+        self._source: Flow | None = None
         self._status = 0
         self._size = 0
         self._entry: AppTraffic | None = context.traffic.of(app)
@@ -66,8 +66,8 @@ class Metered:
 
     @flow.setter
     def flow(self, flow: Flow | None) -> None:
-        if self._first is None:
-            self._first = flow
+        if hasattr(flow, "way"):
+            self._source = flow
         self._flow = flow
         self._downstream.flow = None if flow is None else self
 
@@ -206,7 +206,7 @@ class Metered:
     # The books.
 
     def _way(self) -> str:
-        return getattr(self._first, "way", "") or PAGE
+        return getattr(self._source, "way", "") or PAGE
 
     def _over(self, way: str = "") -> None:
         """The request is over: once."""
@@ -217,8 +217,8 @@ class Metered:
         now = self._context.traffic.now()
         seconds = now - self._began
         status = self._status or CLIENT_LEFT
-        worker: int | None = getattr(self._first, "worker", None)
-        self._flow = self._first = None  # the flow knows this object: no circle must be left
+        worker: int | None = getattr(self._source, "worker", None)
+        self._flow = self._source = None  # the flow knows this object: no circle must be left
         if status != 101:
             entry.in_flight -= 1
             entry.tally(way).count(now, status, seconds, self._size)

@@ -288,12 +288,15 @@ function bodyBytes(response, bytes) {
   return Math.max(bytes - head, 0);
 }
 
-/** Make a pipe's socket show the client's address. */
+/**
+ * Make a pipe's socket show the client's address, and whether the client's connection is encrypted: the next request
+ * on it may be another client's.
+ */
 function setPeer(socket, value) {
-  const space = value.indexOf(' ');
-  const address = value.slice(0, space);
+  const [address, port, scheme] = value.split(' ');
   const family = address.includes(':') ? 'IPv6' : 'IPv4';
-  socket._peername = { address, port: +value.slice(space + 1), family };
+  socket._peername = { address, port: +port, family };
+  socket.encrypted = scheme === 'https';
 }
 
 module.exports = { Requests };
