@@ -63,6 +63,10 @@ class GuardTests(TestCase):
         """Requests are counted, and told one by one where there is an access log."""
         return Deferred.fromCoroutine(self._passes("traffic"))
 
+    def test_flight(self) -> Deferred[None]:
+        """What a process was doing is known after its death."""
+        return Deferred.fromCoroutine(self._passes("flight"))
+
     def test_stress(self) -> Deferred[None]:
         """Clients of every kind outlive several workers without a failure or a close."""
         return Deferred.fromCoroutine(self._passes("stress"))
