@@ -34,6 +34,9 @@ class Exchange:
 
     It is a :class:`~ood.proxy.downstream.Flow`, from the request's head to the response's
     last byte; then the upstream connection goes on to another client.
+
+    :ivar way: how the request went to the app, for the books; empty before that.
+    :ivar worker: which worker it went to.
     """
 
     __slots__ = (
@@ -53,6 +56,8 @@ class Exchange:
         "_tries",
         "_upstream",
         "_watched",
+        "way",
+        "worker",
     )
 
     def __init__(self, context: Context, downstream: Downstream, errand: Errand) -> None:
@@ -72,6 +77,8 @@ class Exchange:
         self._tries = 0
         self._tried: tuple[Worker, ...] = ()
         self._watched = False
+        self.way = ""
+        self.worker: int | None = None
         context.counters.in_flight += 1
         context.counters.proxied += 1
 
@@ -127,6 +134,7 @@ class Exchange:
         """Send the request's head, and of its body what is there."""
         upstream = self._upstream
         assert upstream is not None
+        self.way, self.worker = ("pipe" if upstream.pipe else "tcp"), upstream.instance
         head = forward.request_head(self._request, self._errand.peer, pipe=upstream.pipe)
         self._sent = True
         upstream.write(head)
