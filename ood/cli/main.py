@@ -15,11 +15,11 @@ from ood.cli.completion import VARIABLE
 from ood.cli.lb import lb
 from ood.cli.output import Output
 from ood.cli.seeing import arrange
-from ood.cli.session import Invocation, StoppedError
+from ood.cli.session import Invocation, NotAsWantedError, StoppedError
 from ood.cli.text import one_line, visible
 from ood.errors import OodError
 
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, USAGE, NOT_AS_WANTED, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit statuses; the last one as shells have it for SIGINT."""
 NOT_WRITTEN = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF))
 """What writing results can end in, which is no fault of ood."""
@@ -64,6 +64,8 @@ def run(arguments: Sequence[str], invocation: Invocation) -> int:
         return USAGE
     except (StoppedError, click.Abort, KeyboardInterrupt):
         return INTERRUPTED
+    except NotAsWantedError:
+        return NOT_AS_WANTED
     except OodError as error:
         _report(output, error)
         return FAILED
