@@ -71,7 +71,7 @@ class Handlers:
 
     async def init_app(self, request: WebRequest) -> bytes:
         """Add an app."""
-        values = dict(_body(request))
+        values = dict(json_body(request))
         name = values.pop("name", None)
         if not isinstance(name, str):
             raise InvalidError([Fault("name", "is missing or no text", "the new app's name")])
@@ -85,7 +85,7 @@ class Handlers:
 
     async def change_app(self, request: WebRequest, app: str) -> bytes:
         """Change an app's configuration."""
-        changes = _body(request)
+        changes = json_body(request)
         changed = await self._run(lambda: self._controller.configure(app, changes))
         return answer(request, 200, changed)
 
@@ -121,7 +121,7 @@ class Handlers:
 
     async def deploy_app(self, request: WebRequest, app: str) -> bytes:
         """Deploy, and tell what is being done."""
-        order = order_of(_body(request))
+        order = order_of(json_body(request))
         if self._stopping:
             raise _stopping()
         stream = Stream(request)
@@ -134,12 +134,12 @@ class Handlers:
 
     async def rollback_app(self, request: WebRequest, app: str) -> bytes:
         """Run an earlier release."""
-        release = release_of(_body(request))
+        release = release_of(json_body(request))
         return await self._work(request, lambda: self._controller.rollback(app, release))
 
     async def scale_app(self, request: WebRequest, app: str) -> bytes:
         """Set the number of an app's workers."""
-        body = _body(request)
+        body = json_body(request)
         instances = body.get("instances")
         faults = [
             Fault(key, "there is no such key", "instances") for key in {*body} - {"instances"}
@@ -149,6 +149,10 @@ class Handlers:
         if faults:
             raise InvalidError(faults)
         return await self._work(request, lambda: self._controller.scale(app, str(instances)))
+
+    async def list_deaths(self, request: WebRequest, app: str) -> bytes:
+        """Answer with the last deaths of an app's workers."""
+        return answer(request, 200, self._controller.deaths(app))
 
     async def read_log(self, request: WebRequest, app: str) -> bytes:
         """Answer with the last log lines, or keep sending."""
@@ -174,9 +178,14 @@ class Handlers:
 
     async def change_settings(self, request: WebRequest) -> bytes:
         """Change settings."""
-        changes = _body(request)
+        changes = json_body(request)
         changed = await self._run(lambda: self._controller.configure(None, changes))
         return answer(request, 200, changed)
+
+    async def test_notifications(self, request: WebRequest) -> bytes:
+        """Test who is told of events."""
+        results = await self._run(self._controller.test_notifications)
+        return answer(request, 200, {"results": results})
 
     async def make_login_code(self, request: WebRequest) -> bytes:
         """Make a code for the web page's log-in."""
@@ -241,7 +250,7 @@ class Handlers:
             if stream is None or line.stream == stream:
                 follower.send(line)
 
-        end = self._controller.follow(app, arrived)
+        end = self._controller.follow(app, arrived, stream)
         self._followers.add(follower)
         try:
             follower.start(last)
@@ -255,7 +264,7 @@ def _stopping() -> UnavailableError:
     return UnavailableError("ood is stopping", "ask again once it runs")
 
 
-def _body(request: WebRequest) -> Mapping[str, Any]:
+def json_body(request: WebRequest) -> Mapping[str, Any]:
     """Return the JSON object that the request carries.
 
     :raises OodError: it carries something else.

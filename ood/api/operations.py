@@ -110,6 +110,8 @@ def names_of(queries: Iterable[Query]) -> tuple[str, ...]:
 
 _APPS = f"{PREFIX}/apps"
 _APP = f"{PREFIX}/apps/{{app}}"
+_CERTIFICATES = f"{PREFIX}/certificates"
+_CERTIFICATE = f"{PREFIX}/certificates/{{certificate}}"
 _CHANGES = (400, 404, 409, 413, 415)
 _WORK = (404, 409, 502, 503)
 
@@ -214,6 +216,14 @@ OPERATIONS = (
         errors=(400, 413, 415, *_WORK),
     ),
     Operation(
+        "list_deaths",
+        "GET",
+        f"{_APP}/deaths",
+        "The last deaths of an app's workers, newest first, with what is known of each.",
+        "DeathList",
+        errors=(404,),
+    ),
+    Operation(
         "read_log",
         "GET",
         f"{_APP}/log",
@@ -251,12 +261,61 @@ OPERATIONS = (
         errors=(400, 409, 413, 415),
     ),
     Operation(
+        "test_notifications",
+        "POST",
+        f"{PREFIX}/notify/test",
+        "Tell every target of the setting notify that this is a test.",
+        "NotifiedList",
+        errors=(503,),
+    ),
+    Operation(
         "make_login_code",
         "POST",
         f"{PREFIX}/login-code",
         "Make a code with which one browser can log in to the web page, once and soon.",
         "LoginCode",
         status=201,
+    ),
+    Operation(
+        "list_certificates",
+        "GET",
+        _CERTIFICATES,
+        "Every certificate, and every lack of one; never a key.",
+        "CertificateList",
+    ),
+    Operation(
+        "add_certificate",
+        "POST",
+        _CERTIFICATES,
+        "Serve a certificate from files on this machine, and read them again when they change.",
+        "CertificateStatus",
+        status=201,
+        body="NewCertificate",
+        errors=(400, 409, 413, 415),
+    ),
+    Operation(
+        "get_certificate",
+        "GET",
+        _CERTIFICATE,
+        "A certificate by its name, or by a name it is valid for.",
+        "CertificateStatus",
+        errors=(404,),
+    ),
+    Operation(
+        "renew_certificate",
+        "POST",
+        f"{_CERTIFICATE}/renew",
+        "Get a certificate anew; answers when it is served.",
+        "CertificateStatus",
+        errors=_WORK,
+    ),
+    Operation(
+        "remove_certificate",
+        "DELETE",
+        _CERTIFICATE,
+        "Forget a certificate; the files of an own one stay.",
+        status=204,
+        errors=(404, 409),
     ),
     Operation("get_version", "GET", f"{PREFIX}/version", "What runs here.", "Version"),
     Operation(

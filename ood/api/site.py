@@ -10,8 +10,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 from twisted.web.server import Site
 
+from ood.api.certificates import CertificateHandlers
 from ood.api.guard import Guard, Mount
-from ood.api.handlers import Handlers
 from ood.api.limits import LimitedRequest
 from ood.api.openapi import openapi_document
 from ood.api.operations import OPERATIONS
@@ -21,7 +21,7 @@ from ood.api.router import Router
 from ood.api.sessions import Sessions
 from ood.api.watch import EventStreams
 from ood.events import EventBus
-from ood.interfaces import IController
+from ood.interfaces import ICertificateDesk, IController
 
 IDLE_SECONDS = 60
 """How long a connection may be silent between requests: clients reconnect for free."""
@@ -43,12 +43,15 @@ class Api:
         token: str,
         mounts: Mapping[str, Mount] = NO_MOUNTS,
         *,
+        certificates: ICertificateDesk | None = None,
         events: EventBus | None = None,
         clock: IReactorTime | None = None,
     ) -> None:
         streams = EventStreams(controller, events or EventBus(), clock or Clock())
         sessions = Sessions(clock or Clock(), token)
-        self._handlers = Handlers(controller, openapi_document, streams, sessions)
+        self._handlers = CertificateHandlers(
+            controller, openapi_document, streams, sessions, certificates
+        )
         public = frozenset(operation.path for operation in OPERATIONS if operation.public)
         routes = ((operation, getattr(self._handlers, operation.name)) for operation in OPERATIONS)
         mounts = {"ui": Mount(Page(sessions), checks_token=True), **mounts}
@@ -81,6 +84,7 @@ def make_site(
     token: str,
     *,
     mounts: Mapping[str, Mount] = NO_MOUNTS,
+    certificates: ICertificateDesk | None = None,
     reactor: IReactorTime | None = None,
     events: EventBus | None = None,
 ) -> ApiSite:
@@ -88,7 +92,9 @@ def make_site(
 
     :param token: what clients prove themselves with.
     :param mounts: further resources at the root, by first path segment.
+    :param certificates: what the routes of certificates ask.
     :param reactor: for the timeouts of connections, and what repeats.
     :param events: what happens.
     """
-    return ApiSite(Api(controller, token, mounts, events=events, clock=reactor), reactor)
+    api = Api(controller, token, mounts, certificates=certificates, events=events, clock=reactor)
+    return ApiSite(api, reactor)

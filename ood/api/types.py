@@ -43,8 +43,8 @@ LOG_LINES_DEFAULT = 50
 """Log lines in an answer unless asked otherwise: a screenful."""
 LOG_LINES_MAX = 10_000
 """Most log lines in one answer: some megabytes, and more than a person reads."""
-LOG_STREAMS = ("out", "err", "ood")
-"""The streams of a log: the worker's two, and ood's own remarks."""
+LOG_STREAMS = ("out", "err", "ood", "access")
+"""The streams of a log: the worker's two, ood's own remarks; and the access log."""
 
 
 def app_path(app: str, *rest: str) -> str:
@@ -55,3 +55,13 @@ def app_path(app: str, *rest: str) -> str:
     if "/" in app or app in {"", ".", ".."}:
         raise NotFoundError(f"there is no app {app}", "see: ood status")
     return "/".join(("/apps", quote(app, safe=""), *rest))
+
+
+def certificate_path(name: str, *rest: str) -> str:
+    """Return the path of a certificate, or of what is below it, without the prefix.
+
+    :raises NotFoundError: no certificate can have that name, nor can a path hold it.
+    """
+    if "/" in name or name in {"", ".", ".."}:
+        raise NotFoundError(f"there is no certificate {name}", "see: ood cert list")
+    return "/".join(("/certificates", quote(name, safe=""), *rest))

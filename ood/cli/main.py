@@ -13,7 +13,9 @@ import click
 from ood.cli.app import ood
 from ood.cli.completion import VARIABLE
 from ood.cli.lb import lb
+from ood.cli.notify import notify
 from ood.cli.output import Output
+from ood.cli.reading import reading
 from ood.cli.seeing import arrange
 from ood.cli.session import Invocation, NotAsWantedError, StoppedError
 from ood.cli.text import one_line, visible
@@ -24,7 +26,9 @@ DONE, FAILED, USAGE, NOT_AS_WANTED, INTERRUPTED = 0, 1, 2, 3, 130
 NOT_WRITTEN = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF))
 """What writing results can end in, which is no fault of ood."""
 
+reading(ood)
 ood.add_command(lb)
+ood.add_command(notify)
 arrange()
 
 

@@ -72,10 +72,12 @@ class _Wish:
 
     :ivar candidate: what to run; None: what is wanted anyway.
     :ivar app: what was wanted when it was asked.
+    :ivar joins: whether a restart that is under way is enough.
     """
 
     candidate: App | None
     app: App
+    joins: bool
 
 
 class Rolls:
@@ -91,10 +93,14 @@ class Rolls:
         self._running = False
         self._proven: list[App] = []
 
-    def request(self, candidate: App | None = None) -> Deferred[None]:
-        """Restart every worker that runs now; run ``candidate`` if there is one."""
+    def request(self, candidate: App | None = None, *, join: bool = True) -> Deferred[None]:
+        """Restart every worker that runs now; run ``candidate`` if there is one.
+
+        :param join: whether a restart that is under way will do; not if files changed
+            since it began.
+        """
         waiter: Deferred[None] = Deferred(self._forget)
-        self._waiters[waiter] = _Wish(candidate, self._app.app)
+        self._waiters[waiter] = _Wish(candidate, self._app.app, join)
         if not self._running:
             self._app.context.background.run(f"restarting {self._app.name}", self._run())
         return waiter
@@ -148,7 +154,7 @@ class Rolls:
             late = {
                 one
                 for one, wish in self._waiters.items()
-                if wish.candidate in same and wish.app == wanted
+                if wish.joins and wish.candidate in same and wish.app == wanted
             }
             self._tell(first | late, error)
 
