@@ -92,6 +92,7 @@ def facts(app: Status) -> list[tuple[str, str]]:
         ("user", app["user"]),
         ("port", str(app["port"])),
         ("addresses", "  ".join(app["urls"])),
+        ("https", _https(app.get("certificate"))),
         ("traffic", _traffic(app)),
     )
     return [(label, text) for label, text in pairs if text]
@@ -104,6 +105,15 @@ def _traffic(app: Status) -> str:
     rates = f"{app['requestsPerSecond']:.1f} requests/s, {app['errorsPerSecond']:.1f} errors/s"
     cells = ((name, milliseconds(app.get(key))) for name, key in DURATIONS.items())
     return f"{rates}, {', '.join(f'{name} {cell}' for name, cell in cells if cell)}"
+
+
+def _https(certificate: Status | None) -> str:
+    """Return how HTTPS stands for an app; nothing if it has no public name."""
+    if certificate is None or certificate["state"] == "none":
+        return ""
+    until = (certificate["notAfter"] or "")[:10]
+    names = f" for {', '.join(certificate['names'])}" if certificate["names"] else ""
+    return f"{certificate['state']}{names}{f' until {until}' if until else ''}"
 
 
 def worker_rows(app: Status) -> tuple[list[str], list[list[str]]]:
@@ -130,19 +140,21 @@ def is_as_wanted(app: Status) -> bool:
     """Tell whether all wanted workers of a started app answer, everywhere they should."""
     if not app["running"]:
         return True
-    return app["state"] == "online" and bool(app["workers"]) and not app["trouble"]
+    secure = (app.get("certificate") or {}).get("state") != "failed"
+    return app["state"] == "online" and bool(app["workers"]) and not app["trouble"] and secure
 
 
 def remarks(app: Status) -> Iterable[str]:
     """Yield what is wrong with an app, and what to do about it."""
     yield from app["trouble"]
+    yield from (app.get("certificate") or {}).get("trouble", ())
     if app["pendingRestart"]:
         yield f"changed settings wait for a restart: ood restart {app['name']}"
     for worker in app["workers"]:
         if worker["reason"]:
             yield f"worker {worker['instance']} is {worker['state']}: {worker['reason']}"
     if app["running"] and app["state"] in {"errored", "waiting-restart"}:
-        yield f"its last words: ood log {app['name']} --err"
+        yield f"to see why: ood why {app['name']}"
 
 
 def _rows(app: Status, *, repeat: bool) -> Iterable[list[str]]:

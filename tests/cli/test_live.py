@@ -12,10 +12,13 @@ from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
 from ood.api.snapshot import Snapshot
+from ood.api.types import LOG_STREAMS
 from ood.cli.keys import meanings
 from ood.cli.live import at, merged
 from ood.cli.monit import View
-from ood.cli.status import is_as_wanted, remarks
+from ood.cli.output import Output
+from ood.cli.status import app_report, is_as_wanted, remarks
+from ood.model.certificates import AppCertificate
 from ood.model.status import AppStatus, WorkerStatus
 from tests.cli.support import CliCase
 
@@ -91,6 +94,8 @@ class AsWantedTests(CliCase):
             (app("a", state="stopped", running=False), True),
             (app("a", worker(), state="stopping", running=False), True),
             (app("a", worker(), pending_restart=True), True),
+            (app("a", worker(), certificate=AppCertificate(state="failed")), False),
+            (app("a", worker(), certificate=AppCertificate(state="none")), True),
         ):
             self.assertEqual(is_as_wanted(plain(status)), expected, status)
 
@@ -105,6 +110,24 @@ class AsWantedTests(CliCase):
             self.assertEqual((result.status, result.err), (3, ""))
             self.assertIn("port 3001 is in use", result.out)
         self.assertIn("3  something is not as wanted", self.ood("help", "status").out)
+
+    def test_in_depth(self) -> None:
+        """One app's traffic and certificate are said where they are known."""
+        certificate = AppCertificate(
+            state="partial",
+            names=("a.example",),
+            not_after="2026-12-01T00:00:00Z",
+            trouble=("b.example does not resolve",),
+        )
+        status = app("a", worker(), certificate=certificate, latency_p50_ms=1.2, loop_lag_ms=20.4)
+        out = io.StringIO()
+        app_report(Output(out, out), plain(status))
+        for text in (
+            "https      partial for a.example until 2026-12-01",
+            "traffic    0.0 requests/s, 0.0 errors/s, p50 1.2 ms, lag 20 ms",
+            "b.example does not resolve",
+        ):
+            self.assertIn(text, out.getvalue())
 
     def test_pending_restart(self) -> None:
         """What waits for a restart is said, with the command."""
@@ -173,7 +196,7 @@ class ViewTests(SynchronousTestCase):
         text = "\n".join(self.lines())
         self.assertIn("03:04:05 0 49 \\x1b", text)
         self.assertNotIn("\x1b]", text)
-        for expected in ("out", "err", "ood", None):
+        for expected in (*LOG_STREAMS, None):
             self.view.press("right")
             self.assertEqual((self.view.stream, self.view.log), (expected, []))
 
