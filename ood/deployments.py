@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from ood.apps import app_of, check_files
 from ood.background import to_the_end
 from ood.errors import ConflictError, NotFoundError, OodError, ReleaseError
+from ood.events import EventBus
 from ood.interfaces import IProcessMonitor, IReleases, IStore
 from ood.model.document import App, Document
 from ood.model.release import Order, Release, Step
@@ -29,15 +30,22 @@ class Deployments:
     """Makes releases and goes from one to another, one at a time for each app.
 
     :param clock: measures how long a deployment takes.
+    :param events: told how each one ended.
     """
 
     def __init__(
-        self, store: IStore, monitor: IProcessMonitor, releases: IReleases, clock: IReactorTime
+        self,
+        store: IStore,
+        monitor: IProcessMonitor,
+        releases: IReleases,
+        clock: IReactorTime,
+        events: EventBus,
     ) -> None:
         self._store = store
         self._monitor = monitor
         self._releases = releases
         self._clock = clock
+        self._events = events
         self._busy: set[str] = set()
 
     async def deploy(self, name: str, order: Order, told: Told) -> AppStatus:
@@ -51,7 +59,7 @@ class Deployments:
             elapsed_ms = round((self._clock.seconds() - began) * 1000)
             told(Step(step=step, elapsed_ms=elapsed_ms, line=line))
 
-        with self.alone(name):
+        with self.alone(name), self._told(name, "deploy", "deployment"):
             release = await self._releases.build(name, self._app(name), order, tell)
             await to_the_end(self._use_new(name, release, tell))
         return self._monitor.status(name)
@@ -60,7 +68,8 @@ class Deployments:
         """Run an earlier release."""
         with self.alone(name):
             wanted = self._earlier(name, release)
-            await to_the_end(self._switch(name, wanted))
+            with self._told(name, "rollback", "roll-back"):
+                await to_the_end(self._switch(name, wanted))
         return self._monitor.status(name)
 
     def listed(self, name: str) -> list[Release]:
@@ -81,6 +90,31 @@ class Deployments:
             yield
         finally:
             self._busy.discard(name)
+
+    @contextmanager
+    def _told(self, name: str, action: str, noun: str) -> Iterator[None]:
+        """Make an event of how what is done meanwhile ends."""
+        began = self._clock.seconds()
+        before = self._app(name).release or OWN_DIRECTORY
+
+        def tell(outcome: str, text: str, reason: str = "") -> None:
+            now = self._store.document.apps.get(name)
+            release = (now.release if now is not None else None) or OWN_DIRECTORY
+            elapsed_ms = round((self._clock.seconds() - began) * 1000)
+            told = {"before": before, "release": release, "elapsedMs": elapsed_ms}
+            data = {"action": action, "outcome": outcome, "reason": reason, **told}
+            self._events.publish("deploy", text.replace("RELEASE", release), name, **data)
+
+        try:
+            yield
+        except OodError as error:
+            text = f"the {noun} of {name} failed; RELEASE serves on: {error.message}"
+            tell("failed", text, error.message)
+            raise
+        except BaseException:
+            tell("cancelled", f"the {noun} of {name} was cancelled; RELEASE serves on")
+            raise
+        tell("succeeded", f"{name} runs RELEASE after a {noun}")
 
     async def _use_new(self, name: str, release: str, tell: Callable[[str], None]) -> None:
         try:

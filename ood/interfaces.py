@@ -7,7 +7,7 @@ Process monitor, proxy, store and API know one another only through these;
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from ood.model.certificates import CertificateStatus
+from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.release import Order, Release, Step
 from ood.model.status import AppStatus, LogLine
@@ -54,6 +55,22 @@ class Measure:
     value: float
     labels: Mapping[str, str]
     total: bool = False
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Durations that ood measures, in buckets, for ``/metrics``.
+
+    :ivar buckets: each upper bound in seconds, and how many took no longer than it but longer
+        than the one before; the last bound is infinity.
+    :ivar total: all durations together, in seconds.
+    """
+
+    name: str
+    doc: str
+    buckets: Sequence[tuple[float, int]]
+    total: float
+    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -234,6 +251,9 @@ class IProcessMonitor(IWorkerPool):
     def status(app: str) -> AppStatus:
         """Return the live state of ``app``."""
 
+    def deaths(app: str) -> DeathList:
+        """Return the last deaths of the app's workers."""
+
 
 class ILogs(Interface):
     """The apps' logs."""
@@ -243,6 +263,25 @@ class ILogs(Interface):
 
     def follow(app: str, callback: Callable[[LogLine], None]) -> Callable[[], None]:
         """Call ``callback`` with every new line; return what ends that."""
+
+
+@dataclass(frozen=True)
+class Notified:
+    """What came of telling a target.
+
+    :ivar target: which one, without what is secret in its address.
+    :ivar error: why it was not told; empty if it was.
+    """
+
+    target: str
+    error: str
+
+
+class INotifier(Interface):
+    """Tells the targets of the setting ``notify`` of events."""
+
+    def test() -> Deferred[list[Notified]]:
+        """Tell every target now that this is a test; fires with what came of it."""
 
 
 class IReleases(Interface):
@@ -322,11 +361,22 @@ class IController(Interface):
     def configure(name: str | None, changes: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Change keys of the settings or of an app; None puts a key back to its default."""
 
+    def test_notifications() -> Deferred[list[Notified]]:
+        """Tell every target of the setting ``notify`` that this is a test."""
+
     def status(name: str | None) -> list[AppStatus]:
         """Return the live state of one app or of all."""
+
+    def deaths(name: str) -> DeathList:
+        """Return the last deaths of an app's workers, and what they have in common."""
 
     def tail(name: str, lines: int, stream: str | None) -> list[LogLine]:
         """Return an app's last log lines."""
 
-    def follow(name: str, callback: Callable[[LogLine], None]) -> Callable[[], None]:
-        """Call ``callback`` with every new line of an app's log."""
+    def follow(
+        name: str, callback: Callable[[LogLine], None], stream: str | None = None
+    ) -> Callable[[], None]:
+        """Call ``callback`` with every new line of an app's log.
+
+        :param stream: with ``access`` it is the access log's lines.
+        """

@@ -17,6 +17,7 @@ from ood.errors import (
     StoreError,
     WorkerError,
 )
+from ood.events import EventBus
 from ood.interfaces import IController, IProcessMonitor, IReleases
 from ood.model.release import Order, release_directory
 from ood.store.file import FileStore
@@ -342,6 +343,34 @@ class Deployments(ControllerCase):
         for values in ({"release": "20260102-030405-0000"}, {"release": None}):
             error = self.failureResultOf(self.controller.configure(self.NAME, values)).value
             self.assertIn("ood deploy and ood rollback", error.message)
+
+    def test_told(self):
+        """Each deployment and roll-back is one event that says how it ended."""
+        events, told = EventBus(), []
+        events.subscribe(told.append)
+        self.controller = self.make_controller(events=events)
+        self.successResultOf(self.deploy())
+        self.releases.failure = ReleaseError("npm failed")
+        self.failureResultOf(self.deploy(), ReleaseError)
+        self.successResultOf(self.controller.rollback(self.NAME, "cwd"))
+        self.failureResultOf(self.controller.rollback(self.NAME, "cwd"), ConflictError)
+        self.releases.held = []
+        cancelled = self.deploy()
+        cancelled.cancel()
+        self.failureResultOf(cancelled, CancelledError)
+        (release,) = self.names()
+        self.assertEqual(
+            [(one.data["action"], one.data["outcome"], one.data["release"]) for one in told],
+            [
+                ("deploy", "succeeded", release),
+                ("deploy", "failed", release),
+                ("rollback", "succeeded", "cwd"),
+                ("deploy", "cancelled", "cwd"),
+            ],
+        )
+        self.assertEqual({one.kind for one in told}, {"deploy"})
+        failed = f"the deployment of {self.NAME} failed; {release} serves on: npm failed"
+        self.assertEqual(told[1].text, failed)
 
     def test_delete(self):
         """Releases stay when an app is deleted, unless they are purged."""

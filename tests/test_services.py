@@ -19,7 +19,12 @@ from ood.api.service import ApiService
 from ood.api.site import make_site
 from ood.balancer.part import BalancerPart
 from ood.clock import MonotonicClock
+from ood.events import EventBus
+from ood.model.document import Document, Settings
+from ood.model.notify import Target
 from ood.net.listen import bind
+from ood.notify.service import Notifier
+from ood.procmon.hooks import Hooks
 from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
 from ood.proxy.edge import ReverseProxy
@@ -84,6 +89,19 @@ class EveryService(TestCase):
             site = make_site(MemoryController(), "a token of some length", reactor=self.clock)
             sock = bind("127.0.0.1", free_ports(1)[0], what="test")
             return ApiService(site, sock, reactor, self.clock)
+
+        return self.check(make)
+
+    def test_notifier(self) -> Deferred[None]:
+        """Notifications, with a program that is being run."""
+
+        def make() -> Notifier:
+            events = EventBus()
+            notifier = Notifier(self.clock, events, Hooks(reactor, self.clock, {}).run)
+            target = Target(command=("sleep", "60"))
+            notifier.converge(Document(settings=Settings(notify=(target,))))
+            events.publish("death", "x died", "x")
+            return notifier
 
         return self.check(make)
 

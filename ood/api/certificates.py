@@ -8,7 +8,9 @@ from urllib.parse import quote
 
 from ood.api.handlers import Handlers, json_body
 from ood.api.problems import WebRequest, answer
+from ood.api.sessions import Sessions
 from ood.api.types import PREFIX
+from ood.api.watch import EventStreams
 from ood.errors import Fault, InvalidError, UnavailableError
 from ood.interfaces import ICertificateDesk, IController
 
@@ -39,9 +41,11 @@ class CertificateHandlers(Handlers):
         self,
         controller: IController,
         document: Callable[[], dict[str, Any]],
+        streams: EventStreams,
+        sessions: Sessions,
         certificates: ICertificateDesk | None,
     ) -> None:
-        super().__init__(controller, document)
+        super().__init__(controller, document, streams, sessions)
         self._certificates = certificates
 
     @property

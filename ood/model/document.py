@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from ood.model.notify import Target
+from ood.model.rules import EVERY_REQUEST, RULE_KEYS, Maintenance, Redirect, Route
 from ood.model.services import Service
 
 SCHEMA_VERSION = 1
@@ -31,6 +33,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     :ivar https_port: port for HTTPS; 443 for root, 8443 otherwise; 0 is off.
     :ivar api_port: loopback port of the JSON API.
     :ivar balancer_engine: what spreads the connections of the L4 services.
+    :ivar notify: who is told of events; has secrets in it.
+    :ivar trusted_proxies: networks of proxies whose word about clients is taken.
+    :ivar proxy_protocol: networks from which connections begin with the PROXY protocol.
     :ivar acme_agree_tos: whether somebody has accepted the CA's terms; None: nobody was asked.
     """
 
@@ -38,6 +43,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     https_port: int | None = None
     api_port: int = 2016
     balancer_engine: str = "auto"
+    notify: tuple[Target, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_protocol: tuple[str, ...] = ()
+    access_log: str = "off"
     acme_agree_tos: bool | None = None
     acme_email: str | None = None
     acme_directory: str = LETS_ENCRYPT
@@ -64,7 +73,9 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
 
     :ivar port: the app's own loopback port, assigned by ``ood init``.
     :ivar running: what the user wants: started or stopped.
+    :ivar access_log: the format of its access log; None is as the settings say.
     :ivar release: the release that is run; None runs what is in ``cwd``.
+    :ivar maintenance: set while the app is not to be asked.
     """
 
     cwd: str
@@ -93,8 +104,27 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     restart_delay: int = 0
     max_memory_restart: int | None = None
     cron_restart: str | None = None
+    watch: bool | tuple[str, ...] = False
+    ignore_watch: tuple[str, ...] = ()
     spare: int = 0
+    access_log: str | None = None
     depends_on: tuple[str, ...] = ()
+    routes: Mapping[str, Route] = {}
+    redirects: Mapping[str, Redirect] = {}
+    rewrites: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    request_headers: Mapping[str, str] = {}
+    basic_auth: Mapping[str, str] = {}
+    basic_auth_paths: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    rate_limit: str | None = None
+    rate_limit_burst: int | None = None
+    body_limit: int | None = None
+    error_pages: Mapping[str, str] = {}
+    maintenance_allow: tuple[str, ...] = ()
+    request_id: bool = False
+    maintenance: Maintenance | None = None
     running: bool = False
     release: str | None = None
 
@@ -104,10 +134,24 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
             return self.instances
         return len(os.sched_getaffinity(0))
 
+    def proxied_because(self) -> tuple[str, ...]:
+        """Return the keys that have ood look at every request."""
+        fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
+        return tuple(key for key in EVERY_REQUEST if getattr(self, fields[key]))
+
     def hosts(self, name: str) -> tuple[str, ...]:
         """Return the Host names that this app, called ``name``, answers to."""
         own = (name,) if "." in name else ()
-        return tuple(dict.fromkeys((*own, *self.domains, f"{name}.localhost")))
+        away = (source for source in self.redirects if not source.startswith("/"))
+        return tuple(dict.fromkeys((*own, *self.domains, *away, f"{name}.localhost")))
+
+
+RULE_FIELDS = tuple(
+    field.name
+    for field in msgspec.structs.fields(App)
+    if field.encode_name in (*RULE_KEYS, "maintenance")
+)
+"""Fields of an app that only ood itself acts on, not the app's workers."""
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

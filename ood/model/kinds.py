@@ -12,12 +12,14 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from cronsim import CronSim, CronSimError
 
+from ood.model.globs import Globs
 from ood.model.units import parse_duration_ms, parse_size_bytes
 
 TEXT_LENGTH_MAX = 4096
@@ -52,11 +54,13 @@ class Kind:
     :ivar parse: the parser; raises ValueError with what is wrong.
     :ivar allowed: what is right, in words.
     :ivar json_schema: the same as a JSON schema of the stored value.
+    :ivar entries: it is an object whose entries can be set one by one, as ``KEY.NAME``.
     """
 
     parse: Callable[[Any], Any]
     allowed: str
     json_schema: Mapping[str, Any] = field(default_factory=dict)
+    entries: bool = False
 
 
 def _no_control(text: str) -> str:
@@ -91,6 +95,10 @@ def _integer(value: Any) -> int:
 def _show(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+show, type_name = _show, _type_name
+"""How values are shown to those who wrote them; for kinds in other modules."""
 
 
 def integer(lowest: int, highest: int) -> Kind:
@@ -198,6 +206,10 @@ def _domain(value: Any) -> str:
     return text
 
 
+parse_domain = _domain
+"""Read a host name, which may begin with ``*.``; for kinds in other modules."""
+
+
 def _as_list(value: Any, split: Callable[[str], list[str]]) -> list[Any]:
     if isinstance(value, str):
         text = value.strip()
@@ -234,6 +246,22 @@ def list_of(item: Callable[[Any], str], allowed: str, *, shell_words: bool = Fal
         return parsed
 
     return Kind(parse, allowed, {"type": "array", "items": {"type": "string"}})
+
+
+_paths = list_of(_text, "files and directories")
+
+
+def _watch(value: Any) -> bool | tuple[str, ...]:
+    with suppress(ValueError):
+        return _boolean(value)
+    paths: tuple[str, ...] = _paths.parse(value)
+    return paths or False
+
+
+def _glob(value: Any) -> str:
+    text = _text(value)
+    Globs([text])
+    return text
 
 
 def _env_value(value: Any) -> str:
@@ -294,6 +322,12 @@ CHALLENGES = list_of(
 USER = Kind(_matching(_USER_NAME, "a user's name"), "a user's or group's name or number", _STRING)
 RELEASE = Kind(_matching(_RELEASE, "a release's name"), "a release's name", _STRING)
 DOMAINS = list_of(_domain, "host names such as example.com or *.example.com")
+WATCH = Kind(
+    _watch,
+    "true, false, or paths from cwd such as src,server.js",
+    {"anyOf": [{"type": "boolean"}, {"type": "array", "items": _STRING}]},
+)
+GLOBS = list_of(_glob, "names or globs such as uploads, *.json or data/**/cache")
 ARGUMENTS = list_of(
     lambda value: _no_control(_env_value(value)), "a list of arguments", shell_words=True
 )
@@ -301,6 +335,7 @@ ENVIRONMENT = Kind(
     _environment,
     "an object of texts",
     {"type": "object", "additionalProperties": {"type": "string"}},
+    entries=True,
 )
 
 APP_NAME_ALLOWED = "a host name such as example.com, or a word of a-z, 0-9, - and _"

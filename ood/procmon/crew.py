@@ -9,6 +9,7 @@ from ood.model.document import App
 from ood.procmon.deaths import Death
 from ood.procmon.members.cluster import SharedServers
 from ood.procmon.roster import Roster
+from ood.procmon.telling import Teller
 
 if TYPE_CHECKING:
     from ood.procmon.worker import WorkerProcess
@@ -18,11 +19,13 @@ class Crew(Protocol):
     """The app a worker belongs to.
 
     :ivar app: its settings as they are now.
+    :ivar teller: told of each state.
     """
 
     app: App
     roster: Roster
     shared: SharedServers
+    teller: Teller
 
     def worker_online(self, worker: WorkerProcess) -> None:
         """It answers."""

@@ -16,6 +16,7 @@ from ood.procmon.context import Context
 from ood.procmon.settings import RUNTIME_KEYS, needs_new_workers, with_limits
 from ood.procmon.slot import Slot
 from ood.procmon.spare import Spare
+from ood.procmon.telling import Teller
 from ood.procmon.worker import WorkerProcess
 
 OLD_GONE_SECONDS = 5.0
@@ -43,6 +44,7 @@ class Rolled(Protocol):
     fresh: WorkerProcess | None
     fresh_failure: WorkerError | None
     spare: Spare
+    teller: Teller
 
     @property
     def serial(self) -> int:
@@ -70,10 +72,12 @@ class _Wish:
 
     :ivar candidate: what to run; None: what is wanted anyway.
     :ivar app: what was wanted when it was asked.
+    :ivar joins: whether a restart that is under way is enough.
     """
 
     candidate: App | None
     app: App
+    joins: bool
 
 
 class Rolls:
@@ -89,10 +93,14 @@ class Rolls:
         self._running = False
         self._proven: list[App] = []
 
-    def request(self, candidate: App | None = None) -> Deferred[None]:
-        """Restart every worker that runs now; run ``candidate`` if there is one."""
+    def request(self, candidate: App | None = None, *, join: bool = True) -> Deferred[None]:
+        """Restart every worker that runs now; run ``candidate`` if there is one.
+
+        :param join: whether a restart that is under way will do; not if files changed
+            since it began.
+        """
         waiter: Deferred[None] = Deferred(self._forget)
-        self._waiters[waiter] = _Wish(candidate, self._app.app)
+        self._waiters[waiter] = _Wish(candidate, self._app.app, join)
         if not self._running:
             self._app.context.background.run(f"restarting {self._app.name}", self._run())
         return waiter
@@ -132,6 +140,7 @@ class Rolls:
         wanted = self._app.app
         first = {one for one, wish in self._waiters.items() if wish.candidate == candidate}
         error: OodError | None = WorkerError(f"{self._app.name}: the restart was cut short")
+        self._app.teller.restart("begun", done=0, workers=len(self._app.slots))
         try:
             await self._roll(candidate or wanted)
             if candidate is not None:
@@ -140,13 +149,19 @@ class Rolls:
         except OodError as reason:
             error = reason
         finally:
+            self._told_end(error)
             same = (candidate,) if error else (candidate, None)
             late = {
                 one
                 for one, wish in self._waiters.items()
-                if wish.candidate in same and wish.app == wanted
+                if wish.joins and wish.candidate in same and wish.app == wanted
             }
             self._tell(first | late, error)
+
+    def _told_end(self, error: OodError | None) -> None:
+        count, phase = len(self._app.slots), "failed" if error else "ended"
+        reason = error.message if error else ""
+        self._app.teller.restart(phase, done=0 if error else count, workers=count, reason=reason)
 
     def _adopt(self, candidate: App, before: App) -> None:
         """Make ``candidate`` what is wanted, without undoing what was changed meanwhile."""
@@ -178,6 +193,7 @@ class Rolls:
                 old = slot.proven or self._app.app
                 await self._replace(slot, target, 0 if known else self._settle_seconds(done))
                 done[slot.instance] = old
+                self._app.teller.restart("progress", done=len(done), workers=len(self._app.slots))
                 slot = self._next(before, done, target)
             self._app.spare.drop()  # its files may be those of before
             for app in (*done.values(), target):

@@ -115,7 +115,8 @@ class Runner:
 
 def _fault(process: RootProcess, in_time: bool, seconds: float) -> str:
     if not in_time:
-        return f"took longer than {seconds / 60:g} minutes"
+        whole = f"{seconds:g} seconds" if seconds < 60 else f"{seconds / 60:g} minutes"
+        return f"took longer than {whole}"
     if process.signal is not None:
         return f"was killed by {signal.Signals(process.signal).name}"
     return f"exited with status {process.code}" if process.code else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ood.model.document import App
+from ood.model.document import RULE_FIELDS, App
 
 RUNTIME_KEYS = (
     "instances",
@@ -18,13 +18,17 @@ RUNTIME_KEYS = (
     "restart_delay",
     "max_memory_restart",
     "cron_restart",
+    "watch",
+    "ignore_watch",
     "depends_on",
+    "access_log",
     "spare",
     "listen_timeout",
     "kill_timeout",
     "stop_signal",
     "health_path",
     "health_timeout",
+    *RULE_FIELDS,
 )
 """Settings that apply to running workers; any other one needs new workers."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import signal
 import socket
+from pathlib import Path
 
 from twisted.internet.interfaces import IDelayedCall
 
@@ -29,6 +30,7 @@ from ood.procmon.members.port import PortMember, accepts, free_port
 from ood.procmon.output import Output
 from ood.procmon.preflight import Command, command
 from ood.procmon.process import RootProcess, spawn
+from ood.procmon.witness import Witness
 
 PORT_POLL_SECONDS = 0.05
 """How often a port is tried until it accepts; on loopback a try costs some microseconds."""
@@ -50,12 +52,12 @@ REQUESTED = ("draining", "stopping", "stopped")
 class WorkerProcess:
     """One worker.
 
-    :ivar state: ``launching``, ``online``, ``draining``, ``stopping`` or ``stopped``.
     :ivar was_online: whether it ever answered.
     :ivar instance: its place among the app's workers.
     :ivar number: its NODE_APP_INSTANCE; a spare that took a place keeps its own.
     :ivar serial: counts workers of an app; a later one has a higher number.
     :ivar held: whether it gets no requests though it may be online: others serve.
+    :ivar witness: knows what there is to know should it die.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class WorkerProcess:
         self.instance = self.number = instance
         self.serial = serial
         self.held = held
-        self.state = "launching"
+        self._state = "launching"
         self.was_online = False
         self.pid: int | None = None
         self.token = secrets.token_urlsafe(16)
@@ -85,6 +87,8 @@ class WorkerProcess:
         self._ready = not plan.app.wait_ready
         self._changes = Changes(context.clock)
         self._output = Output(context.clock, context.logs, plan.name, instance)
+        directory = Path(places.join).parent
+        self.witness = Witness(context.clock, context.oom, directory, self._output.tail)
         self._process = RootProcess(self._output.write, self._process_changed)
         self._ipc: IpcChannel | None = None
         self._family: Family | None = None
@@ -92,7 +96,15 @@ class WorkerProcess:
         self._listen_timer: IDelayedCall | None = None
         self._other_timer: IDelayedCall | None = None
         self._checkup: Checkup | None = None
-        self._hung = False
+
+    @property
+    def state(self) -> str:
+        """``launching``, ``online``, ``draining``, ``stopping`` or ``stopped``."""
+        return self._state
+
+    def _enter(self, state: str) -> None:
+        self._state = state
+        self.crew.teller.worker(self)
 
     # -- beginning
 
@@ -111,6 +123,7 @@ class WorkerProcess:
         except OSError as error:
             self._release()
             raise WorkerError(f"can't start a process: {error}", "see: ulimit -a") from None
+        self.crew.teller.worker(self)
         timeout = self.plan.app.listen_timeout / 1000
         self._listen_timer = clock.callLater(timeout, self._too_late)
         if self._own_port is not None:
@@ -183,6 +196,7 @@ class WorkerProcess:
             channel=channel,
             pid=pid,
             clock=self.context.clock,
+            traffic=self.context.traffic.of(self.plan.name),
         )
         self._add_member(member)
         member.tell_hosts(hosts)
@@ -236,7 +250,7 @@ class WorkerProcess:
 
     def _online(self) -> None:
         self._cancel_timers()
-        self.state = "online"
+        self._enter("online")
         self.was_online = True
         self._open_doors()
         self.crew.worker_online(self)
@@ -246,6 +260,8 @@ class WorkerProcess:
         if member in self.members:
             self.members.remove(member)
             self.crew.roster.remove(member)
+        if isinstance(member, JoinedMember):
+            self.witness.gone(member)
         self.member_changed()
 
     def refused(self, member: SocketMember, entry: Entry) -> None:
@@ -273,7 +289,7 @@ class WorkerProcess:
 
     def hangs(self, why: str) -> None:
         """Its event loop does not turn any more: it is replaced at once."""
-        self._hung = True
+        self.witness.hung = True
         self._fail(why)
 
     def _ipc_message(self, message: cluster.Message) -> None:
@@ -314,11 +330,14 @@ class WorkerProcess:
         if self.state in REQUESTED:
             return
         self._output.end()
-        self.state = "stopping"
+        self._enter("stopping")
         self._open_doors()
         self._cancel_timers()
         uptime = self.context.clock.seconds() - self.started
-        death = Death(wall_time(), self.instance, self.pid, reason, uptime)
+        code, number = self._process.code, self._process.signal
+        found = self.witness.evidence(self.plan.app, self.joined())
+        now = wall_time()
+        death = Death(now, self.instance, self.pid, reason, uptime, code, number, found)
         self.crew.worker_failed(self, death)
         self._begin_to_stop()
 
@@ -328,7 +347,7 @@ class WorkerProcess:
             return
         self._cancel_timers()
         online = self.state == "online"
-        self.state = "draining" if drain and online else "stopping"
+        self._enter("draining" if drain and online else "stopping")
         self._open_doors()
         self._begin_to_stop()
 
@@ -342,9 +361,9 @@ class WorkerProcess:
         try:
             if self.state == "draining":
                 await self._drain(now + allowed * (1 - STOP_SHARE))
-                self.state = "stopping"
+                self._enter("stopping")
                 self.crew.worker_changed(self)
-            died = self._process.exited or self._hung
+            died = self._process.exited or self.witness.hung
             deadline = now + (min(allowed, LEFTOVER_SECONDS) if died else allowed)
             await self._end(signal.Signals[app.stop_signal], deadline)
         finally:
@@ -394,12 +413,14 @@ class WorkerProcess:
 
     def _release(self) -> None:
         """Give everything back."""
-        self.state = "stopped"
+        self._enter("stopped")
         self._cancel_timers()
         self._output.end()
         for member in list(self.members):
             member.close()
             self.crew.roster.remove(member)
+            if isinstance(member, JoinedMember):
+                self.witness.gone(member)
         self.members.clear()
         if self._ipc is not None:
             self._ipc.close()

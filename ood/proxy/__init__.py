@@ -7,6 +7,9 @@ A connection's way through the files, first to last:
 ``dispatch``    peeks, routes, decides: to a worker unread, or proxied
 ``arrivals``    parks connections whose head is incomplete, or that came back
 ``client``      reads a client's requests one after another (proxied path)
+``http1``       one request on such a connection: framing in both directions
+``begin``       asks the rules what is to be done, and starts it
+``downstream``  the contract between a request and what serves it
 ``exchange``    one request and its response, streamed both ways
 ``upstream``    connections to workers, kept alive and shared out
 ``tunnel``      a WebSocket after the upstream's 101

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import socket
-from typing import Protocol
 
 import msgspec
 
 from ood.net.stream import READ_BYTES, WRITE_HIGH_BYTES, Stream
 from ood.proxy import limits
+from ood.proxy.begin import begin
 from ood.proxy.context import Context, Incoming
 from ood.proxy.core import pages
 from ood.proxy.core.forward import Peer, told_peer
 from ood.proxy.core.grammar import MalformedError
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request, parse_request
-from ood.proxy.exchange import Exchange
+from ood.proxy.downstream import Flow
+from ood.proxy.http1 import Http1Downstream
 
 PIPELINE_BYTES_MAX = READ_BYTES
 """With more than this of later requests waiting, the client's bytes stay in the kernel."""
@@ -23,36 +24,11 @@ PIPELINE_BYTES_MAX = READ_BYTES
 _DONTWAIT = socket.MSG_DONTWAIT
 
 
-class Flow(Protocol):
-    """What a client's connection is busy with: an exchange or a tunnel."""
-
-    def client_received(self) -> None:
-        """Learn that there is more in the client's ``input``."""
-
-    def client_ended(self) -> None:
-        """Learn that the client sends no more."""
-
-    def client_flushed(self) -> None:
-        """Learn that the client took some of its backlog."""
-
-    def client_drained(self) -> None:
-        """Learn that the client's backlog is small again."""
-
-    def client_failed(self) -> None:
-        """Learn that the client's connection is lost."""
-
-    def expired(self) -> None:
-        """Act on the client's deadline."""
-
-    def drain(self) -> None:
-        """End soon."""
-
-
 class Client(Stream):
     """A client's connection.
 
     :ivar input: bytes read and not yet used.
-    :ivar flow: what the connection is busy with; None between requests.
+    :ivar current: the request that the connection is busy with; None between requests.
     :ivar deadline: when :meth:`expired` is called.
     :ivar at_end: the client will send no more.
     """
@@ -64,8 +40,8 @@ class Client(Stream):
         "_lingering",
         "_peer",
         "at_end",
+        "current",
         "deadline",
-        "flow",
         "input",
     )
 
@@ -78,7 +54,7 @@ class Client(Stream):
         self._advancing = False
         self._lingering = False
         self.input = b""
-        self.flow: Flow | None = None
+        self.current: Http1Downstream | None = None
         self.at_end = False
         self.deadline = context.live.now + limits.HEAD_DEADLINE_SECONDS
         context.live.add(self)
@@ -90,13 +66,16 @@ class Client(Stream):
         self._take(peeked)
         self.input = self.input[request.end :]
         self._start(request)
-        if self.flow is None:
+        if self.current is None:
             self._advance()
 
-    def refuse(self, page: Page, peeked: int) -> None:
-        """Answer a connection's first ``peeked`` bytes, still unread, with ``page``, and end it."""
+    def refuse(self, page: Page, peeked: int, request: Request | None = None) -> None:
+        """Answer a connection's first ``peeked`` bytes, still unread, with ``page``, and end it.
+
+        :param request: what they begin with, where that is known.
+        """
         self._take(peeked)
-        self.answer(page, None, close=True)
+        self.answer(page, request, close=True)
 
     def _take(self, peeked: int) -> None:
         try:
@@ -104,7 +83,7 @@ class Client(Stream):
         except OSError:
             self.broken = True
 
-    # What an exchange calls.
+    # What a request calls.
 
     def answer(self, page: Page, request: Request | None, *, close: bool) -> None:
         """Send an answer of our own."""
@@ -116,19 +95,19 @@ class Client(Stream):
                 page, accept=pages.accepted(fields), to_head=method == b"HEAD", close=close
             )
         )
-        self.flow = None
+        self.current = None
         if close:
             self._end(unread=request is None or request.length != 0)
         else:
             self._next()
 
-    def exchange_done(self, *, keep: bool, unread: bool) -> None:
+    def request_done(self, *, keep: bool, unread: bool) -> None:
         """Go on to the next request, or end.
 
         :param keep: the client may send another request.
         :param unread: the request's body has not come in full.
         """
-        self.flow = None
+        self.current = None
         if keep and not unread:
             self._next()
         else:
@@ -140,9 +119,9 @@ class Client(Stream):
         """Use what came, or keep it until the present exchange is done."""
         if self._lingering:
             return
-        if self.flow is not None:
+        if self.current is not None:
             self.input += data
-            self.flow.client_received()
+            self.current.received()
             if len(self.input) > PIPELINE_BYTES_MAX:
                 self.pause_reading()
             return
@@ -154,37 +133,40 @@ class Client(Stream):
     def ended(self) -> None:
         """Take the client's end of stream."""
         self.at_end = True
-        if self.flow is not None:
-            self.flow.client_ended()
+        if self.current is not None:
+            self.current.ended()
         else:
             self.finish()
 
     def flushed(self) -> None:
         """Tell the flow."""
-        if self.flow is not None:
-            self.flow.client_flushed()
+        flow = self._flow
+        if flow is not None:
+            flow.client_flushed()
 
     def drained(self) -> None:
         """Go on with what waited for room."""
-        if self.flow is not None:
-            self.flow.client_drained()
+        flow = self._flow
+        if flow is not None:
+            flow.client_drained()
         else:
             self._advance()
 
     def failed(self) -> None:
         """Give up what is under way."""
-        if self.flow is not None:
-            self.flow.client_failed()
+        flow = self._flow
+        if flow is not None:
+            flow.client_failed()
 
     def gone(self) -> None:
         """Leave the books."""
-        self.flow = None
+        self.current = None
         self._context.live.discard(self)
 
     def expired(self) -> None:
         """Act on the deadline."""
-        if self.flow is not None:
-            self.flow.expired()
+        if self.current is not None:
+            self.current.expired()
         elif self.input and not self._lingering and not self.backlog:
             late = MalformedError(408, "its head did not come in time")
             self.answer(pages.malformed(late.status, late.why), None, close=True)
@@ -195,10 +177,15 @@ class Client(Stream):
 
     def drain(self) -> None:
         """End, at once between requests, else after the present one."""
-        if self.flow is not None:
-            self.flow.drain()
+        flow = self._flow
+        if flow is not None:
+            flow.drain()
         elif not self.input and not self._lingering:
             self.finish()
+
+    @property
+    def _flow(self) -> Flow | None:
+        return None if self.current is None else self.current.flow
 
     # From request to request.
 
@@ -229,13 +216,13 @@ class Client(Stream):
             self.answer(pages.malformed(error.status, error.why), None, close=True)
         finally:
             self._advancing = False
-        if self.flow is None and not self._lingering and not self.closed:
+        if self.current is None and not self._lingering and not self.closed:
             self._wait_for_more()
 
     def _ready(self) -> bool:
         return (
             bool(self.input)
-            and self.flow is None
+            and self.current is None
             and not self._lingering
             and not self.closed
             and not self.broken
@@ -255,19 +242,12 @@ class Client(Stream):
     def _start(self, request: Request) -> None:
         peer = self._peer
         if self._entry.told:
-            told = told_peer(request)
-            if told is not None:
-                peer = Peer(told[0], told[1], peer.scheme, peer.local_port)
+            peer = told_peer(request, peer.local_port) or peer
             if request.upgrade:
                 # what follows comes from the client itself, and so would its X-Ood-Peer
                 request = msgspec.structs.replace(request, keep_alive=False)
-        app = self._entry.app or self._context.routes.find(request.host)
-        if app is None:
-            self.answer(pages.no_site(request.host), request, close=request.length != 0)
-            return
-        exchange = Exchange(self._context, self, request, app, peer)
-        self.flow = exchange
-        exchange.start()
+        self.current = downstream = Http1Downstream(self._context, self, request)
+        begin(self._context, downstream, self._entry, request, peer)
 
     def _end(self, *, unread: bool) -> None:
         """End the connection so that the client gets all that was written.
@@ -288,11 +268,3 @@ class Client(Stream):
         """Read, to learn of the client's going away (and of its next requests)."""
         if not self.at_end and len(self.input) <= PIPELINE_BYTES_MAX:
             self.resume_reading()
-
-    def touch(self, seconds: float) -> None:
-        """Set the deadline from now.
-
-        A client at its end may be gone: it gets a moment each time that there is progress.
-        """
-        seconds = min(seconds, limits.WATCH_SECONDS) if self.at_end else seconds
-        self.deadline = self._context.live.now + seconds

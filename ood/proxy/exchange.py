@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ood.errors import UnavailableError
 from ood.net.stream import WRITE_HIGH_BYTES
 from ood.proxy import limits
 from ood.proxy.context import Context
 from ood.proxy.core import forward, pages
-from ood.proxy.core.forward import Peer
+from ood.proxy.core.errand import BodyFilter, Errand
 from ood.proxy.core.framing import (
     Body,
     ChunkedBody,
@@ -20,14 +18,12 @@ from ood.proxy.core.framing import (
 )
 from ood.proxy.core.grammar import MalformedError
 from ood.proxy.core.pages import Page
-from ood.proxy.core.request import CHUNKED, Request
+from ood.proxy.core.request import CHUNKED
 from ood.proxy.core.response import UNTIL_CLOSE, Response, parse_response
+from ood.proxy.downstream import Downstream
 from ood.proxy.live import NEVER
 from ood.proxy.tunnel import Tunnel
 from ood.proxy.upstream import UpstreamConnection
-
-if TYPE_CHECKING:
-    from ood.proxy.client import Client
 
 _REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
@@ -35,20 +31,19 @@ _REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE
 class Exchange:
     """Forwards one request, its body, and the response, streamed both ways.
 
-    It lives from the request's head to the response's last byte; then the client
-    goes on to its next request and the upstream connection to another client.
+    It is a :class:`~ood.proxy.downstream.Flow`, from the request's head to the response's
+    last byte; then the upstream connection goes on to another client.
     """
 
     __slots__ = (
         "_active",
-        "_app",
-        "_body",
-        "_chunked",
-        "_client",
+        "_body_bytes",
+        "_body_done",
         "_context",
+        "_downstream",
+        "_errand",
+        "_filters",
         "_held",
-        "_keep",
-        "_peer",
         "_reply",
         "_reply_body",
         "_request",
@@ -58,24 +53,18 @@ class Exchange:
         "_watched",
     )
 
-    def __init__(
-        self, context: Context, client: Client, request: Request, app: str, peer: Peer
-    ) -> None:
+    def __init__(self, context: Context, downstream: Downstream, errand: Errand) -> None:
         self._context = context
-        self._client = client
-        self._request = request
-        self._app = app
-        self._peer = peer
+        self._downstream = downstream
+        self._errand = errand
+        self._request = errand.request
         self._active = True
-        self._body: Body | None = None
-        if request.length:
-            chunked = request.length == CHUNKED
-            self._body = ChunkedBody() if chunked else LengthBody(request.length)
+        self._body_done = not errand.request.length
+        self._body_bytes = 0
         self._upstream: UpstreamConnection | None = None
         self._reply: Response | None = None
         self._reply_body: Body | None = None
-        self._chunked = False
-        self._keep = False
+        self._filters: list[BodyFilter] = []
         self._held = b""
         self._sent = False
         self._tries = 0
@@ -87,31 +76,35 @@ class Exchange:
 
     def start(self) -> None:
         """Find an upstream connection and send the request."""
-        self._attempt(fresh=False)
+        longest = self._errand.body_bytes_max
+        if longest is not None and self._request.length > longest:
+            self._fail(pages.too_large(longest))
+        else:
+            self._attempt(fresh=False)
 
     def _attempt(self, *, fresh: bool) -> None:
-        upstream = self._context.upstreams.take(self._app, fresh=fresh)
+        upstream = self._context.upstreams.take(self._errand.app, fresh=fresh)
         if upstream is None:
             self._context.background.run("waiting for a worker", self._wait())
             return
         self._upstream = upstream
         upstream.user = self
-        self._client.touch(limits.WATCH_SECONDS)
+        self._downstream.touch(limits.WATCH_SECONDS)
         if upstream.connecting:
-            self._client.pause_reading()
-        elif upstream.used and not self._repeatable() and upstream.stale():
+            return
+        if upstream.used and not self._repeatable() and upstream.stale():
             self._lost_early()
         else:
             self.upstream_connected()
 
     async def _wait(self) -> None:
         self._tries += 1
-        self._client.touch(limits.WAIT_SECONDS)
-        self._client.watch()
+        self._downstream.touch(limits.WAIT_SECONDS)
+        self._downstream.watch()
         try:
             if self._tries > limits.DISPATCH_TRIES_MAX:
                 raise UnavailableError("the site's program takes no requests now")
-            await self._context.pool.when_available(self._app)
+            await self._context.pool.when_available(self._errand.app)
         except UnavailableError as error:
             if self._active:
                 self._fail(pages.unavailable(error.message, error.hint))
@@ -123,55 +116,55 @@ class Exchange:
         """Send the request's head, and of its body what is there."""
         upstream = self._upstream
         assert upstream is not None
-        head = forward.request_head(self._request, self._peer, pipe=upstream.pipe)
+        head = forward.request_head(self._request, self._errand.peer, pipe=upstream.pipe)
         self._sent = True
         upstream.write(head)
         if upstream.broken:
             self._lost_early()
-        elif self._body is not None:
-            self._client.touch(limits.BODY_IDLE_SECONDS)
+        elif not self._body_done:
+            self._downstream.touch(limits.BODY_IDLE_SECONDS)
             self._watched = True
-            self._client.resume_reading()
-            self._send_body()
-
-    def _send_body(self) -> None:
-        upstream, body, client = self._upstream, self._body, self._client
-        assert upstream is not None and body is not None
-        data, client.input = client.input, b""
-        try:
-            payload, client.input = body.feed(data)
-        except MalformedError as error:
-            self._drop_upstream()
-            self._fail(pages.malformed(error.status, error.why))
-            return
-        if payload:
-            upstream.write(encode_chunk(payload) if self._request.length == CHUNKED else payload)
-        if body.done:
-            if self._request.length == CHUNKED:
-                upstream.write(encode_end(forward.trailer_fields(body.trailers)))
-            client.touch(limits.RESPONSE_SECONDS)
-        elif upstream.backlog > WRITE_HIGH_BYTES:
-            client.pause_reading()
+            self._downstream.resume_body()
 
     # The client's events.
 
-    def client_received(self) -> None:
-        """Forward more of the body; what belongs to later requests stays where it is."""
-        if self._sent and self._upstream is not None and not self._body_done():
-            self._client.touch(limits.BODY_IDLE_SECONDS)
-            self._send_body()
+    def body(self, payload: bytes) -> None:
+        """Forward a part of the request's body."""
+        upstream, longest = self._upstream, self._errand.body_bytes_max
+        assert upstream is not None
+        if longest is not None:
+            self._body_bytes += len(payload)
+            if self._body_bytes > longest:
+                self._refuse_body(pages.too_large(longest))
+                return
+        self._downstream.touch(limits.BODY_IDLE_SECONDS)
+        upstream.write(encode_chunk(payload) if self._request.length == CHUNKED else payload)
+        if upstream.backlog > WRITE_HIGH_BYTES:
+            self._downstream.pause_body()
 
-    def client_ended(self) -> None:
-        """Give a client that closed its side a moment to get its answer."""
-        if self._body_done():
-            self._client.deadline = self._context.live.now + limits.WATCH_SECONDS
-        else:
+    def body_ended(self, trailers: bytes) -> None:
+        """End the request."""
+        assert self._upstream is not None
+        self._body_done = True
+        if self._request.length == CHUNKED:
+            self._upstream.write(encode_end(forward.trailer_fields(trailers)))
+        self._downstream.touch(limits.RESPONSE_SECONDS)
+
+    def body_failed(self, page: Page) -> None:
+        """Refuse the request, of which the upstream has seen a part only."""
+        self._refuse_body(page)
+
+    def _refuse_body(self, page: Page) -> None:
+        if self._reply is not None:
             self.cancel()
+        else:
+            self._drop_upstream()
+            self._fail(page)
 
     def client_flushed(self) -> None:
         """Count that as progress."""
         if self._reply is not None and not self._reply.event_stream:
-            self._client.touch(limits.BODY_IDLE_SECONDS)
+            self._downstream.touch(limits.BODY_IDLE_SECONDS)
 
     def client_drained(self) -> None:
         """Let the upstream send again."""
@@ -185,18 +178,16 @@ class Exchange:
 
     def expired(self) -> None:
         """Begin to watch the client, or give up on the side that is late."""
-        if self._client.at_end:
-            self.cancel()
-        elif not self._watched:
+        if not self._watched:
             self._watched = True
-            self._client.watch()
-            self._client.touch(limits.RESPONSE_SECONDS - limits.WATCH_SECONDS)
+            self._downstream.watch()
+            self._downstream.touch(limits.RESPONSE_SECONDS - limits.WATCH_SECONDS)
         elif self._reply is not None:
             self.cancel()
         else:
             self._drop_upstream()
             late = pages.malformed(408, "its body did not come in time")
-            self._fail(pages.upstream_late(self._app) if self._body_done() else late)
+            self._fail(pages.upstream_late(self._errand.app) if self._body_done else late)
 
     def drain(self) -> None:
         """Go on; the answer then says that the connection ends."""
@@ -205,15 +196,14 @@ class Exchange:
         """Stop the upstream, and end the client so that it sees that the answer is not whole."""
         self._drop_upstream()
         self._end()
-        self._client.flow = None
-        self._client.reset()
+        self._downstream.abort()
 
     # The upstream's events.
 
     def upstream_received(self, data: bytes) -> None:
         """Relay interim responses, the head, the body."""
         if self._reply is not None:
-            self._relay(data, b"")
+            self._relay(data, None)
             return
         if self._held:
             data = self._held + data
@@ -222,7 +212,7 @@ class Exchange:
             self._read_head(data)
         except MalformedError:
             self._drop_upstream()
-            self._fail(pages.bad_upstream(self._app))
+            self._fail(pages.bad_upstream(self._errand.app))
 
     def upstream_ended(self) -> None:
         """End a body that ends so; anything else is cut off."""
@@ -231,7 +221,7 @@ class Exchange:
             self._lost_early()
         elif isinstance(body, CloseBody):
             body.done = True
-            self._relay(b"", b"")
+            self._relay(b"", None)
         else:
             self.cancel()
 
@@ -245,8 +235,8 @@ class Exchange:
 
     def upstream_drained(self) -> None:
         """Let the client send more of its body."""
-        if not self._body_done():
-            self._client.watch()
+        if not self._body_done:
+            self._downstream.resume_body()
 
     def _lost_early(self) -> None:
         """Act on an upstream connection that ended before any answer."""
@@ -265,13 +255,10 @@ class Exchange:
             self._sent = False
             self._attempt(fresh=True)
         else:
-            self._fail(pages.bad_upstream(self._app))
+            self._fail(pages.bad_upstream(self._errand.app))
 
     def _repeatable(self) -> bool:
-        return self._body is None and self._request.method in _REPEATABLE
-
-    def _body_done(self) -> bool:
-        return self._body is None or self._body.done
+        return not self._request.length and self._request.method in _REPEATABLE
 
     # To the client.
 
@@ -288,93 +275,109 @@ class Exchange:
             if response.status == 101:
                 self._switch(response, data)
                 return
-            if self._request.minor:
-                self._client.write(forward.interim_head(response))
-            if self._client.backlog > WRITE_HIGH_BYTES:
+            self._downstream.interim(response)
+            if self._downstream.full:
                 raise MalformedError(502, "the upstream sends interim responses without end")
             if not data:
                 return
 
     def _begin_reply(self, response: Response, data: bytes) -> None:
         self._reply = response
+        shown = self._change(response) if self._errand.changes else response
         length = response.length
-        self._keep = self._request.keep_alive and self._body_done() and not self._context.draining
-        self._chunked = length < 0 and self._request.minor == 1
-        head = forward.response_head(response, chunked=self._chunked, close=not self._keep)
-        if length == len(data):
-            self._client.write(head + data if data else head, last=not self._keep)
-            self._finish(clean=True)
+        if length == len(data) and not self._filters:
+            self._let_go(clean=True)
+            self._downstream.reply(shown, data, end=True)
             return
         if length >= 0:
             self._reply_body = LengthBody(length)
         else:
             self._reply_body = CloseBody() if length == UNTIL_CLOSE else ChunkedBody()
-        self._relay(data, head)
+        self._relay(data, shown)
 
-    def _relay(self, data: bytes, head: bytes) -> None:
-        body = self._reply_body
+    def _change(self, response: Response) -> Response:
+        for one in self._errand.changes:
+            response, body_filter = one.change(response)
+            if body_filter is not None:
+                self._filters.append(body_filter)
+        return response
+
+    def _relay(self, data: bytes, head: Response | None) -> None:
+        """Pass on a part of the response's body, with its head if that was not sent yet."""
+        body, downstream = self._reply_body, self._downstream
         assert body is not None
         try:
             payload, rest = body.feed(data)
         except MalformedError:
             self.cancel()
             return
-        out = encode_chunk(payload) if self._chunked and payload else payload
-        if body.done and self._chunked:
-            out += encode_end(forward.trailer_fields(body.trailers))
-        if head or out:
-            self._client.write(head + out if head else out)
-        if self._client.broken:
-            self.cancel()
-        elif body.done:
-            self._finish(clean=not rest)
-        else:
-            self._go_on()
+        if self._filters:
+            payload = self._filtered(payload, end=body.done)
+        if body.done:
+            self._let_go(clean=not rest)
+            if head is not None:
+                downstream.reply(head, payload, end=True, trailers=body.trailers)
+            else:
+                downstream.end(payload, body.trailers)
+            return
+        if head is not None:
+            downstream.reply(head, payload)
+        elif payload:
+            downstream.data(payload)
+        self._go_on()
+
+    def _filtered(self, payload: bytes, *, end: bool) -> bytes:
+        for one in self._filters:
+            if payload:
+                payload = one.feed(payload)
+            if end:
+                payload += one.end()
+        return payload
 
     def _go_on(self) -> None:
         """Prepare for a response that takes more than one read."""
-        client, reply, upstream = self._client, self._reply, self._upstream
+        downstream, reply, upstream = self._downstream, self._reply, self._upstream
         assert reply is not None and upstream is not None
-        client.touch(NEVER if reply.event_stream else limits.BODY_IDLE_SECONDS)
+        if downstream.broken:
+            self.cancel()
+            return
+        downstream.touch(NEVER if reply.event_stream else limits.BODY_IDLE_SECONDS)
         if not self._watched:
             self._watched = True
-            client.watch()
-        if client.backlog > WRITE_HIGH_BYTES:
+            downstream.watch()
+        if downstream.full:
             upstream.pause_reading()
 
     def _switch(self, response: Response, data: bytes) -> None:
-        upstream, client = self._upstream, self._client
+        upstream, downstream = self._upstream, self._downstream
         assert upstream is not None
         if self._request.upgrade != b"websocket" or response.upgrade != b"websocket":
             raise MalformedError(502, "the upstream switched to a protocol nobody asked for")
-        client.write(forward.interim_head(response) + data)
+        downstream.tunnel(response, data)
         self._context.counters.tunnels += 1
-        self._context.counters.statuses[101] += 1
         self._upstream = None
         self._end()
-        Tunnel(self._context.live, client, upstream).start()
+        Tunnel(downstream, upstream).start()
 
-    def _finish(self, *, clean: bool) -> None:
-        """End a complete exchange.
+    def _let_go(self, *, clean: bool) -> None:
+        """Give the upstream connection back, before the client's last bytes are written.
 
         :param clean: the upstream sent nothing beyond its response.
         """
         upstream, reply = self._upstream, self._reply
         assert upstream is not None and reply is not None
         self._upstream = None
-        unread = not self._body_done()
-        if clean and reply.keep_alive and not unread and not upstream.backlog:
+        if clean and reply.keep_alive and self._body_done and not upstream.backlog:
             upstream.release(reply.idle_timeout)
         else:
             upstream.user = None
             upstream.close()
-        self._context.counters.statuses[reply.status] += 1
         self._end()
-        self._client.exchange_done(keep=self._keep, unread=unread)
 
     def _fail(self, page: Page) -> None:
         self._end()
-        self._client.answer(page, self._request, close=self._body is not None)
+        site = self._errand.site or self._errand.app
+        self._downstream.page(self._context.sites.dressed(page, site))
 
     def _drop_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None

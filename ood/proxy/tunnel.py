@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from ood.net.stream import WRITE_HIGH_BYTES
 from ood.proxy import limits
-from ood.proxy.live import NEVER, Live
+from ood.proxy.live import NEVER
 
 if TYPE_CHECKING:
-    from ood.proxy.client import Client
+    from ood.proxy.core.pages import Page
+    from ood.proxy.downstream import Downstream
     from ood.proxy.upstream import UpstreamConnection
 
 
@@ -19,37 +20,40 @@ class Tunnel:
     There is no deadline while both sides are open: an idle WebSocket is a healthy one.
     """
 
-    __slots__ = ("_client", "_live", "_upstream", "_upstream_ended")
+    __slots__ = ("_client_ended", "_downstream", "_upstream", "_upstream_ended")
 
-    def __init__(self, live: Live, client: Client, upstream: UpstreamConnection) -> None:
-        self._live = live
-        self._client = client
+    def __init__(self, downstream: Downstream, upstream: UpstreamConnection) -> None:
+        self._downstream = downstream
         self._upstream = upstream
+        self._client_ended = False
         self._upstream_ended = False
 
     def start(self) -> None:
         """Pass on what the client sent along with its handshake, and then everything."""
-        self._client.flow = self
+        self._downstream.flow = self
         self._upstream.user = self
-        self._client.deadline = NEVER
-        self._client.resume_reading()
-        self.client_received()
+        self._downstream.touch(NEVER)
+        self._downstream.resume_body()
 
-    def client_received(self) -> None:
+    def body(self, payload: bytes) -> None:
         """Pass the client's bytes on."""
-        data, self._client.input = self._client.input, b""
-        if data:
-            self._upstream.write(data)
+        self._upstream.write(payload)
         if self._upstream.broken:
             self._close()
-        elif self._upstream.backlog > WRITE_HIGH_BYTES:
-            self._client.pause_reading()
+            return
+        if self._upstream.backlog > WRITE_HIGH_BYTES:
+            self._downstream.pause_body()
         self._moved()
 
-    def client_ended(self) -> None:
+    def body_ended(self, trailers: bytes) -> None:  # noqa: ARG002 a tunnel has none
         """Close the way to the upstream; the other way stays."""
+        self._client_ended = True
         self._upstream.end_writing()
         self._half_closed()
+
+    def body_failed(self, page: Page) -> None:  # noqa: ARG002 nothing can be answered any more
+        """End both sides: the client's protocol broke around the tunnel."""
+        self.cancel()
 
     def client_flushed(self) -> None:
         """Count that as activity."""
@@ -70,28 +74,28 @@ class Tunnel:
 
     def upstream_received(self, data: bytes) -> None:
         """Pass the upstream's bytes on."""
-        self._client.write(data)
-        if self._client.broken:
+        self._downstream.data(data)
+        if self._downstream.broken:
             self._close()
-        elif self._client.backlog > WRITE_HIGH_BYTES:
+            return
+        if self._downstream.full:
             self._upstream.pause_reading()
         self._moved()
 
     def upstream_ended(self) -> None:
         """Close the way to the client; the other way stays."""
         self._upstream_ended = True
-        self._client.end_writing()
+        self._downstream.end()
         self._half_closed()
 
     def upstream_drained(self) -> None:
         """Let the client send again."""
-        if not self._client.at_end:
-            self._client.resume_reading()
+        if not self._client_ended:
+            self._downstream.resume_body()
 
     def upstream_failed(self) -> None:
         """End the other side."""
-        self._client.flow = None
-        self._client.reset()
+        self._downstream.abort()
 
     def expired(self) -> None:
         """End what was half closed and silent for long."""
@@ -101,22 +105,23 @@ class Tunnel:
         """End: a WebSocket would not end by itself, and clients connect again."""
         self._close()
 
+    def cancel(self) -> None:
+        """End both sides at once."""
+        self.client_failed()
+        self._downstream.abort()
+
     def _moved(self) -> None:
-        if self._client.deadline != NEVER:
-            self._set_deadline()
+        if self._client_ended or self._upstream_ended:
+            self._downstream.touch(limits.BODY_IDLE_SECONDS)
 
     def _half_closed(self) -> None:
-        if self._client.at_end and self._upstream_ended:
+        if self._client_ended and self._upstream_ended:
             self._close()
         else:
-            self._set_deadline()
-
-    def _set_deadline(self) -> None:
-        self._client.deadline = self._live.now + limits.BODY_IDLE_SECONDS
+            self._moved()
 
     def _close(self) -> None:
-        client, upstream = self._client, self._upstream
-        client.flow = None
+        upstream = self._upstream
         upstream.user = None
-        client.finish()
         upstream.finish()
+        self._downstream.close()

@@ -14,8 +14,10 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from ood.errors import ConflictError, NotFoundError, OodError
-from ood.interfaces import IController
-from ood.model.document import App, Document
+from ood.interfaces import IController, Notified
+from ood.model.death import DeathList
+from ood.model.document import App, Document, Settings
+from ood.model.notify import masked
 from ood.model.release import Order, Release, Step
 from ood.model.schema import (
     APP_KEYS,
@@ -44,6 +46,7 @@ class MemoryController:
     :ivar held: if not None, commands wait here until a test fires them.
     :ivar made: releases by app, newest first.
     :ivar trouble: what is said to be wrong with every app.
+    :ivar dead: the deaths of every app.
     :ivar calls: the verbs that were carried out, in order.
     """
 
@@ -55,6 +58,7 @@ class MemoryController:
         self.held: list[Deferred[None]] | None = None
         self.calls: list[tuple[str, ...]] = []
         self.trouble: tuple[str, ...] = ()
+        self.dead = DeathList()
         self._followers: list[tuple[str, Callable[[LogLine], None]]] = []
 
     @property
@@ -158,8 +162,10 @@ class MemoryController:
         if name is None:
             settings = self.document.settings
             http, https = settings.ports(root=False)
-            return {**_every(settings, SETTINGS_KEYS), "httpPort": http, "httpsPort": https}
-        return _every(self._app(name), APP_KEYS)
+            shown = {"notify": msgspec.to_builtins(masked(settings.notify))}
+            plain = {**_plain(settings, SETTINGS_KEYS), **shown}
+            return {**plain, "httpPort": http, "httpsPort": https}
+        return _plain(self._app(name), APP_KEYS)
 
     def configure(self, name: str | None, changes: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Change keys of the settings or of an app; None puts a key back to its default."""
@@ -177,10 +183,24 @@ class MemoryController:
 
         return self._carry_out(work, "configure", name or "", *changes)
 
+    def test_notifications(self) -> Deferred[list[Notified]]:
+        """Say that every target was told, but those with ``fail`` in their name."""
+
+        def work() -> list[Notified]:
+            names = [one.shown for one in self.document.settings.notify]
+            return [Notified(one, "exited with status 1" if "fail" in one else "") for one in names]
+
+        return self._carry_out(work, "notify")
+
     def status(self, name: str | None) -> list[AppStatus]:
         """Return the live state of one app or of all."""
         names = sorted(self.document.apps) if name is None else [name]
         return [self._status(one, self._app(one)) for one in names]
+
+    def deaths(self, name: str) -> DeathList:
+        """Return what a test has put into ``dead``."""
+        self._app(name)
+        return self.dead
 
     def tail(self, name: str, lines: int, stream: str | None) -> list[LogLine]:
         """Return an app's last log lines."""
@@ -188,7 +208,12 @@ class MemoryController:
         wanted = [line for line in self.lines.get(name, ()) if stream in {None, line.stream}]
         return wanted[-lines:] if lines else []
 
-    def follow(self, name: str, callback: Callable[[LogLine], None]) -> Callable[[], None]:
+    def follow(
+        self,
+        name: str,
+        callback: Callable[[LogLine], None],
+        stream: str | None = None,
+    ) -> Callable[[], None]:
         """Call ``callback`` with every new line of an app's log."""
         self._app(name)
         entry = (name, callback)
@@ -259,8 +284,8 @@ class MemoryController:
         )
 
 
-def _every(one: msgspec.Struct, keys: Mapping[str, Key]) -> dict[str, Any]:
-    """Return every key with its value, as plain JSON values."""
-    fields = {field.encode_name: field.name for field in msgspec.structs.fields(type(one))}
-    plain: dict[str, Any] = msgspec.to_builtins({key: getattr(one, fields[key]) for key in keys})
+def _plain(value: App | Settings, table: Mapping[str, Key]) -> dict[str, Any]:
+    """Return every key of ``table``, defaults included."""
+    fields = {field.encode_name: field.name for field in msgspec.structs.fields(type(value))}
+    plain: dict[str, Any] = msgspec.to_builtins({key: getattr(value, fields[key]) for key in table})
     return plain

@@ -1,0 +1,1 @@
+"""Notifications: programs and webhooks that are told of events."""

@@ -1,0 +1,55 @@
+"""What is to be done for one request, once the rules have been asked."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from ood.proxy.core.forward import Peer
+from ood.proxy.core.request import Request
+from ood.proxy.core.response import Response
+
+
+class BodyFilter(Protocol):
+    """Rewrites the body of one response while it passes."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next part of the body, not empty; return what can be sent by now."""
+
+    def end(self) -> bytes:
+        """Take the body's end; return what is left to be sent.  Called at most once, last."""
+
+
+class ResponseChange(Protocol):
+    """Changes the final response to one request; interim responses are not shown to it."""
+
+    def change(self, response: Response) -> tuple[Response, BodyFilter | None]:
+        """Return the response to send instead, and what rewrites its body.
+
+        Fields and ``length`` must stay true to one another: whoever rewrites a body drops
+        Content-Length from ``fields`` and sets ``length`` to ``CHUNKED``, unless the new
+        length is known, and leaves a body alone that does not come at all (``length`` is 0
+        for the answer to HEAD, and with 204 and 304, whatever Content-Length says).
+        """
+
+
+class Errand(msgspec.Struct, frozen=True):
+    """One request to be done.
+
+    :ivar app: the app that is to answer.
+    :ivar request: as it is to be sent: rules may have replaced target and fields.
+    :ivar peer: where it came from.
+    :ivar changes: what changes the final response, applied in this order.
+    :ivar body_bytes_max: longest body that is forwarded; None is any.
+    :ivar sticky: the key that decides which worker gets it; None leaves it to the load.
+    :ivar site: the app whose rules were asked; empty if it is ``app``, and has none.
+    """
+
+    app: str
+    request: Request
+    peer: Peer
+    changes: tuple[ResponseChange, ...] = ()
+    body_bytes_max: int | None = None
+    sticky: bytes | None = None
+    site: str = ""
