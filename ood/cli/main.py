@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import click
 
 from ood.cli.app import ood
+from ood.cli.cert import cert
 from ood.cli.completion import VARIABLE
 from ood.cli.lb import lb
 from ood.cli.notify import notify
@@ -28,6 +29,7 @@ NOT_WRITTEN = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, err
 
 reading(ood)
 ood.add_command(lb)
+ood.add_command(cert)
 ood.add_command(notify)
 arrange()
 

@@ -61,6 +61,7 @@ def app_report(output: Output, app: Status) -> None:
         ("user", app["user"]),
         ("port", str(app["port"])),
         ("addresses", "  ".join(app["urls"])),
+        ("HTTPS", _https(app["certificate"])),
     ):
         if text:
             output.say(f"  {label:<10} {text}")
@@ -70,6 +71,16 @@ def app_report(output: Output, app: Status) -> None:
         output.table(WORKER_COLUMNS, rows, NUMBERS)
     for text in _reasons(app):
         output.say(text)
+
+
+def _https(certificate: Status | None) -> str:
+    """Return how HTTPS stands, in a line; what is wrong with it follows elsewhere."""
+    if certificate is None or certificate["state"] == "none":
+        return ""
+    if not certificate["names"]:
+        return str(certificate["state"])
+    until = str(certificate["notAfter"]).partition("T")[0]
+    return f"{', '.join(certificate['names'])} until {until}"
 
 
 def one_line_status(app: Status) -> str:
@@ -114,6 +125,7 @@ def _cells(worker: Status) -> dict[str, str]:
 
 def _reasons(app: Status) -> Iterable[str]:
     yield from app["trouble"]
+    yield from (app["certificate"] or {"trouble": ()})["trouble"]
     for worker in app["workers"]:
         if worker["reason"]:
             yield f"worker {worker['instance']} is {worker['state']}: {worker['reason']}"
