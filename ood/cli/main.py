@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import click
 
 from ood.cli.app import ood
+from ood.cli.cert import cert
 from ood.cli.completion import VARIABLE
 from ood.cli.lb import lb
 from ood.cli.notify import notify
@@ -30,6 +31,7 @@ NOT_WRITTEN = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, err
 reading(ood)
 site_commands(ood)
 ood.add_command(lb)
+ood.add_command(cert)
 ood.add_command(notify)
 arrange()
 

@@ -47,6 +47,10 @@ async def start(session: Session, app: str) -> None:
     with session.waiting(f"starting {app}"):
         status = await session.client.ask("POST", app_path(app, "start"))
     _show(session, status)
+    if (status["certificate"] or {}).get("state") == "terms":
+        from ood.cli.certverbs import ask_for_terms
+
+        await ask_for_terms(session)
 
 
 async def stop(session: Session, app: str) -> None:
