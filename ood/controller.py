@@ -30,12 +30,15 @@ from ood.interfaces import (
     IStore,
     Notified,
 )
+from ood.model.certificates import AppCertificate
+from ood.model.death import DeathList
 from ood.model.document import App, Document, Settings
 from ood.model.notify import masked
 from ood.model.release import Order, Release, Step
 from ood.model.schema import (
     APP_KEYS,
     SETTINGS_KEYS,
+    Key,
     changed_app,
     changed_settings,
     check_app,
@@ -43,7 +46,7 @@ from ood.model.schema import (
     check_together,
     scaled,
 )
-from ood.model.status import AppStatus, LogLine
+from ood.model.status import ACCESS_STREAM, AppStatus, LogLine
 
 NO_OVERRIDES: Mapping[str, int] = MappingProxyType({})
 
@@ -52,12 +55,14 @@ NO_OVERRIDES: Mapping[str, int] = MappingProxyType({})
 class Controller:
     """Carries out the verbs of CLI and web page over store and process monitor.
 
+    :param access: the access logs.
     :param clock: measures how long a deployment takes.
     :param overrides: settings that hold while this service runs, whatever is stored.
     :param port_is_free: whether nobody on this machine listens on a port.
     :param trouble: what keeps requests from an app, as the proxy knows it.
     :param events: told how deployments ended.
     :param notifier: tells of events.
+    :param certificate: how HTTPS stands for an app.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Controller:
         monitor: IProcessMonitor,
         logs: ILogs,
         *,
+        access: ILogs | None = None,
         releases: IReleases,
         clock: IReactorTime,
         overrides: Mapping[str, int] = NO_OVERRIDES,
@@ -73,16 +79,19 @@ class Controller:
         trouble: Callable[[str], tuple[str, ...]] = lambda _: (),
         events: EventBus | None = None,
         notifier: INotifier | None = None,
+        certificate: Callable[[str], AppCertificate | None] = lambda _: None,
     ) -> None:
         self._store = store
         self._monitor = monitor
         self._logs = logs
+        self._access = logs if access is None else access
         self._releases = releases
         self._deployments = Deployments(store, monitor, releases, clock, events or EventBus())
         self._overrides = overrides
         self._port_is_free = port_is_free
         self._trouble = trouble
         self._notifier = notifier
+        self._certificate = certificate
 
     def init(self, name: str, values: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Add an app; a missing ``port`` is assigned.  Fires with its configuration."""
@@ -110,6 +119,7 @@ class Controller:
 
     async def _delete(self, name: str, *, purge: bool) -> None:
         with self._deployments.alone(name):
+            self._checked(self._store.document.without_app(name))  # nobody routes to it
             if self._app(name).running:
                 await self._want(name, running=False)
                 await self._monitor.settled(name)
@@ -178,7 +188,7 @@ class Controller:
         """Return the settings, or an app's configuration, with defaults filled in."""
         if name is None:
             return {**_settings_in_force(self._store.document.settings), **self._overrides}
-        return _every_key(self._app(name))
+        return _every_key(self._app(name), APP_KEYS)
 
     def configure(self, name: str | None, changes: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Change keys of the settings or of an app; None puts a key back to its default."""
@@ -212,17 +222,31 @@ class Controller:
 
     def _status(self, name: str) -> AppStatus:
         status = self._monitor.status(name)
-        return msgspec.structs.replace(status, trouble=(*status.trouble, *self._trouble(name)))
+        return msgspec.structs.replace(
+            status,
+            trouble=(*status.trouble, *self._trouble(name)),
+            certificate=self._certificate(name),
+        )
+
+    def deaths(self, name: str) -> DeathList:
+        """Return the last deaths of an app's workers, and what they have in common."""
+        self._app(name)
+        return self._monitor.deaths(name)
 
     def tail(self, name: str, lines: int, stream: str | None) -> list[LogLine]:
         """Return an app's last log lines."""
         self._app(name)
-        return self._logs.tail(name, lines, stream)
+        return self._log_of(stream).tail(name, lines, stream)
 
-    def follow(self, name: str, callback: Callable[[LogLine], None]) -> Callable[[], None]:
-        """Call ``callback`` with every new line of an app's log."""
+    def follow(
+        self, name: str, callback: Callable[[LogLine], None], stream: str | None = None
+    ) -> Callable[[], None]:
+        """Call ``callback`` with every new line of an app's log, or of its access log."""
         self._app(name)
-        return self._logs.follow(name, callback)
+        return self._log_of(stream).follow(name, callback)
+
+    def _log_of(self, stream: str | None) -> ILogs:
+        return self._access if stream == ACCESS_STREAM else self._logs
 
     def _checked(self, document: Document) -> Document:
         """Return ``document`` if its apps get along, with the ports that are in force."""
@@ -236,19 +260,13 @@ class Controller:
 
 def _settings_in_force(settings: Settings) -> dict[str, Any]:
     http, https = settings.ports(root=os.geteuid() == 0)
-    values = {
-        "httpPort": http,
-        "httpsPort": https,
-        "apiPort": settings.api_port,
-        "balancerEngine": settings.balancer_engine,
-        "notify": msgspec.to_builtins(masked(settings.notify)),
-    }
-    return {key: values[key] for key in SETTINGS_KEYS}
+    values = _every_key(settings, SETTINGS_KEYS)
+    shown = {"notify": msgspec.to_builtins(masked(settings.notify))}
+    return {**values, **shown, "httpPort": http, "httpsPort": https}
 
 
-def _every_key(app: App) -> dict[str, Any]:
-    """Return the app as plain values, defaults included, in the order of the table."""
-    fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
-    values = {key: getattr(app, fields[key]) for key in APP_KEYS}
-    plain: dict[str, Any] = msgspec.to_builtins(values)
+def _every_key(value: App | Settings, table: Mapping[str, Key]) -> dict[str, Any]:
+    """Return ``value`` as plain values, defaults included, in the order of its table."""
+    fields = {field.encode_name: field.name for field in msgspec.structs.fields(type(value))}
+    plain: dict[str, Any] = msgspec.to_builtins({key: getattr(value, fields[key]) for key in table})
     return plain

@@ -7,7 +7,7 @@ Process monitor, proxy, store and API know one another only through these;
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from ood.model.certificates import CertificateStatus
+from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.release import Order, Release, Step
 from ood.model.status import AppStatus, LogLine
@@ -53,6 +55,22 @@ class Measure:
     value: float
     labels: Mapping[str, str]
     total: bool = False
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Durations that ood measures, in buckets, for ``/metrics``.
+
+    :ivar buckets: each upper bound in seconds, and how many took no longer than it but longer
+        than the one before; the last bound is infinity.
+    :ivar total: all durations together, in seconds.
+    """
+
+    name: str
+    doc: str
+    buckets: Sequence[tuple[float, int]]
+    total: float
+    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -95,6 +113,29 @@ class ICertificates(Interface):
 
     def subscribe(callback: Callable[[], None]) -> Callable[[], None]:
         """Call ``callback`` after certificates have changed; return what ends that."""
+
+
+class ICertificateDesk(Interface):
+    """The certificates as people see them, through the API."""
+
+    def certificates() -> list[CertificateStatus]:
+        """Return every certificate, and every lack of one that is wanted."""
+
+    def certificate(name: str) -> CertificateStatus:
+        """Return one by its name, or by a name it is valid for."""
+
+    def add_certificate(cert: str, key: str, chain: str) -> Deferred[CertificateStatus]:
+        """Take a certificate from files, now and whenever they change.
+
+        :param cert: absolute path of the certificate, and so are the others.
+        :param chain: those between it and a root, if they are in another file; or empty.
+        """
+
+    def renew_certificate(name: str) -> Deferred[CertificateStatus]:
+        """Get a certificate anew; fires when it is served."""
+
+    def remove_certificate(name: str) -> Deferred[None]:
+        """Forget a certificate; one that an app needs from a CA is refused."""
 
 
 @dataclass(eq=False)
@@ -210,6 +251,9 @@ class IProcessMonitor(IWorkerPool):
     def status(app: str) -> AppStatus:
         """Return the live state of ``app``."""
 
+    def deaths(app: str) -> DeathList:
+        """Return the last deaths of the app's workers."""
+
 
 class ILogs(Interface):
     """The apps' logs."""
@@ -323,8 +367,16 @@ class IController(Interface):
     def status(name: str | None) -> list[AppStatus]:
         """Return the live state of one app or of all."""
 
+    def deaths(name: str) -> DeathList:
+        """Return the last deaths of an app's workers, and what they have in common."""
+
     def tail(name: str, lines: int, stream: str | None) -> list[LogLine]:
         """Return an app's last log lines."""
 
-    def follow(name: str, callback: Callable[[LogLine], None]) -> Callable[[], None]:
-        """Call ``callback`` with every new line of an app's log."""
+    def follow(
+        name: str, callback: Callable[[LogLine], None], stream: str | None = None
+    ) -> Callable[[], None]:
+        """Call ``callback`` with every new line of an app's log.
+
+        :param stream: with ``access`` it is the access log's lines.
+        """

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
-from ood.interfaces import Measure
+from ood.interfaces import Distribution, Measure
 from ood.model.status import AppStatus, WorkerStatus
 from ood.proxy.context import Counters
+from ood.traffic.histogram import BOUNDS_MS
+from ood.traffic.meter import Tally
+from ood.traffic.traffic import HANDED, Traffic
 
 
 def app_measures(statuses: Iterable[AppStatus]) -> list[Measure]:
@@ -73,4 +77,52 @@ def proxy_measures(counters: Counters) -> list[Measure]:
         )
         for status, count in sorted(counters.statuses.items())
     ]
+    return measures
+
+
+def traffic_measures(traffic: Traffic) -> list[Measure | Distribution]:
+    """Return the numbers of every app's requests, by the way they took."""
+    measures: list[Measure | Distribution] = []
+    for entry in traffic.every():
+        proxied = {"app": entry.app, "via": "proxied"}
+        measures.append(Measure(IN_FLIGHT, IN_FLIGHT_DOC, entry.in_flight, proxied))
+        for way, tally in sorted(entry.tallies.items()):
+            labels = {"app": entry.app, "via": way}
+            if way == HANDED:
+                measures.append(Measure(IN_FLIGHT, IN_FLIGHT_DOC, tally.in_flight, labels))
+            measures += _tally_measures(tally, labels)
+    measures += [
+        Measure("ood_access_log_lost", "Lines of access logs lost.", lost, {"app": app}, total=True)
+        for app, lost in traffic.lost().items()
+    ]
+    return measures
+
+
+IN_FLIGHT = "ood_http_requests_in_flight"
+IN_FLIGHT_DOC = "Requests without a complete answer."
+
+
+def _tally_measures(tally: Tally, labels: dict[str, str]) -> list[Measure | Distribution]:
+    measures: list[Measure | Distribution] = [
+        Measure(
+            "ood_http_requests",
+            "Requests answered.",
+            tally.classes[digit],
+            {**labels, "code": f"{digit}xx"},
+            total=True,
+        )
+        for digit in range(1, 6)
+    ]
+    doc = "Bytes of answers."
+    measures.append(Measure("ood_http_response_bytes", doc, tally.size, labels, total=True))
+    bounds = [*(bound / 1000 for bound in BOUNDS_MS), math.inf]
+    measures.append(
+        Distribution(
+            "ood_http_request_duration_seconds",
+            "From a request's head to the end of its answer.",
+            list(zip(bounds, tally.buckets, strict=True)),
+            tally.seconds,
+            labels,
+        )
+    )
     return measures

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from ood.api.service import ApiService
 from ood.api.site import make_site
 from ood.api.token import load_or_create_token
 from ood.balancer.part import BalancerPart
+from ood.certs.part import CertificatesPart
 from ood.clock import MonotonicClock
 from ood.configured import Configured
 from ood.controller import Controller
@@ -32,19 +33,21 @@ from ood.descriptors import raise_descriptor_limit
 from ood.errors import OodError
 from ood.events import EventBus
 from ood.home import Home
-from ood.interfaces import Measure
-from ood.measures import app_measures, proxy_measures
+from ood.interfaces import Distribution, Measure
+from ood.measures import app_measures, proxy_measures, traffic_measures
 from ood.model.document import Document, Settings
 from ood.model.schema import changed_settings
 from ood.net.listen import bind, bind_public, port_is_free
 from ood.notify.service import Notifier
-from ood.paths import BALANCER_FILE, default_home
+from ood.paths import BALANCER_FILE, CERTS_DIRECTORY, default_home
 from ood.procmon.hooks import Hooks
 from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
 from ood.procmon.releases import Releases
 from ood.proxy.edge import ReverseProxy
 from ood.store.file import FileStore
+from ood.traffic.access import AccessLogs
+from ood.traffic.traffic import Traffic
 
 LOOPBACK = "127.0.0.1"
 
@@ -77,14 +80,17 @@ class OodService(MultiService):
 
     :param home: its home, which is given back when the last part has stopped.
     :param api_port: where the API listens, for the announcement.
-    :param notifier: stopped last: it tells what happens while the others stop.
+    :param last: called one after the other once the other parts have stopped: what
+        they say and write until then is still wanted.
     """
 
-    def __init__(self, home: Home, api_port: int, notifier: Notifier) -> None:
+    def __init__(
+        self, home: Home, api_port: int, last: Sequence[Callable[[], Deferred[None]]]
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._home = home
         self._api_port = api_port
-        self._notifier = notifier
+        self._last = last
 
     def startService(self) -> None:
         """Start every part, then tell the ``ood`` command where to find the API."""
@@ -95,9 +101,14 @@ class OodService(MultiService):
         """Stop every part; fire when all they started is gone."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stopping_already)
-        stopped: Deferred[Any] = super().stopService()  # type: ignore[no-untyped-call]
-        told = stopped.addCallback(lambda _: self._notifier.stopService())
-        return told.addCallback(lambda _: self._home.close())
+        parts: Deferred[Any] = super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop(parts))
+
+    async def _stop(self, parts: Deferred[Any]) -> None:
+        await parts
+        for stop in self._last:
+            await stop()
+        self._home.close()
 
 
 def _stopping_already(_number: int, _frame: object) -> None:
@@ -142,7 +153,9 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     events = EventBus()
 
     logs = Logs(home.logs, clock)
-    monitor = ProcessMonitor(any_reactor, clock, home.run, logs, events=events)
+    access = AccessLogs(home.logs, clock, any_reactor)
+    traffic = Traffic(clock, access)
+    monitor = ProcessMonitor(any_reactor, clock, home.run, logs, events=events, traffic=traffic)
     releases = Releases(any_reactor, clock, home.apps)
     notifier = Notifier(clock, events, Hooks(any_reactor, clock, os.environ).run)
     proxy = ReverseProxy(
@@ -152,12 +165,21 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         http_sockets,
         lambda app, error: logs.remark(app, str(error)),
         open_files=open_files,
+        traffic=traffic,
     )
     monitor.set_edge(proxy)
+    certificates = CertificatesPart(
+        home.path / CERTS_DIRECTORY,
+        any_reactor,
+        clock,
+        root=os.geteuid() == 0,
+        publish=events.publish,
+    )
     controller = Controller(
         store,
         monitor,
         logs,
+        access=access,
         releases=releases,
         clock=clock,
         overrides=overrides,
@@ -165,25 +187,35 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         trouble=proxy.trouble,
         events=events,
         notifier=notifier,
+        certificate=certificates.app_certificate,
     )
     record = home.path / BALANCER_FILE
     balancer = BalancerPart(store, settings.balancer_engine, any_reactor, clock, record)
     l4_routes = balancer.resource(token, lambda: _listeners(store.document, settings))
 
     mounts = {
-        "services": Mount(l4_routes, checks_token=True),
-        "metrics": Mount(MetricsResource(lambda: _measure(controller, proxy, balancer))),
+        "services": Mount(l4_routes, "X-AUTH-TOKEN", checks_token=True),
+        "metrics": Mount(
+            MetricsResource(lambda: _measure(controller, proxy, balancer, traffic, certificates))
+        ),
     }
-    site = make_site(controller, token, mounts=mounts, reactor=clock)
+    site = make_site(
+        controller,
+        token,
+        mounts=mounts,
+        certificates=certificates,
+        reactor=clock,
+        events=events,
+    )
 
-    service = OodService(home, settings.api_port, notifier)
+    service = OodService(home, settings.api_port, (notifier.stopService, access.close))
     api = ApiService(site, api_socket, any_reactor, clock)
-    for part in (logs, monitor, releases, proxy, balancer, api):
+    for part in (logs, monitor, releases, certificates, proxy, balancer, api):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
 
     def converge(document: Document) -> None:
         in_force = _in_force(document, overrides, releases)
-        for part in (proxy, monitor, balancer, notifier):
+        for part in (traffic, certificates, proxy, monitor, balancer, notifier):
             part.converge(in_force)
 
     store.subscribe(Configured(events, store.document))
@@ -193,11 +225,16 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
 
 
 async def _measure(
-    controller: Controller, proxy: ReverseProxy, balancer: BalancerPart
-) -> list[Measure]:
+    controller: Controller,
+    proxy: ReverseProxy,
+    balancer: BalancerPart,
+    traffic: Traffic,
+    certificates: CertificatesPart,
+) -> list[Measure | Distribution]:
     """Return everything that is measured now."""
     apps, own = app_measures(controller.status(None)), proxy_measures(proxy.counters)
-    return [*apps, *own, *await balancer.measures()]
+    rest = [*traffic_measures(traffic), *certificates.measures()]
+    return [*apps, *own, *rest, *await balancer.measures()]
 
 
 def _in_force(document: Document, overrides: Mapping[str, int], releases: Releases) -> Document:

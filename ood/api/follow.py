@@ -1,9 +1,10 @@
-"""A log that is followed: lines to one client as they come, and no faster than it reads."""
+"""What one client follows: pieces as they come, and no faster than it reads."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
@@ -24,11 +25,20 @@ memory; whoever was dropped reads the log again from where it is kept.
 class Follower:
     """Writes objects to a request, one JSON line each, until either side ends it.
 
+    :param media_type: what it says that it writes.
+    :param encode: makes bytes of an object, instead of a JSON line.
     :ivar done: fires when the answer is complete or its reader is gone.
     """
 
-    def __init__(self, request: WebRequest) -> None:
+    def __init__(
+        self,
+        request: WebRequest,
+        media_type: str = LINES_TYPE,
+        encode: Callable[[Any], bytes] = encode,
+    ) -> None:
         self._request = request
+        self._media_type = media_type
+        self._encode = encode
         self._paused = False
         self._backlog: deque[bytes] = deque()
         self._backlog_bytes = 0
@@ -37,17 +47,17 @@ class Follower:
 
     def start(self, first: Iterable[object]) -> None:
         """Begin the answer with ``first``."""
-        self._request.setHeader("Content-Type", LINES_TYPE)
+        self._request.setHeader("Content-Type", self._media_type)
         _ = self._request.notifyFinish().addBoth(lambda _: self._ended())
         self._request.registerProducer(self, True)
         # The head goes out now, even if the log is empty: the reader is connected.
-        self._request.write(b"".join(encode(one) for one in first))
+        self._request.write(b"".join(self._encode(one) for one in first))
 
     def send(self, value: object) -> None:
         """Write ``value`` now, or when the reader has caught up."""
         if self._finished:
             return
-        line = encode(value)
+        line = self._encode(value)
         if not self._paused:
             self._request.write(line)
             return

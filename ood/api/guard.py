@@ -4,7 +4,7 @@ Everything on this machine, and every page in a browser on it, can reach a
 loopback port.  So each request must name this very address in Host (a page of
 a foreign site that had its name resolved to 127.0.0.1 does not), must not come
 from a foreign page (Origin), and must carry the token that only those can read
-who may read the service's home.
+who may read the service's home; or the page must be logged in.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from ood.api.browser import check_session, cookie_of
 from ood.api.limits import LimitedRequest
+from ood.api.page import ToPage
 from ood.api.problems import (
     BadRequestError,
     ForbiddenError,
@@ -26,6 +28,7 @@ from ood.api.problems import (
     TooLargeError,
     WebRequest,
 )
+from ood.api.sessions import Sessions
 from ood.api.types import LOOPBACK
 from ood.errors import OodError
 
@@ -59,11 +62,17 @@ class Guard:
     isLeaf = False
 
     def __init__(
-        self, inner: IResource, token: str, mounts: Mapping[str, Mount], public: frozenset[str]
+        self,
+        inner: IResource,
+        token: str,
+        mounts: Mapping[str, Mount],
+        public: frozenset[str],
+        sessions: Sessions,
     ) -> None:
         self.inner = inner
         self.mounts = mounts
         self.public = public
+        self._sessions = sessions
         self._token = token.encode()
 
     def getChildWithDefault(self, path: bytes, request: WebRequest) -> IResource:
@@ -73,7 +82,9 @@ class Guard:
         try:
             _check_target(request)
             _check_host(request)
-            if not self._may_pass(request, mount):
+            if request.path == b"/" and "text/html" in (request.getHeader("accept") or ""):
+                return ToPage()
+            if not self._has_session(request, mount) and not self._may_pass(request, mount):
                 self._check_token(request, mount.token_header if mount else "")
             if isinstance(request, LimitedRequest) and request.too_large:
                 raise TooLargeError(*LimitedRequest.TOO_LARGE)
@@ -98,6 +109,28 @@ class Guard:
         if mount is not None and mount.checks_token:
             return True
         return request.path.decode("utf-8") in self.public
+
+    def _has_session(self, request: WebRequest, mount: Mount | None) -> bool:
+        """Tell whether the request comes from the web page, logged in.
+
+        What checks tokens itself is shown the token then.
+
+        :raises OodError: it has a session's cookie, but does not come from the page.
+        """
+        cookie = cookie_of(request)
+        shows_token = request.getHeader("authorization") is not None
+        if cookie is None or shows_token or not self._needs_proof(request, mount):
+            return False
+        check_session(request, self._sessions, cookie)
+        if mount is not None and mount.checks_token:
+            request.requestHeaders.setRawHeaders(mount.token_header, [self._token])
+        return True
+
+    def _needs_proof(self, request: WebRequest, mount: Mount | None) -> bool:
+        """Tell whether this guard, or what is behind it, asks for the token."""
+        if mount is not None:
+            return not mount.checks_token or bool(mount.token_header)
+        return not self._may_pass(request, mount)
 
     def _check_token(self, request: WebRequest, token_header: str) -> None:
         given = request.getHeader("authorization") or ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -14,9 +14,20 @@ import ood
 import twisted
 from ood.api.deploy import Stream, order_of, release_of
 from ood.api.follow import Follower
-from ood.api.operations import LOG_QUERY, PURGE_QUERY, Query
+from ood.api.operations import EVENTS_QUERY, LOG_QUERY, PURGE_QUERY, names_of
 from ood.api.problems import BadRequestError, MediaTypeError, WebRequest, answer
-from ood.api.types import JSON_TYPE, LOG_LINES_DEFAULT, LOG_LINES_MAX, LOG_STREAMS, PREFIX
+from ood.api.query import flag, read_query, whole_number
+from ood.api.sessions import CODE_SECONDS, Sessions
+from ood.api.types import (
+    EVENT_STREAM_TYPE,
+    JSON_TYPE,
+    LOG_LINES_DEFAULT,
+    LOG_LINES_MAX,
+    LOG_STREAMS,
+    PREFIX,
+    UI_PATH,
+)
+from ood.api.watch import EventStreams, wanted_of
 from ood.errors import Fault, InvalidError, UnavailableError
 from ood.interfaces import IController
 from ood.model.status import LogLine
@@ -30,8 +41,16 @@ T = TypeVar("T")
 class Handlers:
     """One method per operation of :data:`~ood.api.operations.OPERATIONS`."""
 
-    def __init__(self, controller: IController, document: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        controller: IController,
+        document: Callable[[], dict[str, Any]],
+        streams: EventStreams,
+        sessions: Sessions,
+    ) -> None:
         self._controller = controller
+        self._streams = streams
+        self._sessions = sessions
         self._document = document
         self._followers: set[Follower] = set()
         self._waiting: set[Deferred[Any]] = set()
@@ -40,6 +59,7 @@ class Handlers:
     def stop(self) -> None:
         """Answer everything that is still open: followed logs end, commands get 503."""
         self._stopping = True
+        self._streams.stop()
         for follower in tuple(self._followers):
             follower.finish()
         for waiting in tuple(self._waiting):
@@ -51,7 +71,7 @@ class Handlers:
 
     async def init_app(self, request: WebRequest) -> bytes:
         """Add an app."""
-        values = dict(_body(request))
+        values = dict(json_body(request))
         name = values.pop("name", None)
         if not isinstance(name, str):
             raise InvalidError([Fault("name", "is missing or no text", "the new app's name")])
@@ -65,14 +85,14 @@ class Handlers:
 
     async def change_app(self, request: WebRequest, app: str) -> bytes:
         """Change an app's configuration."""
-        changes = _body(request)
+        changes = json_body(request)
         changed = await self._run(lambda: self._controller.configure(app, changes))
         return answer(request, 200, changed)
 
     async def delete_app(self, request: WebRequest, app: str) -> bytes:
         """Stop and forget an app."""
         faults: list[Fault] = []
-        purge = _flag(_query(request, PURGE_QUERY, faults), "purge", faults)
+        purge = flag(read_query(request, names_of(PURGE_QUERY), faults), "purge", faults)
         if faults:
             raise InvalidError(faults)
         await self._run(lambda: self._controller.delete(app, purge=purge))
@@ -101,7 +121,7 @@ class Handlers:
 
     async def deploy_app(self, request: WebRequest, app: str) -> bytes:
         """Deploy, and tell what is being done."""
-        order = order_of(_body(request))
+        order = order_of(json_body(request))
         if self._stopping:
             raise _stopping()
         stream = Stream(request)
@@ -114,12 +134,12 @@ class Handlers:
 
     async def rollback_app(self, request: WebRequest, app: str) -> bytes:
         """Run an earlier release."""
-        release = release_of(_body(request))
+        release = release_of(json_body(request))
         return await self._work(request, lambda: self._controller.rollback(app, release))
 
     async def scale_app(self, request: WebRequest, app: str) -> bytes:
         """Set the number of an app's workers."""
-        body = _body(request)
+        body = json_body(request)
         instances = body.get("instances")
         faults = [
             Fault(key, "there is no such key", "instances") for key in {*body} - {"instances"}
@@ -130,6 +150,10 @@ class Handlers:
             raise InvalidError(faults)
         return await self._work(request, lambda: self._controller.scale(app, str(instances)))
 
+    async def list_deaths(self, request: WebRequest, app: str) -> bytes:
+        """Answer with the last deaths of an app's workers."""
+        return answer(request, 200, self._controller.deaths(app))
+
     async def read_log(self, request: WebRequest, app: str) -> bytes:
         """Answer with the last log lines, or keep sending."""
         lines, stream, follow = _log_query(request)
@@ -139,13 +163,22 @@ class Handlers:
         await self._follow(request, app, last, stream)
         return b""
 
+    async def watch_events(self, request: WebRequest) -> bytes:
+        """Keep sending what happens."""
+        wanted = wanted_of(request, names_of(EVENTS_QUERY))
+        if request.method == b"HEAD":
+            request.setHeader("Content-Type", EVENT_STREAM_TYPE)
+        else:
+            await self._streams.serve(request, wanted)
+        return b""
+
     async def get_settings(self, request: WebRequest) -> bytes:
         """Answer with the settings."""
         return answer(request, 200, self._controller.configuration(None))
 
     async def change_settings(self, request: WebRequest) -> bytes:
         """Change settings."""
-        changes = _body(request)
+        changes = json_body(request)
         changed = await self._run(lambda: self._controller.configure(None, changes))
         return answer(request, 200, changed)
 
@@ -153,6 +186,12 @@ class Handlers:
         """Test who is told of events."""
         results = await self._run(self._controller.test_notifications)
         return answer(request, 200, {"results": results})
+
+    async def make_login_code(self, request: WebRequest) -> bytes:
+        """Make a code for the web page's log-in."""
+        code = self._sessions.make_code()
+        path = f"{UI_PATH}login?code={code}"
+        return answer(request, 201, {"code": code, "path": path, "seconds": CODE_SECONDS})
 
     async def get_version(self, request: WebRequest) -> bytes:
         """Answer with versions."""
@@ -211,7 +250,7 @@ class Handlers:
             if stream is None or line.stream == stream:
                 follower.send(line)
 
-        end = self._controller.follow(app, arrived)
+        end = self._controller.follow(app, arrived, stream)
         self._followers.add(follower)
         try:
             follower.start(last)
@@ -225,7 +264,7 @@ def _stopping() -> UnavailableError:
     return UnavailableError("ood is stopping", "ask again once it runs")
 
 
-def _body(request: WebRequest) -> Mapping[str, Any]:
+def json_body(request: WebRequest) -> Mapping[str, Any]:
     """Return the JSON object that the request carries.
 
     :raises OodError: it carries something else.
@@ -247,38 +286,12 @@ def _body(request: WebRequest) -> Mapping[str, Any]:
 def _log_query(request: WebRequest) -> tuple[int, str | None, bool]:
     """Return lines, stream and follow."""
     faults: list[Fault] = []
-    values = _query(request, LOG_QUERY, faults)
-    text = values.get("lines", str(LOG_LINES_DEFAULT))
-    lines = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
-    if not 0 <= lines <= LOG_LINES_MAX:
-        faults.append(Fault("lines", "is not right", f"a whole number from 0 to {LOG_LINES_MAX}"))
+    values = read_query(request, names_of(LOG_QUERY), faults)
+    lines = whole_number(values, "lines", LOG_LINES_DEFAULT, LOG_LINES_MAX, faults)
     stream = values.get("stream")
     if stream is not None and stream not in LOG_STREAMS:
         faults.append(Fault("stream", "is not right", ", ".join(LOG_STREAMS)))
-    follow = _flag(values, "follow", faults)
+    follow = flag(values, "follow", faults)
     if faults:
         raise InvalidError(faults)
     return lines, stream, follow
-
-
-def _flag(values: Mapping[str, str], name: str, faults: list[Fault]) -> bool:
-    """Return whether a parameter is true; note anything but true and false."""
-    text = values.get(name, "false")
-    if text not in {"true", "false"}:
-        faults.append(Fault(name, "is not right", "true, false"))
-    return text == "true"
-
-
-def _query(request: WebRequest, queries: tuple[Query, ...], faults: list[Fault]) -> dict[str, str]:
-    """Return the parameters of the query string; note unknown and doubled ones."""
-    _, _, text = request.uri.partition(b"?")
-    pairs = parse_qsl(text.decode("ascii", "replace"), keep_blank_values=True)
-    values: dict[str, str] = {}
-    for name, value in pairs:
-        if name in values:
-            faults.append(Fault(name, "is given twice"))
-        elif name not in {query.name for query in queries}:
-            allowed = ", ".join(query.name for query in queries)
-            faults.append(Fault(name, "there is no such parameter", allowed))
-        values[name] = value
-    return values

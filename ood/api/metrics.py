@@ -6,6 +6,7 @@ then: most installations are not scraped, and its 3 MB count in a small service.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,35 +18,56 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
 from ood.api.problems import InternalError, MethodError, WebRequest, refuse
-from ood.interfaces import Measure
+from ood.interfaces import Distribution, Measure
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-Collect = Callable[[], Awaitable[Sequence[Measure]]]
+Measured = Measure | Distribution
+Collect = Callable[[], Awaitable[Sequence[Measured]]]
 
 _log = Logger(namespace="ood.api")
 
 
-def families(measures: Iterable[Measure]) -> list[Metric]:
+def families(measures: Iterable[Measured]) -> list[Metric]:
     """Return ``measures`` as Prometheus' families, one for each name."""
     from prometheus_client.core import (  # noqa: PLC0415 - see the module's docstring
         CounterMetricFamily,
         GaugeMetricFamily,
+        HistogramMetricFamily,
     )
 
     found: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+    histograms: dict[str, HistogramMetricFamily] = {}
     for measure in measures:
+        if isinstance(measure, Distribution):
+            name = measure.name
+            if name not in histograms:
+                labels = list(measure.labels)
+                histograms[name] = HistogramMetricFamily(name, measure.doc, labels=labels)
+            values = list(measure.labels.values())
+            histograms[name].add_metric(values, _cumulative(measure), measure.total)
+            continue
         family = found.get(measure.name)
         if family is None:
             kind = CounterMetricFamily if measure.total else GaugeMetricFamily
             family = kind(measure.name, measure.doc, labels=list(measure.labels))
             found[measure.name] = family
         family.add_metric(list(measure.labels.values()), measure.value)
-    return list(found.values())
+    return [*found.values(), *histograms.values()]
 
 
-def render(measures: Iterable[Measure]) -> tuple[str, bytes]:
+def _cumulative(measure: Distribution) -> list[tuple[str, int]]:
+    """Return the buckets as Prometheus has them: each with all below it."""
+    count = 0
+    buckets = []
+    for bound, number in measure.buckets:
+        count += number
+        buckets.append(("+Inf" if bound == math.inf else repr(bound), count))
+    return buckets
+
+
+def render(measures: Iterable[Measured]) -> tuple[str, bytes]:
     """Return media type and body of an answer."""
     from prometheus_client import (  # noqa: PLC0415 - see the module's docstring
         CONTENT_TYPE_LATEST,

@@ -11,10 +11,15 @@ from typing import Any
 import msgspec
 
 import ood
+from ood.api.certificates import new_certificate
 from ood.api.layer4 import layer4_paths, layer4_schemas, layer4_security
+from ood.api.openapi_watch import watch_schemas
 from ood.api.operations import OPERATIONS, Operation
 from ood.api.types import JSON_TYPE, LINES_TYPE
+from ood.events import KINDS, Event
 from ood.model import kinds
+from ood.model.certificates import APP_CERTIFICATE_STATES, CERTIFICATE_STATES, CertificateStatus
+from ood.model.death import DeathList
 from ood.model.document import App, Settings
 from ood.model.kinds import APP_NAME_ALLOWED
 from ood.model.release import Order, Release, Step
@@ -74,13 +79,26 @@ def _configuration(table: Mapping[str, Key], kind: type[msgspec.Struct]) -> Sche
     return _object(properties, list(properties))
 
 
-def _changes(table: Mapping[str, Key], kind: type[msgspec.Struct], patterns: Schema) -> Schema:
+def _entries(table: Mapping[str, Key]) -> Schema:
+    """Return the schemas of entries that are set one by one, by the pattern of their keys."""
+    patterns: Schema = {}
+    for name, entry in _public(table).items():
+        if entry.kind is kinds.ENVIRONMENT:
+            patterns[rf"^{name}\.[A-Za-z_][A-Za-z0-9_]*$"] = {"type": [*TEXT_LIKE, "null"]}
+        elif entry.kind.entries:
+            value = dict(entry.kind.json_schema["additionalProperties"])
+            patterns[rf"^{name}\..+$"] = _nullable(value)
+    return patterns
+
+
+def _changes(table: Mapping[str, Key], kind: type[msgspec.Struct]) -> Schema:
     """Return the schema of changes to a configuration; what has a default can be reset."""
     required = {field.encode_name for field in msgspec.structs.fields(kind) if field.required}
     properties = {
         name: _described(_as_text(entry) if name in required else _nullable(_as_text(entry)), entry)
         for name, entry in _public(table).items()
     }
+    patterns = _entries(table)
     more: Schema = {"patternProperties": patterns} if patterns else {}
     return _object(properties, [], additionalProperties=False, **more)
 
@@ -132,22 +150,30 @@ def _tidy(schema: Schema) -> Schema:
 
 def _schemas() -> Schema:
     _, models = msgspec.json.schema_components(
-        [AppStatus, LogLine, Order, Release, Step], ref_template="#/components/schemas/{name}"
+        [AppStatus, CertificateStatus, DeathList, Event, LogLine, Order, Release, Step],
+        ref_template="#/components/schemas/{name}",
     )
     schemas = {name: _tidy(schema) for name, schema in models.items()}
     schemas["WorkerStatus"]["properties"]["state"]["enum"] = list(WORKER_STATES)
+    schemas["Event"]["properties"]["kind"]["enum"] = list(KINDS)
+    schemas["AppCertificate"]["properties"]["state"]["enum"] = list(APP_CERTIFICATE_STATES)
+    schemas["CertificateStatus"]["properties"]["state"]["enum"] = list(CERTIFICATE_STATES)
     text: Schema = {"type": "string"}
     return {
         **schemas,
+        **watch_schemas(),
         "AppList": _object({"apps": {"type": "array", "items": _reference("AppStatus")}}, ["apps"]),
+        "CertificateList": _object(
+            {"certificates": {"type": "array", "items": _reference("CertificateStatus")}},
+            ["certificates"],
+        ),
+        "NewCertificate": new_certificate(),
         "Log": _object({"lines": {"type": "array", "items": _reference("LogLine")}}, ["lines"]),
         "App": _configuration(APP_KEYS, App),
         "NewApp": _new_app(),
-        "AppChanges": _changes(
-            APP_KEYS, App, {r"^env\.[A-Za-z_][A-Za-z0-9_]*$": {"type": [*TEXT_LIKE, "null"]}}
-        ),
+        "AppChanges": _changes(APP_KEYS, App),
         "Settings": _configuration(SETTINGS_KEYS, Settings),
-        "SettingsChanges": _changes(SETTINGS_KEYS, Settings, {}),
+        "SettingsChanges": _changes(SETTINGS_KEYS, Settings),
         "Order": {**schemas["Order"], "additionalProperties": False},
         "Rollback": _object(
             {
@@ -197,6 +223,14 @@ def _schemas() -> Schema:
             },
             ["results"],
         ),
+        "LoginCode": _object(
+            {
+                "code": text,
+                "path": {**text, "description": "Where a browser goes to log in."},
+                "seconds": {"type": "integer", "description": "How long the code is good for."},
+            },
+            ["code", "path", "seconds"],
+        ),
         "Health": _object({"status": {"const": "ok"}}, ["status"]),
         "OpenApi": {"type": "object", "description": "An OpenAPI 3.1 document."},
         "Error": _error(),
@@ -207,6 +241,8 @@ def _content(operation: Operation) -> Schema:
     content: Schema = {JSON_TYPE: {"schema": _reference(operation.answer)}}
     if operation.name == "read_log":
         content[LINES_TYPE] = {"schema": _reference("LogLine")}
+    if operation.media:
+        return {operation.media: {"schema": _reference(operation.answer)}}
     if operation.lines:
         return {LINES_TYPE: content[JSON_TYPE]}
     return content
@@ -231,8 +267,8 @@ def _responses(operation: Operation) -> Schema:
 
 def _parameters(operation: Operation) -> list[Schema]:
     parameters = [
-        {"name": "app", "in": "path", "required": True, "schema": {"type": "string"}}
-        for _ in range("{app}" in operation.path)
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"\{(\w+)\}", operation.path)
     ]
     parameters += [
         {"name": query.name, "in": "query", "description": query.doc, "schema": query.schema}

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ood.api.types import LOG_LINES_DEFAULT, LOG_LINES_MAX, LOG_STREAMS, PREFIX
+from ood.api.types import (
+    EVENT_STREAM_TYPE,
+    EVENTS_LAST_MAX,
+    KEY_QUERY,
+    LOG_LINES_DEFAULT,
+    LOG_LINES_MAX,
+    LOG_STREAMS,
+    PREFIX,
+)
+from ood.events import KINDS
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,7 @@ class Operation:
     :ivar answer: name of the answer's schema; empty if there is no body.
     :ivar status: status of the answer.
     :ivar lines: whether the answer is objects, one a line, as they come.
+    :ivar media: the answer's media type, where it is neither JSON nor JSON lines.
     :ivar body: name of the request body's schema; empty if it takes none.
     :ivar query: parameters of the query string.
     :ivar errors: statuses of refusals beyond those that every route has.
@@ -46,10 +57,13 @@ class Operation:
     status: int = 200
     body: str = ""
     lines: bool = False
+    media: str = ""
     query: tuple[Query, ...] = ()
     errors: tuple[int, ...] = ()
     public: bool = False
 
+
+_KIND = "|".join((*KINDS, "status"))
 
 LOG_QUERY = (
     Query(
@@ -73,8 +87,31 @@ PURGE_QUERY = (
     ),
 )
 
+EVENTS_QUERY = (
+    Query(
+        "kinds",
+        f"Only these kinds, with commas between them: {', '.join(KINDS)}, status.",
+        {"type": "string", "pattern": f"^({_KIND})(,({_KIND}))*$"},
+    ),
+    Query("app", "Only what is about this app.", {"type": "string"}),
+    Query(
+        "last",
+        "Begin with so many of the last events; 0 if absent.",
+        {"type": "integer", "minimum": 0, "maximum": EVENTS_LAST_MAX},
+    ),
+    Query(KEY_QUERY, "The key of the web page's session.", {"type": "string"}),
+)
+
+
+def names_of(queries: Iterable[Query]) -> tuple[str, ...]:
+    """Return the parameters' names."""
+    return tuple(query.name for query in queries)
+
+
 _APPS = f"{PREFIX}/apps"
 _APP = f"{PREFIX}/apps/{{app}}"
+_CERTIFICATES = f"{PREFIX}/certificates"
+_CERTIFICATE = f"{PREFIX}/certificates/{{certificate}}"
 _CHANGES = (400, 404, 409, 413, 415)
 _WORK = (404, 409, 502, 503)
 
@@ -179,12 +216,32 @@ OPERATIONS = (
         errors=(400, 413, 415, *_WORK),
     ),
     Operation(
+        "list_deaths",
+        "GET",
+        f"{_APP}/deaths",
+        "The last deaths of an app's workers, newest first, with what is known of each.",
+        "DeathList",
+        errors=(404,),
+    ),
+    Operation(
         "read_log",
         "GET",
         f"{_APP}/log",
         "An app's last log lines, and those to come if followed.",
         "Log",
         query=LOG_QUERY,
+        errors=(400, 404, 503),
+    ),
+    Operation(
+        "watch_events",
+        "GET",
+        f"{PREFIX}/events",
+        "What happens, as server-sent events, and the state of all apps: once as a whole, then "
+        "each second what is different. Last-Event-ID resumes; after the event reset, read "
+        "everything again.",
+        "EventStream",
+        media=EVENT_STREAM_TYPE,
+        query=EVENTS_QUERY,
         errors=(400, 404, 503),
     ),
     Operation(
@@ -210,6 +267,55 @@ OPERATIONS = (
         "Tell every target of the setting notify that this is a test.",
         "NotifiedList",
         errors=(503,),
+    ),
+    Operation(
+        "make_login_code",
+        "POST",
+        f"{PREFIX}/login-code",
+        "Make a code with which one browser can log in to the web page, once and soon.",
+        "LoginCode",
+        status=201,
+    ),
+    Operation(
+        "list_certificates",
+        "GET",
+        _CERTIFICATES,
+        "Every certificate, and every lack of one; never a key.",
+        "CertificateList",
+    ),
+    Operation(
+        "add_certificate",
+        "POST",
+        _CERTIFICATES,
+        "Serve a certificate from files on this machine, and read them again when they change.",
+        "CertificateStatus",
+        status=201,
+        body="NewCertificate",
+        errors=(400, 409, 413, 415),
+    ),
+    Operation(
+        "get_certificate",
+        "GET",
+        _CERTIFICATE,
+        "A certificate by its name, or by a name it is valid for.",
+        "CertificateStatus",
+        errors=(404,),
+    ),
+    Operation(
+        "renew_certificate",
+        "POST",
+        f"{_CERTIFICATE}/renew",
+        "Get a certificate anew; answers when it is served.",
+        "CertificateStatus",
+        errors=_WORK,
+    ),
+    Operation(
+        "remove_certificate",
+        "DELETE",
+        _CERTIFICATE,
+        "Forget a certificate; the files of an own one stay.",
+        status=204,
+        errors=(404, 409),
     ),
     Operation("get_version", "GET", f"{PREFIX}/version", "What runs here.", "Version"),
     Operation(

@@ -7,16 +7,21 @@ from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock
 from twisted.web.server import Site
 
+from ood.api.certificates import CertificateHandlers
 from ood.api.guard import Guard, Mount
-from ood.api.handlers import Handlers
 from ood.api.limits import LimitedRequest
 from ood.api.openapi import openapi_document
 from ood.api.operations import OPERATIONS
+from ood.api.page import Page
 from ood.api.problems import WebRequest
 from ood.api.router import Router
-from ood.interfaces import IController
+from ood.api.sessions import Sessions
+from ood.api.watch import EventStreams
+from ood.events import EventBus
+from ood.interfaces import ICertificateDesk, IController
 
 IDLE_SECONDS = 60
 """How long a connection may be silent between requests: clients reconnect for free."""
@@ -28,15 +33,29 @@ class Api:
     """The API as a resource, and what ends its long requests.
 
     :ivar root: the resource: guard, mounts and routes.
+    :param events: what happens; nothing does if absent.
+    :param clock: for what repeats; time stands still if absent.
     """
 
     def __init__(
-        self, controller: IController, token: str, mounts: Mapping[str, Mount] = NO_MOUNTS
+        self,
+        controller: IController,
+        token: str,
+        mounts: Mapping[str, Mount] = NO_MOUNTS,
+        *,
+        certificates: ICertificateDesk | None = None,
+        events: EventBus | None = None,
+        clock: IReactorTime | None = None,
     ) -> None:
-        self._handlers = Handlers(controller, openapi_document)
+        streams = EventStreams(controller, events or EventBus(), clock or Clock())
+        sessions = Sessions(clock or Clock(), token)
+        self._handlers = CertificateHandlers(
+            controller, openapi_document, streams, sessions, certificates
+        )
         public = frozenset(operation.path for operation in OPERATIONS if operation.public)
         routes = ((operation, getattr(self._handlers, operation.name)) for operation in OPERATIONS)
-        self.root = Guard(Router(routes), token, mounts, public)
+        mounts = {"ui": Mount(Page(sessions), checks_token=True), **mounts}
+        self.root = Guard(Router(routes), token, mounts, public, sessions)
 
     def stop(self) -> None:
         """End every request that is still open."""
@@ -65,12 +84,17 @@ def make_site(
     token: str,
     *,
     mounts: Mapping[str, Mount] = NO_MOUNTS,
+    certificates: ICertificateDesk | None = None,
     reactor: IReactorTime | None = None,
+    events: EventBus | None = None,
 ) -> ApiSite:
     """Return the API as a factory for a loopback port.
 
     :param token: what clients prove themselves with.
     :param mounts: further resources at the root, by first path segment.
-    :param reactor: for the timeouts of connections.
+    :param certificates: what the routes of certificates ask.
+    :param reactor: for the timeouts of connections, and what repeats.
+    :param events: what happens.
     """
-    return ApiSite(Api(controller, token, mounts), reactor)
+    api = Api(controller, token, mounts, certificates=certificates, events=events, clock=reactor)
+    return ApiSite(api, reactor)

@@ -11,7 +11,6 @@ from click.shell_completion import CompletionItem
 from click.types import StringParamType
 
 from ood import __version__
-from ood.api.types import LOG_LINES_DEFAULT, LOG_LINES_MAX
 from ood.cli.help import OodCommand, OodGroup
 from ood.cli.session import Invocation, Session
 
@@ -119,6 +118,7 @@ ood_group.examples = (
     "ood config --set httpPort 80",
     "ood config -a example.com -g port",
     "ood log example.com -f",
+    "ood web",
 )
 
 
@@ -262,22 +262,6 @@ def scale(invocation: Invocation, app: str, instances: str) -> None:
     invocation.run(lambda session: scale(session, app, instances))
 
 
-@command(
-    "status",
-    "ood status",
-    "ood status example.com",
-    "ood status --json",
-    short_help="Show status of all apps, or of one",
-)
-@click.argument("app", type=APP, required=False)
-@click.pass_obj
-def status(invocation: Invocation, app: str | None) -> None:
-    """Show what runs: all apps, or one of them in depth."""
-    from ood.cli.verbs import status
-
-    invocation.run(lambda session: status(session, app))
-
-
 def _keys() -> dict[str, list[str]]:
     """Return what help says about the keys."""
     from ood.model.schema import APP_KEYS, SETTINGS_KEYS
@@ -333,39 +317,6 @@ def config(
 
 
 config.notes = _keys
-
-
-@command(
-    "log",
-    "ood log",
-    "ood log example.com -f",
-    "ood log api --err -n 200",
-    short_help="Read log files",
-)
-@click.argument("app", type=APP, required=False)
-@click.option("-f", "--follow", is_flag=True, help="Show new lines as they come.")
-@click.option(
-    "-n",
-    "--lines",
-    type=click.IntRange(0, LOG_LINES_MAX),
-    default=LOG_LINES_DEFAULT,
-    metavar="N",
-    help=f"How many of the last lines; {LOG_LINES_DEFAULT} if not given.",
-)
-@click.option("--out", "stream", flag_value="out", help="Only what the app wrote to stdout.")
-@click.option("--err", "stream", flag_value="err", help="Only what the app wrote to stderr.")
-@click.pass_obj
-def log(
-    invocation: Invocation, app: str | None, follow: bool, lines: int, stream: str | None
-) -> None:
-    """Show the last log lines of an app, or of all."""
-
-    async def work(session: Session) -> None:
-        from ood.cli.logs import Wanted, log
-
-        await log(session, Wanted(app, lines, stream, follow))
-
-    invocation.run(work)
 
 
 @command(

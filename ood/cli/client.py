@@ -122,6 +122,11 @@ class ApiClient:
         """The home of the service."""
         return self._access.home
 
+    @property
+    def port(self) -> int:
+        """The API's port."""
+        return self._access.port
+
     async def ask(
         self,
         method: str,

@@ -13,6 +13,7 @@ from ood.api.types import app_path
 from ood.cli.output import Output
 from ood.cli.session import Session
 from ood.errors import UnavailableError
+from ood.model.status import ACCESS_STREAM
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,9 @@ async def _follow(session: Session, wanted: Wanted, apps: list[str]) -> None:
 def _show(output: Output, app: str, line: Mapping[str, Any], *, named: bool) -> None:
     if output.json:
         output.value({"app": app, **line}, indent=None)
+        return
+    if line["stream"] == ACCESS_STREAM:
+        output.say(f"{app} {line['text']}" if named else line["text"])
         return
     instance = "-" if line["instance"] < 0 else str(line["instance"])
     who = f"{app} {instance}" if named else instance

@@ -130,10 +130,11 @@ _REQUIRED = object()
 
 
 def _lookup(values: Mapping[str, Any], key: str, default: object = _REQUIRED) -> Any:
-    """Return the value of ``key``, which may be ``env.NAME``."""
-    head, _, variable = key.partition(".")
-    if head == "env" and variable and variable in values.get("env", {}):
-        return values["env"][variable]
+    """Return the value of ``key``, which may name an entry, as ``env.NAME`` does."""
+    head, _, entry = key.partition(".")
+    entries = values.get(head)
+    if entry and isinstance(entries, dict) and entry in entries:
+        return entries[entry]
     if key in values:
         return values[key]
     if default is not _REQUIRED:

@@ -14,12 +14,16 @@ from typing import Any
 import msgspec
 
 from ood.model.notify import Target
+from ood.model.rules import EVERY_REQUEST, RULE_KEYS, Maintenance, Redirect, Route
 from ood.model.services import Service
 
 SCHEMA_VERSION = 1
 """The version of the document's form; a newer one than this is refused."""
 FIRST_APP_PORT = 3001
 """Apps get the first free loopback port from here on; 3000 stays for experiments."""
+
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+"""The CA that certificates come from unless another one is named."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -30,6 +34,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     :ivar api_port: loopback port of the JSON API.
     :ivar balancer_engine: what spreads the connections of the L4 services.
     :ivar notify: who is told of events; has secrets in it.
+    :ivar trusted_proxies: networks of proxies whose word about clients is taken.
+    :ivar proxy_protocol: networks from which connections begin with the PROXY protocol.
+    :ivar acme_agree_tos: whether somebody has accepted the CA's terms; None: nobody was asked.
     """
 
     http_port: int | None = None
@@ -37,6 +44,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     api_port: int = 2016
     balancer_engine: str = "auto"
     notify: tuple[Target, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_protocol: tuple[str, ...] = ()
+    access_log: str = "off"
+    acme_agree_tos: bool | None = None
+    acme_email: str | None = None
+    acme_directory: str = LETS_ENCRYPT
+    acme_challenges: tuple[str, ...] = ("http-01", "tls-alpn-01", "dns-01")
+    acme_dns_hook: tuple[str, ...] = ()
+    acme_profile: str | None = None
+    acme_eab_kid: str | None = None
+    acme_eab_key_file: str | None = None
+    acme_ca_file: str | None = None
 
     def ports(self, *, root: bool) -> tuple[int, int]:
         """Return the HTTP and the HTTPS port in force."""
@@ -54,7 +73,9 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
 
     :ivar port: the app's own loopback port, assigned by ``ood init``.
     :ivar running: what the user wants: started or stopped.
+    :ivar access_log: the format of its access log; None is as the settings say.
     :ivar release: the release that is run; None runs what is in ``cwd``.
+    :ivar maintenance: set while the app is not to be asked.
     """
 
     cwd: str
@@ -86,7 +107,24 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     watch: bool | tuple[str, ...] = False
     ignore_watch: tuple[str, ...] = ()
     spare: int = 0
+    access_log: str | None = None
     depends_on: tuple[str, ...] = ()
+    routes: Mapping[str, Route] = {}
+    redirects: Mapping[str, Redirect] = {}
+    rewrites: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    request_headers: Mapping[str, str] = {}
+    basic_auth: Mapping[str, str] = {}
+    basic_auth_paths: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    rate_limit: str | None = None
+    rate_limit_burst: int | None = None
+    body_limit: int | None = None
+    error_pages: Mapping[str, str] = {}
+    maintenance_allow: tuple[str, ...] = ()
+    request_id: bool = False
+    maintenance: Maintenance | None = None
     running: bool = False
     release: str | None = None
 
@@ -96,10 +134,24 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
             return self.instances
         return len(os.sched_getaffinity(0))
 
+    def proxied_because(self) -> tuple[str, ...]:
+        """Return the keys that have ood look at every request."""
+        fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
+        return tuple(key for key in EVERY_REQUEST if getattr(self, fields[key]))
+
     def hosts(self, name: str) -> tuple[str, ...]:
         """Return the Host names that this app, called ``name``, answers to."""
         own = (name,) if "." in name else ()
-        return tuple(dict.fromkeys((*own, *self.domains, f"{name}.localhost")))
+        away = (source for source in self.redirects if not source.startswith("/"))
+        return tuple(dict.fromkeys((*own, *self.domains, *away, f"{name}.localhost")))
+
+
+RULE_FIELDS = tuple(
+    field.name
+    for field in msgspec.structs.fields(App)
+    if field.encode_name in (*RULE_KEYS, "maintenance")
+)
+"""Fields of an app that only ood itself acts on, not the app's workers."""
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -41,6 +41,9 @@ _DOMAIN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RELEASE = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}")
 _URL_PATH = re.compile(r"/[!-~]*")
+_HTTPS_URL = re.compile(r"https://[!-~]+")
+_EMAIL = re.compile(r"[!-~]+@[a-z0-9.-]+", re.IGNORECASE)
+_CHALLENGE = re.compile(r"[a-z0-9-]+")
 _USER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?|\d{1,10}")
 
 
@@ -51,11 +54,13 @@ class Kind:
     :ivar parse: the parser; raises ValueError with what is wrong.
     :ivar allowed: what is right, in words.
     :ivar json_schema: the same as a JSON schema of the stored value.
+    :ivar entries: it is an object whose entries can be set one by one, as ``KEY.NAME``.
     """
 
     parse: Callable[[Any], Any]
     allowed: str
     json_schema: Mapping[str, Any] = field(default_factory=dict)
+    entries: bool = False
 
 
 def _no_control(text: str) -> str:
@@ -90,6 +95,10 @@ def _integer(value: Any) -> int:
 def _show(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+show, type_name = _show, _type_name
+"""How values are shown to those who wrote them; for kinds in other modules."""
 
 
 def integer(lowest: int, highest: int) -> Kind:
@@ -197,6 +206,10 @@ def _domain(value: Any) -> str:
     return text
 
 
+parse_domain = _domain
+"""Read a host name, which may begin with ``*.``; for kinds in other modules."""
+
+
 def _as_list(value: Any, split: Callable[[str], list[str]]) -> list[Any]:
     if isinstance(value, str):
         text = value.strip()
@@ -301,6 +314,11 @@ INSTANCES = Kind(
     },
 )
 URL_PATH = Kind(_matching(_URL_PATH, "a path"), "a path such as /health?deep=1", _STRING)
+HTTPS_URL = Kind(_matching(_HTTPS_URL, "an https address"), "an address with https://", _STRING)
+EMAIL = Kind(_matching(_EMAIL, "a mail address"), "a mail address", _STRING)
+CHALLENGES = list_of(
+    _matching(_CHALLENGE, "a challenge"), "some of http-01, tls-alpn-01, dns-01 and plugins' names"
+)
 USER = Kind(_matching(_USER_NAME, "a user's name"), "a user's or group's name or number", _STRING)
 RELEASE = Kind(_matching(_RELEASE, "a release's name"), "a release's name", _STRING)
 DOMAINS = list_of(_domain, "host names such as example.com or *.example.com")
@@ -317,6 +335,7 @@ ENVIRONMENT = Kind(
     _environment,
     "an object of texts",
     {"type": "object", "additionalProperties": {"type": "string"}},
+    entries=True,
 )
 
 APP_NAME_ALLOWED = "a host name such as example.com, or a word of a-z, 0-9, - and _"

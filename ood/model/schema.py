@@ -17,10 +17,15 @@ from ood.errors import Fault, InvalidError
 from ood.model import kinds
 from ood.model.document import SCHEMA_VERSION, App, Document, Settings, to_plain
 from ood.model.notify import NOTIFY, restored
+from ood.model.rulecheck import rule_faults
+from ood.model.rules import MAINTENANCE, RULE_KEYS, RULE_SETTINGS
 from ood.model.servicecheck import read_services
 from ood.model.services import Service
 
 STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL")
+
+ACCESS_LOG = kinds.choice("off", "common", "combined", "json")
+"""The formats of access logs, as ``ood.traffic.records`` writes them."""
 
 DOCUMENT_KEYS = ("schema", "settings", "apps", "services")
 
@@ -63,6 +68,31 @@ SETTINGS_KEYS: Mapping[str, Key] = {
     "notify": Key(
         NOTIFY,
         "Programs and webhooks that are told of events; URLs are stored whole and shown masked.",
+    ),
+    **{name: Key(kind, doc) for name, (kind, doc) in RULE_SETTINGS.items()},
+    "accessLog": Key(
+        ACCESS_LOG, "Whether requests are written down, and how, for apps that don't say so."
+    ),
+    "acmeAgreeTos": Key(
+        kinds.BOOLEAN,
+        "Whether you accept the terms of the CA: without that no certificate is ordered.",
+    ),
+    "acmeEmail": Key(kinds.EMAIL, "Where the CA may write to."),
+    "acmeDirectory": Key(kinds.HTTPS_URL, "The CA's ACME directory."),
+    "acmeChallenges": Key(
+        kinds.CHALLENGES, "How names are proved to the CA; after a failure the next one is tried."
+    ),
+    "acmeDnsHook": Key(
+        kinds.ARGUMENTS,
+        "Command for dns-01, and so for wildcards: it is called with add or remove, name, value.",
+    ),
+    "acmeProfile": Key(kinds.TEXT, "The kind of certificate, where the CA has several."),
+    "acmeEabKid": Key(kinds.TEXT, "Key id of your account at the CA, if it wants one."),
+    "acmeEabKeyFile": Key(
+        kinds.ABSOLUTE_PATH, "File with the secret of that account, readable for nobody else."
+    ),
+    "acmeCaFile": Key(
+        kinds.ABSOLUTE_PATH, "PEM file of the roots that the CA's own certificate is checked with."
     ),
 }
 
@@ -124,8 +154,15 @@ APP_KEYS: Mapping[str, Key] = {
         "1: a worker more than instances waits, without requests, to take a dead one's place; "
         "its NODE_APP_INSTANCE is a higher number.",
     ),
+    "accessLog": Key(
+        ACCESS_LOG, "Whether the app's requests are written down, and how (ood log APP --access)."
+    ),
     "dependsOn": Key(
         kinds.APPS, "Apps that answer before this one is started; after 30 s it is in any case."
+    ),
+    **{name: Key(kind, doc) for name, (kind, doc) in RULE_KEYS.items()},
+    "maintenance": Key(
+        MAINTENANCE, "Why and how the app is not asked now.", set_by="ood maintenance"
     ),
     "running": Key(kinds.BOOLEAN, "Whether the app is started.", set_by="ood start and ood stop"),
     "release": Key(kinds.RELEASE, "The release that is run.", set_by="ood deploy and ood rollback"),
@@ -256,8 +293,8 @@ def _services(plain: Any, faults: list[Fault]) -> tuple[Service, ...]:
 def check_together(document: Document) -> None:
     """Check what only shows when apps and settings are seen together.
 
-    :raises InvalidError: two apps share a port or a host, two are the default, or apps
-        wait for one another.
+    :raises InvalidError: two apps share a port or a host, two are the default, apps wait
+        for one another, or a rule does not fit.
     """
     faults: list[Fault] = []
     ports: dict[int, str] = {document.settings.api_port: "settings.apiPort"}
@@ -285,6 +322,7 @@ def check_together(document: Document) -> None:
             faults.append(Fault(f"apps.{name}.default", problem, "one default app"))
         default = default or (name if app.default else "")
     faults += _circles(document.apps)
+    faults += rule_faults(document.apps)
     if faults:
         raise InvalidError(faults)
 
@@ -309,25 +347,29 @@ def _circles(apps: Mapping[str, App]) -> list[Fault]:
 def changed_app(name: str, app: App, changes: Mapping[str, Any]) -> App:
     """Return ``app`` with ``changes`` applied.
 
-    :param changes: values by key; ``env.NAME`` reaches one variable, and a value
-        of ``None`` puts the key back to its default.
+    :param changes: values by key; ``env.NAME`` reaches one variable, as does the same with
+        every key that has entries, and a value of ``None`` puts the key back to its default.
     :raises InvalidError: with every fault.
     """
     plain = to_plain(app)
     for key, value in changes.items():
-        head, _, variable = key.partition(".")
-        if head == "env" and variable:
-            environment = dict(plain.get("env", {}))
-            if value is None:
-                environment.pop(variable, None)
-            else:
-                environment[variable] = value
-            plain["env"] = environment
+        head, _, entry = key.partition(".")
+        if entry and head in APP_KEYS and APP_KEYS[head].kind.entries:
+            plain[head] = _with_entry(plain.get(head, {}), entry, value)
         elif value is None:
             plain.pop(key, None)
         else:
             plain[key] = value
     return check_app(name, plain)
+
+
+def _with_entry(entries: Any, name: str, value: Any) -> Any:
+    """Return an object with one entry set, or without it; no object is left to its kind."""
+    if not isinstance(entries, dict):
+        return entries
+    if value is None:
+        return {key: inner for key, inner in entries.items() if key != name}
+    return {**entries, name: value}
 
 
 def changed_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:

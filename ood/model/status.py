@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from ood.model.certificates import AppCertificate
+
 WORKER_STATES = (
     "launching",
     "online",
@@ -23,6 +25,10 @@ pause.
 """
 
 
+ACCESS_STREAM = "access"
+"""The stream of an access log's lines, beside those of the app's own log."""
+
+
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One worker of an app.
 
@@ -36,6 +42,12 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     :ivar memory_bytes: resident memory of the whole process tree.
     :ivar requests: requests that this process has answered, where the guard counts them.
     :ivar requests_per_second: the same over the last second.
+    :ivar errors_per_second: answers with a status of 500 or more, over the last 10 s.
+    :ivar latency_p50_ms: half of the requests of the last 10 s took no longer; None without any.
+    :ivar latency_p95_ms: 95 of 100 took no longer.
+    :ivar latency_p99_ms: 99 of 100 took no longer.
+    :ivar loop_lag_ms: the longest delay of its event loop in the last second that it told of;
+        None where no guard tells.
     :ivar unacknowledged: connections handed over that it has not acknowledged.
     :ivar reason: why it is not online, for people; empty if there is nothing to say.
     """
@@ -50,6 +62,11 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     memory_bytes: int = 0
     requests: int = 0
     requests_per_second: float = 0.0
+    errors_per_second: float = 0.0
+    latency_p50_ms: float | None = None
+    latency_p95_ms: float | None = None
+    latency_p99_ms: float | None = None
+    loop_lag_ms: float | None = None
     unacknowledged: int = 0
     reason: str = ""
 
@@ -64,7 +81,14 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     :ivar release: the release that is run; empty if it runs what is in its ``cwd``.
     :ivar urls: addresses under which it answers.
     :ivar pending_restart: whether settings were changed that wait for a restart.
+    :ivar requests_per_second: answers over the last 10 s, on all ways.
+    :ivar errors_per_second: those with a status of 500 or more.
+    :ivar latency_p50_ms: half of the requests of the last 10 s took no longer; None without any.
+    :ivar latency_p95_ms: 95 of 100 took no longer.
+    :ivar latency_p99_ms: 99 of 100 took no longer.
+    :ivar loop_lag_ms: the longest delay of an event loop among its workers; None if none tells.
     :ivar trouble: what keeps it from answering everywhere it should, for people.
+    :ivar certificate: how HTTPS stands for it; ``None`` if that is off.
     """
 
     name: str
@@ -78,7 +102,14 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     release: str = ""
     urls: tuple[str, ...] = ()
     pending_restart: bool = False
+    requests_per_second: float = 0.0
+    errors_per_second: float = 0.0
+    latency_p50_ms: float | None = None
+    latency_p95_ms: float | None = None
+    latency_p99_ms: float | None = None
+    loop_lag_ms: float | None = None
     trouble: tuple[str, ...] = ()
+    certificate: AppCertificate | None = None
     workers: tuple[WorkerStatus, ...] = ()
 
 
@@ -87,7 +118,7 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     :ivar time: RFC 3339 in UTC with milliseconds.
     :ivar instance: the worker's number; -1 for ood's own remarks.
-    :ivar stream: ``out``, ``err``, or ``ood`` for ood's own remarks.
+    :ivar stream: ``out``, ``err``, ``ood`` for ood's own remarks, or ``access``.
     :ivar text: the line without its end.
     """
 

@@ -24,9 +24,14 @@ WRITE_HIGH_BYTES = 262_144
 WRITE_LOW_BYTES = 65_536
 """With no more than this unsent, production goes on: enough to keep the socket busy meanwhile."""
 
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _DONTWAIT = socket.MSG_DONTWAIT
 _LAST = _DONTWAIT | socket.MSG_MORE
+
+
+class WriteFirstError(BlockingIOError):
+    """Nothing can be read before something of the socket's own is sent: TLS answers by itself."""
 
 
 @implementer(IReadWriteDescriptor)
@@ -48,6 +53,7 @@ class Stream:
         "_fd",
         "_finishing",
         "_out",
+        "_owing",
         "_reactor",
         "_reading",
         "_shutting",
@@ -74,6 +80,7 @@ class Stream:
         self._writing = False
         self._finishing = False
         self._shutting = False
+        self._owing = False  # reading waits until the socket takes something
         if connecting:
             self._start_writing()
 
@@ -140,6 +147,9 @@ class Stream:
             return
         try:
             self.sock.shutdown(socket.SHUT_WR)
+        except BlockingIOError:
+            self._shutting = True
+            self._start_writing()
         except OSError:
             self.broken = True
 
@@ -190,7 +200,11 @@ class Stream:
         """Read once."""
         try:
             data = self.sock.recv(READ_BYTES, _DONTWAIT)
-        except BlockingIOError:
+        except BlockingIOError as blocked:
+            if isinstance(blocked, WriteFirstError):
+                self._owing = True
+                self._reactor.removeReader(self)
+                self._start_writing()
             return
         except OSError:
             self._fail()
@@ -205,6 +219,8 @@ class Stream:
         """Send what waits."""
         if self.connecting and not self._finish_connecting():
             return
+        if self._owing and not self._pay():
+            return
         try:
             if self._out:
                 self._send_queue()
@@ -213,7 +229,7 @@ class Stream:
         except OSError:
             self._fail()
             return
-        if not self._out:
+        if not self._out and not self._owing:
             self._stop_writing()
 
     def connectionLost(self, _reason: Failure) -> None:
@@ -226,6 +242,14 @@ class Stream:
             return False
         self.connecting = False
         self.connected()
+        return not self.closed
+
+    def _pay(self) -> bool:
+        """Read once more, so that the socket sends what it owes; false if it is closed then."""
+        self._owing = False
+        if self._reading:
+            self._reactor.addReader(self)
+            self.doRead()
         return not self.closed
 
     def _queue(self, data: bytes | memoryview) -> None:

@@ -16,7 +16,9 @@ from ood.interfaces import IEdge
 from ood.model.document import App
 from ood.procmon.core.join import Hosts
 from ood.procmon.deaths import Death
+from ood.procmon.oomkills import OomKills
 from ood.procmon.runtime import NodeRuntime
+from ood.traffic.traffic import Traffic
 
 
 class LogSink(Protocol):
@@ -39,10 +41,12 @@ class Context:
     :ivar run: the directory of sockets and of the guard's copy.
     :ivar guard: path of the guard's entry file.
     :ivar inherited: the service's own environment.
+    :ivar traffic: counts requests, and writes them down.
     :ivar edge: the proxy, once there is one.
     :ivar public_ports: ports on which clients' connections come in.
     :ivar taken_ports: ports that workers listen on.
     :ivar events: told of what happens.
+    :ivar oom: knows whether the kernel killed somebody for memory.
     """
 
     fds: IReactorFDSet
@@ -55,10 +59,12 @@ class Context:
     inherited: Mapping[str, str]
     chance: random.Random
     background: Background
+    traffic: Traffic
     edge: IEdge | None = None
     public_ports: frozenset[int] = frozenset()
     taken_ports: set[int] = field(default_factory=set)
     events: EventBus = field(default_factory=EventBus)
+    oom: OomKills = field(default_factory=OomKills)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ood.model.document import Document
 from ood.procmon.core.join import Hosts
+from ood.traffic.records import OFF
+from ood.traffic.traffic import access_format
 
 
 def is_default(name: str, document: Document) -> bool:
@@ -18,6 +20,9 @@ def _covered(host: str, wildcards: tuple[str, ...]) -> bool:
 def hosts_of(name: str, document: Document) -> Hosts:
     """Return what the app's processes need to know; only what matters to them."""
     app = document.apps[name]
+    if app.proxied_because():
+        # connections that it has from before: whatever comes on them goes back to ood
+        return Hosts(own=(), foreign=(), default=False, port=0)
     own = app.hosts(name)
     wildcards = tuple(host for host in own if host.startswith("*."))
     default = is_default(name, document)
@@ -28,4 +33,5 @@ def hosts_of(name: str, document: Document) -> Hosts:
         for host in settings.hosts(other)
     )
     foreign = tuple(sorted(host for host in others if default or _covered(host, wildcards)))
-    return Hosts(own=own, foreign=foreign, default=default, port=app.port)
+    log = access_format(name, document) != OFF
+    return Hosts(own=own, foreign=foreign, default=default, port=app.port, log=log)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,11 @@ from zope.interface import implementer
 
 from ood.clock import stamp, wall_time
 from ood.interfaces import ILogs
+from ood.logfile import LogFile, compress
 from ood.model.status import LogLine
-from ood.procmon.logfile import LogFile, compress, lines_backwards
 
 TAIL_LINES_MAX = 10_000
 """Most lines that are shown at once: more is for a pager and the file itself."""
-TAIL_BYTES_MAX = 32 << 20
-"""How much is searched for them: beyond, a rare stream would hold up everything else."""
 RETRY_SECONDS = 1.0
 """How long nothing is tried after a write failed: a full disk stays full for a while."""
 OWN = -1
@@ -158,27 +156,13 @@ class Logs(Service):
         """Return the last ``lines`` lines; ``stream`` keeps only one of out, err, ood."""
         wanted = min(lines, TAIL_LINES_MAX)
         found: list[LogLine] = []
-        for line in self._backwards(app):
+        for raw in self._app(app).file.backwards():
             if len(found) >= wanted:
                 break
-            if stream is None or line.stream == stream:
+            line = decode(raw)
+            if line is not None and (stream is None or line.stream == stream):
                 found.append(line)
         return found[::-1]
-
-    def _backwards(self, app: str) -> Iterator[LogLine]:
-        file = self._app(app).file
-        read = 0
-        for path in (file.path, *file.rotated()):
-            try:
-                for raw in lines_backwards(path):
-                    read += len(raw) + 1
-                    line = decode(raw)
-                    if line is not None:
-                        yield line
-                    if read > TAIL_BYTES_MAX:
-                        return
-            except (OSError, EOFError):
-                continue
 
     def last(self, app: str, lines: int) -> tuple[str, ...]:
         """Return the texts of the last lines."""

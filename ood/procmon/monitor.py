@@ -19,13 +19,13 @@ from ood.background import Background
 from ood.errors import NotFoundError, StartupError, UnavailableError, WorkerError
 from ood.events import EventBus
 from ood.interfaces import IEdge, IProcessMonitor, Refused, Upstream
+from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.status import AppStatus
 from ood.procmon import guardfiles
 from ood.procmon.app import AppContainer
 from ood.procmon.changes import Changes
 from ood.procmon.context import Context, LogSink
-from ood.procmon.deaths import Death
 from ood.procmon.hosts import hosts_of
 from ood.procmon.report import app_status, urls
 from ood.procmon.resources import Resources, Versions
@@ -34,6 +34,7 @@ from ood.procmon.roster import Roster
 from ood.procmon.runtime import NodeRuntime
 from ood.procmon.upkeep import Upkeep
 from ood.procmon.watch import Watches
+from ood.traffic.traffic import Traffic
 
 STOP_SLACK_SECONDS = 10.0
 """How much longer than killTimeout a stop may take: SIGKILL, and its reaping."""
@@ -51,6 +52,7 @@ class ProcessMonitor(Service):
     :param runtime: where Node is.
     :param inherited: the environment of which workers get a part.
     :param chance: for ports and pauses.
+    :param traffic: where workers' requests are counted and written down.
     :param events: told of what happens to workers.
     """
 
@@ -65,6 +67,7 @@ class ProcessMonitor(Service):
         runtime: NodeRuntime | None = None,
         inherited: Mapping[str, str] | None = None,
         chance: random.Random | None = None,
+        traffic: Traffic | None = None,
         events: EventBus | None = None,
     ) -> None:
         self._run = run_directory
@@ -89,10 +92,17 @@ class ProcessMonitor(Service):
             inherited=os.environ if inherited is None else inherited,
             chance=chance or random.Random(),  # noqa: S311 - spreads restarts, keeps no secret
             background=Background(),
+            traffic=traffic or Traffic(clock),
             edge=edge,
             events=events or EventBus(),
         )
-        self._upkeep = Upkeep(clock, self._context.background, self._resources, self._kept)
+        self._upkeep = Upkeep(
+            clock,
+            self._context.background,
+            self._resources,
+            self._kept,
+            oom=self._context.oom,
+        )
 
     def set_edge(self, edge: IEdge) -> None:
         """Tell where connections that come back from workers go."""
@@ -186,6 +196,8 @@ class ProcessMonitor(Service):
 
     def _forget_if_gone(self, name: str) -> None:
         if name not in self._document.apps and name in self._apps and self._apps[name].gone:
+            if self.running:  # it was deleted; ood does not just stop
+                self._apps[name].deaths.forget()
             del self._apps[name], self._rosters[name], self._rolls[name]
         self._changes.notify()
 
@@ -218,10 +230,15 @@ class ProcessMonitor(Service):
         trouble = (*status.trouble, *self._watches.troubles(app))
         return msgspec.structs.replace(status, trouble=trouble)
 
-    def deaths(self, app: str) -> tuple[Death, ...]:
-        """Return the last deaths of the app's workers, newest last."""
+    def deaths(self, app: str) -> DeathList:
+        """Return the last deaths of the app's workers.
+
+        :raises NotFoundError: there is no such app.
+        """
         container = self._apps.get(app)
-        return tuple(container.deaths) if container is not None else ()
+        if container is None:
+            raise self._unknown(app)
+        return container.deaths.listed()
 
     @staticmethod
     def _unknown(app: str) -> NotFoundError:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ood.errors import WorkerError
 from ood.model.document import Document
 from ood.model.status import AppStatus, WorkerStatus
 from ood.procmon.accounts import find
 from ood.procmon.app import AppContainer
 from ood.procmon.members.base import SocketMember
+from ood.procmon.members.joined import JoinedMember
 from ood.procmon.resources import Resources, Versions
 from ood.procmon.slot import Slot
 from ood.procmon.worker import WorkerProcess
+from ood.traffic.meter import Lately, lately
 
 WORST_FIRST = ("errored", "waiting-restart", "stopped", "launching", "stopping", "draining")
 """States from the one that is furthest from ``online``."""
@@ -38,6 +42,7 @@ def worker_status(
         reason = "gets no requests yet: others serve"
     elif worker.state == "online" and not any(member.listening for member in worker.members):
         reason = "does not listen any more"
+    recent = _lately(worker, joined)
     return WorkerStatus(
         instance=worker.instance,
         pid=worker.pid,
@@ -49,9 +54,24 @@ def worker_status(
         memory_bytes=usage.memory_bytes,
         requests=sum(member.stats.requests for member in joined),
         requests_per_second=round(sum(one.requests_per_second() for one in joined), 1),
+        errors_per_second=recent.errors_per_second,
+        latency_p50_ms=recent.p50_ms,
+        latency_p95_ms=recent.p95_ms,
+        latency_p99_ms=recent.p99_ms,
+        loop_lag_ms=max((one.stats.lag for one in joined), default=None),
         unacknowledged=sum(member.unacknowledged for member in sockets),
         reason=reason,
     )
+
+
+def _lately(worker: WorkerProcess, joined: Sequence[JoinedMember]) -> Lately:
+    """Return what its requests were like: as the guard tells, else as the proxy sees them."""
+    context = worker.context
+    if joined:
+        tallies = [member.told.tally for member in joined]
+    else:
+        tallies = [context.traffic.of(worker.plan.name).worker(worker.instance)]
+    return lately(tallies, context.clock.seconds())
 
 
 def _slot_status(container: AppContainer, slot: Slot, resources: Resources) -> WorkerStatus:
@@ -92,6 +112,9 @@ def app_status(
     others = [worker for worker in held if worker is not None]
     others += sorted(container.leaving, key=lambda worker: worker.serial)
     rest = tuple(worker_status(worker, resources, stale=False) for worker in others)
+    context = container.context
+    recent = context.traffic.of(container.name).lately(context.clock.seconds())
+    lags = [worker.loop_lag_ms for worker in wanted if worker.loop_lag_ms is not None]
     return AppStatus(
         name=container.name,
         state=_app_state(container, wanted),
@@ -106,5 +129,11 @@ def app_status(
         pending_restart=any(
             slot.worker is not None and container.stale(slot.worker) for slot in slots
         ),
+        requests_per_second=recent.requests_per_second,
+        errors_per_second=recent.errors_per_second,
+        latency_p50_ms=recent.p50_ms,
+        latency_p95_ms=recent.p95_ms,
+        latency_p99_ms=recent.p99_ms,
+        loop_lag_ms=max(lags, default=None),
         workers=(*wanted, *rest),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ood.model.document import App
+from ood.model.document import RULE_FIELDS, App
 
 RUNTIME_KEYS = (
     "instances",
@@ -21,12 +21,14 @@ RUNTIME_KEYS = (
     "watch",
     "ignore_watch",
     "depends_on",
+    "access_log",
     "spare",
     "listen_timeout",
     "kill_timeout",
     "stop_signal",
     "health_path",
     "health_timeout",
+    *RULE_FIELDS,
 )
 """Settings that apply to running workers; any other one needs new workers."""
 

@@ -46,17 +46,28 @@ class Taker(Protocol):
         """
 
 
+class Newcomer(Protocol):
+    """A connection without a complete request."""
+
+    @property
+    def address(self) -> str:
+        """The client's address."""
+
+    def reset(self) -> None:
+        """Close."""
+
+
 class HalfOpen:
     """Counts connections without a complete request, per client address and overall."""
 
     def __init__(self) -> None:
-        self._arrivals: dict[Arrival, None] = {}
+        self._arrivals: dict[Newcomer, None] = {}
         self._per_client: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._arrivals)
 
-    def add(self, arrival: Arrival) -> bool:
+    def add(self, arrival: Newcomer) -> bool:
         """Count ``arrival``; false if its client has too many.  The oldest one makes room."""
         address = arrival.address
         if self._per_client[address] >= limits.HALF_OPEN_PER_CLIENT_MAX:
@@ -67,7 +78,7 @@ class HalfOpen:
         self._per_client[address] += 1
         return True
 
-    def discard(self, arrival: Arrival) -> None:
+    def discard(self, arrival: Newcomer) -> None:
         """Count ``arrival`` no more."""
         if arrival in self._arrivals:
             del self._arrivals[arrival]
@@ -134,16 +145,25 @@ class Arrival:
 
     def doRead(self) -> None:
         """Look at what is there now."""
+        data = self._peek()
+        if data is not None:
+            self._looked(data)
+
+    def _peek(self) -> bytes | None:
+        """Return the unread bytes if there are more than before; close if there will be none."""
         try:
             data = self._incoming.sock.recv(HEAD_BYTES_MAX, _PEEK)
         except BlockingIOError:
-            return
+            return None
         except OSError:
             data = b""
         if len(data) <= self._peeked:
             # woken without what was waited for: the client ended or reset its side
             self.reset()
-            return
+            return None
+        return data
+
+    def _looked(self, data: bytes) -> None:
         head = look(data)
         if head is not Preface.INCOMPLETE:
             self._give(head, len(data))

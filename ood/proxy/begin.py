@@ -2,37 +2,84 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import msgspec
+
+from ood.proxy import limits
 from ood.proxy.context import Context, Entry
 from ood.proxy.core import pages
 from ood.proxy.core.errand import Errand
 from ood.proxy.core.forward import Peer
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request
+from ood.proxy.core.rules.site import Hold, Verdict
 from ood.proxy.downstream import Downstream, Flow
 from ood.proxy.exchange import Exchange
+from ood.proxy.waiting import Waiting
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A request on its way through the rules.
+
+    :ivar app: the app that its Host, or its port, names.
+    :ivar waited: for what it has waited already; for each it waits once.
+    """
+
+    app: str
+    request: Request
+    peer: Peer
+    waited: frozenset[type] = frozenset()
 
 
 def begin(
     context: Context, downstream: Downstream, entry: Entry, request: Request, peer: Peer
 ) -> None:
     """Start what serves ``request``, or answer it at once."""
-    errand = errand_of(context, entry, request, peer)
-    if isinstance(errand, Page):
-        downstream.page(errand)
-        return
-    flow = flow_of(context, downstream, errand)
-    downstream.flow = flow
-    flow.start()
-
-
-def errand_of(context: Context, entry: Entry, request: Request, peer: Peer) -> Errand | Page:
-    """Ask the rules what is to be done."""
     app = entry.app or context.routes.find(request.host)
     if app is None:
-        return pages.no_site(request.host)
-    return Errand(app, request, peer)
+        downstream.page(pages.no_site(request.host))
+        return
+    _ask(context, downstream, Asked(app, request, context.sites.real_peer(peer, request)))
+
+
+def _ask(context: Context, downstream: Downstream, asked: Asked) -> None:
+    """Ask the rules, and do what they say."""
+    again = bool(asked.waited)
+    verdict = context.sites.decide(asked.app, asked.request, asked.peer, again=again)
+    if isinstance(verdict, Page):
+        downstream.page(verdict)
+        return
+    flow: Flow | None
+    if isinstance(verdict, Errand):
+        flow = flow_of(context, downstream, verdict)
+    else:
+        flow = _waiting(context, downstream, asked, verdict)
+        if flow is None:
+            downstream.page(verdict.page)
+            return
+    downstream.flow = flow
+    flow.start()
 
 
 def flow_of(context: Context, downstream: Downstream, errand: Errand) -> Flow:
     """Return what serves an errand; it is not started yet."""
     return Exchange(context, downstream, errand)
+
+
+def _waiting(
+    context: Context, downstream: Downstream, asked: Asked, verdict: Verdict
+) -> Flow | None:
+    """Return what waits before the rules are asked again; None if it must not wait."""
+    if isinstance(verdict, Errand | Page) or type(verdict) in asked.waited:
+        return None
+    if isinstance(verdict, Hold):
+        ready, seconds = context.sites.held(verdict.app), verdict.seconds
+    else:
+        ready = context.sites.checked(verdict.check, asked.peer.address)
+        seconds = limits.PASSWORD_SECONDS
+    if ready is None:
+        return None
+    later = msgspec.structs.replace(asked, waited=asked.waited | {type(verdict)})
+    go_on = partial(_ask, context, downstream, later)
+    return Waiting(downstream, ready, seconds=seconds, late=verdict.page, go_on=go_on)

@@ -69,10 +69,13 @@ class Client(Stream):
         if self.current is None:
             self._advance()
 
-    def refuse(self, page: Page, peeked: int) -> None:
-        """Answer a connection's first ``peeked`` bytes, still unread, with ``page``, and end it."""
+    def refuse(self, page: Page, peeked: int, request: Request | None = None) -> None:
+        """Answer a connection's first ``peeked`` bytes, still unread, with ``page``, and end it.
+
+        :param request: what they begin with, where that is known.
+        """
         self._take(peeked)
-        self.answer(page, None, close=True)
+        self.answer(page, request, close=True)
 
     def _take(self, peeked: int) -> None:
         try:
@@ -239,9 +242,7 @@ class Client(Stream):
     def _start(self, request: Request) -> None:
         peer = self._peer
         if self._entry.told:
-            told = told_peer(request)
-            if told is not None:
-                peer = Peer(told[0], told[1], peer.scheme, peer.local_port)
+            peer = told_peer(request, peer.local_port) or peer
             if request.upgrade:
                 # what follows comes from the client itself, and so would its X-Ood-Peer
                 request = msgspec.structs.replace(request, keep_alive=False)

@@ -13,7 +13,9 @@ from ood.interfaces import IWorkerPool
 from ood.net.listen import RawSocket
 from ood.proxy.core.route import Table
 from ood.proxy.live import Live
+from ood.proxy.sites import Sites
 from ood.proxy.upstream import Upstreams
+from ood.traffic.traffic import Traffic
 
 
 class Counters:
@@ -58,17 +60,21 @@ class Incoming(msgspec.Struct, frozen=True):
     """A client's connection whose request is still unread.
 
     :ivar address: the client's address and port.
+    :ivar proxied: a proxy in front of ood tells whose requests come, so ood must see them.
     """
 
     sock: RawSocket
     address: tuple[str, int]
     entry: Entry
+    proxied: bool = False
 
 
 @dataclass(eq=False)
 class Context:
     """What all parts of the proxy share.
 
+    :ivar traffic: counts requests, and writes them down.
+    :ivar sites: the rules of each app.
     :ivar routes: which app answers to which Host; replaced as a whole.
     :ivar one_app: there is just one app, so no connection can bring another one's request.
     :ivar draining: the service ends: answers close their connections.
@@ -79,6 +85,8 @@ class Context:
     pool: IWorkerPool
     live: Live
     upstreams: Upstreams
+    traffic: Traffic
+    sites: Sites
     background: Background = field(default_factory=Background)
     counters: Counters = field(default_factory=Counters)
     routes: Table = field(default_factory=lambda: Table({}))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from functools import partial
 
+import msgspec
+
 from ood.errors import UnavailableError
 from ood.net.listen import RawSocket
 from ood.proxy import limits
@@ -16,6 +18,7 @@ from ood.proxy.core.grammar import HEAD_BYTES_MAX, MalformedError
 from ood.proxy.core.head import Preface
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request
+from ood.proxy.greeting import GreetedArrival
 from ood.proxy.live import NEVER
 
 _PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT
@@ -38,6 +41,18 @@ class Dispatcher:
     def accepted(self, incoming: Incoming) -> None:
         """Take a connection that was just accepted."""
         self._context.counters.connections += 1
+        sites = self._context.sites
+        if sites.watchful:
+            address = incoming.address[0]
+            if incoming.entry.app is None and sites.greets(address):
+                GreetedArrival(self._context, self._half_open, self, incoming).begin()
+                return
+            if sites.trusts(address):
+                incoming = msgspec.structs.replace(incoming, proxied=True)
+        self.look(incoming)
+
+    def look(self, incoming: Incoming) -> None:
+        """Look at the first bytes of a connection, now or when they come."""
         try:
             data = incoming.sock.recv(HEAD_BYTES_MAX, _PEEK)
         except BlockingIOError:
@@ -61,7 +76,12 @@ class Dispatcher:
             if head.plain and head.keep_alive:
                 app = incoming.entry.app or context.routes.find(head.host)
                 alone = context.one_app or incoming.entry.app is not None
-                if app is not None and context.pool.takes_sockets(app, alone=alone):
+                if (
+                    app is not None
+                    and not incoming.proxied
+                    and not context.sites.every_request(app)
+                    and context.pool.takes_sockets(app, alone=alone)
+                ):
                     self._hand_off(app, incoming.sock, 0)
                     return
             Client(context, incoming).serve(head, peeked)
@@ -73,8 +93,12 @@ class Dispatcher:
 
     def _take_other(self, incoming: Incoming, preface: Preface, peeked: int) -> None:
         """Let an app that speaks TLS or HTTP/2 itself do so on its own port."""
-        app = incoming.entry.app
-        if app is not None and self._context.pool.takes_sockets(app, alone=True):
+        app, context = incoming.entry.app, self._context
+        if (
+            app is not None
+            and not context.sites.every_request(app)
+            and context.pool.takes_sockets(app, alone=True)
+        ):
             self._hand_off(app, incoming.sock, 0)
         elif preface is Preface.HTTP2:
             page = pages.malformed(505, "HTTP/2 is only spoken over TLS")
@@ -122,7 +146,8 @@ class Dispatcher:
             await self._context.pool.when_available(app)
         except UnavailableError as error:
             if not waiting.closed:
-                self._answer(waiting.release(), pages.unavailable(error.message, error.hint))
+                page = pages.unavailable(error.message, error.hint)
+                self._answer(waiting.release(), self._context.sites.dressed(page, app))
             return
         if not waiting.closed:
             self._hand_off(app, waiting.release(), tries)
@@ -140,7 +165,9 @@ class Dispatcher:
         except OSError:
             data = b""
         if data:
-            Client(self._context, incoming).refuse(page, len(data))
+            head = look(data)
+            request = head if isinstance(head, Request) else None
+            Client(self._context, incoming).refuse(page, len(data), request)
         else:
             sock.close()
 

@@ -12,8 +12,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTim
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ood.background import Background
 from ood.errors import StartupError
-from ood.interfaces import IEdge, IWorkerPool
+from ood.interfaces import ICertificates, IEdge, IWorkerPool
 from ood.model.document import Document
 from ood.net.listen import bind
 from ood.net.poller import Poller
@@ -22,9 +23,13 @@ from ood.proxy.client import Client
 from ood.proxy.context import Context, Counters, Entry, Incoming
 from ood.proxy.core.route import Table
 from ood.proxy.dispatch import Dispatcher
+from ood.proxy.https import Https
 from ood.proxy.listener import Listener
 from ood.proxy.live import Live
+from ood.proxy.sites import Sites
+from ood.proxy.tls.counters import TlsCounters
 from ood.proxy.upstream import Upstreams
+from ood.traffic.traffic import Traffic
 
 LOOPBACK = "127.0.0.1"
 """Where each app also answers, on its own port."""
@@ -39,7 +44,9 @@ class ReverseProxy(Service):
 
     :param http: listening sockets for HTTP; they are closed at the end.
     :param trouble: is called when an app's own loopback port can't be bound.
+    :param https: listening sockets for HTTPS; they need ``certificates``.
     :param open_files: how many descriptors this process may have; clients get not quite all.
+    :param traffic: where requests are counted and written down.
     """
 
     name = "proxy"
@@ -53,16 +60,34 @@ class ReverseProxy(Service):
         http: Sequence[socket.socket] = (),
         trouble: PortTrouble | None = None,
         *,
+        https: Sequence[socket.socket] = (),
+        certificates: ICertificates | None = None,
         open_files: int = sys.maxsize,
+        traffic: Traffic | None = None,
     ) -> None:
         self._ceiling = max(open_files - limits.DESCRIPTORS_KEPT_BACK, open_files // 2)
         live = Live(clock)
         self._reactor = reactor
         self._poller = Poller(reactor)
         self._upstreams = Upstreams(self._poller, live, pool)
-        self._context = Context(self._poller, clock, pool, live, self._upstreams)
+        background = Background()
+        self._sites = Sites(clock, background)
+        self._context = Context(
+            reactor=self._poller,
+            clock=clock,
+            pool=pool,
+            live=live,
+            upstreams=self._upstreams,
+            traffic=traffic or Traffic(clock),
+            sites=self._sites,
+            background=background,
+        )
         self._dispatcher = Dispatcher(self._context)
         self._listeners = [self._listener(sock, Entry(sock.getsockname()[1])) for sock in http]
+        self._https: Https | None = None
+        if certificates is not None:
+            self._https = Https(self._context, certificates, self._dispatcher.entries)
+            self._listeners += [self._https_listener(self._https, sock) for sock in https]
         self._apps: dict[str, Listener] = {}
         self._strangers: dict[str, set[Client]] = {}
         self._trouble = trouble
@@ -74,6 +99,11 @@ class ReverseProxy(Service):
     def counters(self) -> Counters:
         """What happened since the start."""
         return self._context.counters
+
+    @property
+    def tls_counters(self) -> TlsCounters:
+        """What happened on the HTTPS port since the start."""
+        return TlsCounters() if self._https is None else self._https.counters
 
     def startService(self) -> None:
         """Accept connections."""
@@ -93,6 +123,8 @@ class ReverseProxy(Service):
             listener.stop()
         self._listeners, self._apps = [], {}
         self._context.draining = self._upstreams.draining = True
+        if self._https is not None:
+            self._https.stop()
         return Deferred.fromCoroutine(self._drain())
 
     async def _drain(self) -> None:
@@ -106,7 +138,10 @@ class ReverseProxy(Service):
     def converge(self, document: Document) -> None:
         """Route as ``document`` says, and listen on each app's own port."""
         self._context.routes = Table(document.apps)
+        self._sites.converge(document)
         self._context.one_app = len(document.apps) == 1
+        if self._https is not None:
+            self._https.converge(document)
         self._strangers = {name: self._strangers.get(name, set()) for name in document.apps}
         self._ports = {name: app.port for name, app in document.apps.items()}
         for name, listener in list(self._apps.items()):
@@ -116,9 +151,10 @@ class ReverseProxy(Service):
         self._open_ports()
 
     def trouble(self, app: str) -> tuple[str, ...]:
-        """Return why the app's own port does not answer, if it does not."""
+        """Return why the app's own port does not answer, if so, and what is wrong with rules."""
         error = self._occupied.get(app)
-        return () if error is None else (str(error),)
+        texts = () if error is None else (str(error),)
+        return (*texts, *self._sites.trouble(app))
 
     def _open_ports(self) -> None:
         """Listen on every app's port that is still missing; try again later if one is taken."""
@@ -156,6 +192,11 @@ class ReverseProxy(Service):
             self._reactor, context.clock, self._dispatcher, sock, entry, ceiling=self._ceiling
         )
 
+    def _https_listener(self, https: Https, sock: socket.socket) -> Listener:
+        entry = Entry(sock.getsockname()[1], scheme=b"https")
+        clock = self._context.clock
+        return Listener(self._reactor, clock, https, sock, entry, ceiling=self._ceiling)
+
     def adopt(self, app: str, sock: socket.socket) -> None:  # noqa: ARG002 its next request decides
         """Take a client's idle connection back from a worker that drains."""
         if self._context.draining:
@@ -175,4 +216,5 @@ class ReverseProxy(Service):
         client.resume_reading()
 
     def _http_port(self) -> int:
-        return self._listeners[0].entry.port if self._listeners else 0
+        plain = (one.entry.port for one in self._listeners if one.entry.scheme == b"http")
+        return next(plain, 0)

@@ -376,7 +376,8 @@ class Exchange:
 
     def _fail(self, page: Page) -> None:
         self._end()
-        self._downstream.page(page)
+        site = self._errand.site or self._errand.app
+        self._downstream.page(self._context.sites.dressed(page, site))
 
     def _drop_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None

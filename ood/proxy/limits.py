@@ -2,6 +2,8 @@
 
 HEAD_DEADLINE_SECONDS = 10.0
 """A request's head must be complete by then, however busily it drips."""
+HANDSHAKE_SECONDS = 10.0
+"""A TLS handshake must be complete by then; slow mobile networks need two."""
 KEEP_ALIVE_IDLE_SECONDS = 75.0
 """A client's connection waits this long for another request; browsers keep theirs about as long."""
 BODY_IDLE_SECONDS = 60.0
@@ -48,3 +50,15 @@ PROBE_SECONDS = 1.0
 STRANGERS_PER_APP_MAX = 512
 """Connections on which one app's workers send back what is for others: an app can open as many
 as it likes, and each costs the service a descriptor, of which all apps need some."""
+HELD_PER_APP_MAX = 1024
+"""Requests that wait for the end of an app's maintenance; each holds a client's connection."""
+PASSWORD_THREADS = 2
+"""Passwords checked at once: each takes a processor and 16 MiB."""
+PASSWORDS_MAX = 64
+"""Passwords that wait to be checked; with two at a time that is 2 s."""
+PASSWORDS_PER_CLIENT_MAX = 8
+"""The same of one client: a browser asks on six connections, and one client can't use up all."""
+PASSWORD_SECONDS = 30.0
+"""A check must have been made by then; only a machine that stands still takes that long."""
+GREETING_WARNING_SECONDS = 60.0
+"""Peers that don't begin with the PROXY protocol are named in the log this often."""

@@ -16,9 +16,20 @@ from ood.clock import Seldom
 from ood.net.listen import RawSocket
 from ood.proxy import limits
 from ood.proxy.context import Entry, Incoming
-from ood.proxy.dispatch import Dispatcher
 
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+class Receiver(Protocol):
+    """Who takes connections that were accepted.
+
+    :ivar entries: where connections come in, by local port.
+    """
+
+    entries: dict[int, Entry]
+
+    def accepted(self, incoming: Incoming) -> None:
+        """Take one."""
 
 
 class _Accepting(Protocol):
@@ -27,8 +38,9 @@ class _Accepting(Protocol):
 
 @implementer(IReadDescriptor)
 class Listener:
-    """A listening socket whose connections go to the dispatcher.
+    """A listening socket.
 
+    :param receiver: takes its connections.
     :param ceiling: a connection whose descriptor is not below it is the last one for a
         while; descriptors are given out from the lowest, so it tells how many are in use.
     """
@@ -39,7 +51,7 @@ class Listener:
         self,
         reactor: IReactorFDSet,
         clock: IReactorTime,
-        dispatcher: Dispatcher,
+        receiver: Receiver,
         sock: socket.socket,
         entry: Entry,
         *,
@@ -47,7 +59,7 @@ class Listener:
     ) -> None:
         self._reactor = reactor
         self._clock = clock
-        self._dispatcher = dispatcher
+        self._receiver = receiver
         self._sock = sock
         self._fd = sock.fileno()
         self._family = int(sock.family)
@@ -58,7 +70,7 @@ class Listener:
 
     def start(self) -> None:
         """Accept from now on."""
-        self._dispatcher.entries[self.entry.port] = self.entry
+        self._receiver.entries[self.entry.port] = self.entry
         self._reactor.addReader(self)
 
     def stop(self) -> None:
@@ -68,7 +80,7 @@ class Listener:
             self._pause = None
         self._reactor.removeReader(self)
         self._sock.close()
-        self._dispatcher.entries.pop(self.entry.port, None)
+        self._receiver.entries.pop(self.entry.port, None)
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -89,7 +101,7 @@ class Listener:
         time-out of 0, and so has no accepted one: all calls on it say MSG_DONTWAIT.
         """
         accept = cast(_Accepting, self._sock)._accept
-        accepted = self._dispatcher.accepted
+        accepted = self._receiver.accepted
         for _ in range(limits.ACCEPT_BATCH):
             try:
                 descriptor, address = accept()

@@ -15,11 +15,14 @@ from zope.interface import implementer
 
 from ood.errors import ConflictError, NotFoundError, OodError
 from ood.interfaces import IController, Notified
-from ood.model.document import App, Document
+from ood.model.death import DeathList
+from ood.model.document import App, Document, Settings
 from ood.model.notify import masked
 from ood.model.release import Order, Release, Step
 from ood.model.schema import (
     APP_KEYS,
+    SETTINGS_KEYS,
+    Key,
     changed_app,
     changed_settings,
     check_app,
@@ -43,6 +46,7 @@ class MemoryController:
     :ivar held: if not None, commands wait here until a test fires them.
     :ivar made: releases by app, newest first.
     :ivar trouble: what is said to be wrong with every app.
+    :ivar dead: the deaths of every app.
     :ivar calls: the verbs that were carried out, in order.
     """
 
@@ -54,6 +58,7 @@ class MemoryController:
         self.held: list[Deferred[None]] | None = None
         self.calls: list[tuple[str, ...]] = []
         self.trouble: tuple[str, ...] = ()
+        self.dead = DeathList()
         self._followers: list[tuple[str, Callable[[LogLine], None]]] = []
 
     @property
@@ -157,19 +162,10 @@ class MemoryController:
         if name is None:
             settings = self.document.settings
             http, https = settings.ports(root=False)
-            return {
-                "httpPort": http,
-                "httpsPort": https,
-                "apiPort": settings.api_port,
-                "balancerEngine": settings.balancer_engine,
-                "notify": msgspec.to_builtins(masked(settings.notify)),
-            }
-        app = self._app(name)
-        fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
-        plain: dict[str, Any] = msgspec.to_builtins(
-            {key: getattr(app, fields[key]) for key in APP_KEYS}
-        )
-        return plain
+            shown = {"notify": msgspec.to_builtins(masked(settings.notify))}
+            plain = {**_plain(settings, SETTINGS_KEYS), **shown}
+            return {**plain, "httpPort": http, "httpsPort": https}
+        return _plain(self._app(name), APP_KEYS)
 
     def configure(self, name: str | None, changes: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Change keys of the settings or of an app; None puts a key back to its default."""
@@ -201,13 +197,23 @@ class MemoryController:
         names = sorted(self.document.apps) if name is None else [name]
         return [self._status(one, self._app(one)) for one in names]
 
+    def deaths(self, name: str) -> DeathList:
+        """Return what a test has put into ``dead``."""
+        self._app(name)
+        return self.dead
+
     def tail(self, name: str, lines: int, stream: str | None) -> list[LogLine]:
         """Return an app's last log lines."""
         self._app(name)
         wanted = [line for line in self.lines.get(name, ()) if stream in {None, line.stream}]
         return wanted[-lines:] if lines else []
 
-    def follow(self, name: str, callback: Callable[[LogLine], None]) -> Callable[[], None]:
+    def follow(
+        self,
+        name: str,
+        callback: Callable[[LogLine], None],
+        stream: str | None = None,
+    ) -> Callable[[], None]:
         """Call ``callback`` with every new line of an app's log."""
         self._app(name)
         entry = (name, callback)
@@ -276,3 +282,10 @@ class MemoryController:
             trouble=self.trouble,
             workers=workers,
         )
+
+
+def _plain(value: App | Settings, table: Mapping[str, Key]) -> dict[str, Any]:
+    """Return every key of ``table``, defaults included."""
+    fields = {field.encode_name: field.name for field in msgspec.structs.fields(type(value))}
+    plain: dict[str, Any] = msgspec.to_builtins({key: getattr(value, fields[key]) for key in table})
+    return plain

@@ -18,6 +18,7 @@ from ood.interfaces import Worker
 from ood.net.fdchannel import FdChannel
 from ood.procmon.members.joined import JoinedMember
 from ood.procmon.roster import Roster
+from ood.traffic.traffic import AppTraffic
 from tests.procmon.machine import Machine
 
 BATCH = 60
@@ -39,7 +40,9 @@ def member(roster: Roster) -> tuple[JoinedMember, FdChannel, socket.socket]:
     owner: Any = Owner()
     channel = FdChannel(machine, Clock(), ours, lambda _d, _f: None, lambda: None)
     worker = Worker(app="app", instance=0)
-    joined = JoinedMember(worker, owner, 1, channel=channel, pid=1, clock=Clock())
+    joined = JoinedMember(
+        worker, owner, 1, channel=channel, pid=1, clock=Clock(), traffic=AppTraffic("a")
+    )
     roster.add(joined)
     channel.received(b'{"ood":"listening","id":0,"port":1}\n', [])
     roster.accept(joined, True)

@@ -27,6 +27,7 @@ from ood.procmon.context import Context
 from ood.procmon.core.join import Hosts
 from ood.procmon.roll import Rolls
 from ood.procmon.runtime import NodeRuntime
+from ood.traffic.traffic import Traffic
 
 FIRST_PID = 1 << 23
 """Above the highest process id that Linux gives out: no real process is ever meant."""
@@ -152,6 +153,7 @@ class ContainerTestCase(SynchronousTestCase):
             inherited={},
             chance=random.Random(7),
             background=Background(),
+            traffic=Traffic(self.clock),
         )
         self.app = App(
             cwd=str(self.home), port=3000, script="server.js", handoff="cluster", running=True

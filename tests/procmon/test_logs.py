@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from ood import logfile
 from ood.model.status import LogLine
-from ood.procmon import logfile
 from ood.procmon.logs import Logs, decode, encode
 from ood.procmon.output import BURST_BYTES_MAX, BYTES_PER_SECOND_MAX, Output
 

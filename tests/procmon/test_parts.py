@@ -28,6 +28,7 @@ from ood.procmon.returned import returned_socket
 from ood.procmon.roster import Roster
 from ood.procmon.runtime import NodeRuntime
 from ood.procmon.untouched import untouched
+from ood.traffic.traffic import AppTraffic
 from tests.procmon.machine import Machine
 
 
@@ -214,7 +215,9 @@ class BlockedTests(ConnectionTestCase):
             self.addCleanup(theirs.close)
             channel = FdChannel(machine, clock, ours, lambda _d, _f: None, lambda: None)
             worker = Worker(app="app", instance=number)
-            member = JoinedMember(worker, owner, 1, channel=channel, pid=1, clock=clock)
+            member = JoinedMember(
+                worker, owner, 1, channel=channel, pid=1, clock=clock, traffic=AppTraffic("a")
+            )
             self.addCleanup(member.close)
             roster.add(member)
             channel.received(b'{"ood":"listening","id":0,"port":1}\n', [])
@@ -274,7 +277,9 @@ class AcknowledgementTests(ConnectionTestCase):
         self.channel = FdChannel(machine, Clock(), ours, lambda _d, _f: None, lambda: None)
         owner: Any = self
         worker = Worker(app="app", instance=0)
-        self.member = JoinedMember(worker, owner, 1, channel=self.channel, pid=1, clock=Clock())
+        self.member = JoinedMember(
+            worker, owner, 1, channel=self.channel, pid=1, clock=Clock(), traffic=AppTraffic("a")
+        )
         self.addCleanup(self.member.close)
         self.say(b'{"ood":"listening","id":0,"port":1}\n')
         for _ in range(3):

@@ -147,21 +147,29 @@ class ProxyTestCase(TestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.pool = FakeWorkerPool()
-        self.backend = Server()
+        self.backend = self.make_backend()
         self.app = self.pool.add("site", self.listen(self.backend))
+        self.trouble: list[str] = []
+        self.proxy = self.make_proxy()
+        self.converge("site")
+        self.proxy.startService()
+        self.addCleanup(self.stop)
+
+    def make_backend(self) -> Server:
+        """Return what answers for the app."""
+        return Server()
+
+    def make_proxy(self) -> ReverseProxy:
+        """Return the proxy, which listens on ``port``."""
         http = bind(LOOPBACK, 0, what="test")
         self.port = http.getsockname()[1]
-        self.trouble: list[str] = []
-        self.proxy = ReverseProxy(
+        return ReverseProxy(
             reactor,
             self.clock,
             self.pool,
             [http],
             lambda app, error: self.trouble.append(f"{app}: {error}"),
         )
-        self.converge("site")
-        self.proxy.startService()
-        self.addCleanup(self.stop)
 
     def converge(self, *names: str, **ports: int) -> None:
         ports = {**{name: free_port() for name in names if name not in ports}, **ports}

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import msgspec
 
-from ood.proxy import begin
-from ood.proxy.context import Context, Entry
 from ood.proxy.core.errand import BodyFilter, Errand, ResponseChange
 from ood.proxy.core.forward import Peer
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import CHUNKED, Request
 from ood.proxy.core.response import Response
+from ood.proxy.sites import Sites
 from tests.proxy.support import ProxyTestCase
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Old: 1\r\n\r\nhello"
@@ -53,10 +52,13 @@ class ErrandTestCase(ProxyTestCase):
     ) -> None:
         """Have every request be done so."""
 
-        def errand_of(_: Context, __: Entry, request: Request, peer: Peer) -> Errand | Page:
-            return page or Errand("site", request, peer, changes, body_bytes_max)
+        def decide(
+            _: Sites, app: str, request: Request, peer: Peer, *, again: bool = False
+        ) -> Errand | Page:
+            self.assertFalse(again)
+            return page or Errand(app, request, peer, changes, body_bytes_max)
 
-        self.patch(begin, "errand_of", errand_of)
+        self.patch(Sites, "decide", decide)
 
 
 class ChangeTests(ErrandTestCase):

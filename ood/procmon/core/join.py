@@ -11,10 +11,18 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from ood.traffic.histogram import BUCKETS
+
 MESSAGE_BYTES_MAX = 65_536
 """Longest message, either way; the protocol says so."""
 SERVER_IDS = 64
 """A server's id must fit into the second byte of a hand-off, after 64."""
+LAST_MOMENT_MS = 253_402_300_799_000
+"""The end of the year 9999 since the epoch: later moments can't be written."""
+ACCESS_PREFIX = b'{"ood":"access",'
+"""How the guard begins this message, the only one that comes in bulk."""
+SLOW_REQUESTS_MAX = 16
+"""Requests that take long, in one message; the guard tells of half as many."""
 VERSION = 1
 """The protocol's version that both sides must speak."""
 
@@ -22,6 +30,10 @@ ServerId = Annotated[int, Meta(ge=0, lt=SERVER_IDS)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Count = Annotated[int, Meta(ge=0, lt=1 << 53)]
 Number = Annotated[float, Meta(ge=0)]
+SlowRequest = tuple[
+    Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)], Number
+]
+"""Method, path and age in milliseconds."""
 
 
 class InvalidMessageError(ValueError):
@@ -73,6 +85,26 @@ class Ready(msgspec.Struct, frozen=True):
     """The app said ``process.send('ready')``."""
 
 
+Five = Annotated[list[Count], Meta(min_length=5, max_length=5)]
+Buckets = Annotated[list[Count], Meta(min_length=BUCKETS, max_length=BUCKETS)]
+
+
+class Meter(msgspec.Struct, frozen=True, rename="camel"):
+    """What a process has counted of the app's requests that came one way.
+
+    :ivar status: answers by the first digit of their status, from 1; upgrades count as 1.
+    :ivar buckets: answers by their duration; see :mod:`ood.traffic.histogram`.
+    :ivar ms: their durations together, in milliseconds.
+    :ivar bytes: of the answers, their heads included.
+    """
+
+    status: Five = msgspec.field(default_factory=lambda: [0] * 5)
+    buckets: Buckets = msgspec.field(default_factory=lambda: [0] * BUCKETS)
+    ms: Number = 0
+    bytes: Count = 0
+    in_flight: Count = 0
+
+
 class Stats(msgspec.Struct, frozen=True, rename="camel"):
     """What the process has counted since it began."""
 
@@ -86,6 +118,33 @@ class Stats(msgspec.Struct, frozen=True, rename="camel"):
     s3: Count = 0
     s4: Count = 0
     s5: Count = 0
+    handed: Meter = Meter()
+    piped: Meter = Meter()
+    slow: Annotated[tuple[SlowRequest, ...], Meta(max_length=SLOW_REQUESTS_MAX)] = ()
+
+
+class Line(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A finished request, for the access log; ``docs/join-protocol.md`` says what is what."""
+
+    time: Annotated[float, Meta(ge=0, le=LAST_MOMENT_MS)]
+    client: str
+    method: str
+    target: str
+    version: str
+    status: Annotated[int, Meta(ge=100, le=599)]
+    size: Count
+    ms: Number
+    referer: str
+    agent: str
+    host: str
+    request_id: str
+
+
+class Access(msgspec.Struct, frozen=True):
+    """Finished requests, and how many more could not be told."""
+
+    lines: list[Line]
+    lost: Count = 0
 
 
 class Drained(msgspec.Struct, frozen=True):
@@ -100,7 +159,7 @@ class Unfit(msgspec.Struct, frozen=True):
     why: Annotated[str, Meta(max_length=1024)] = ""
 
 
-Message = Hello | Listening | Close | Ack | Nack | Back | Ready | Stats | Drained | Unfit
+Message = Hello | Listening | Close | Ack | Nack | Back | Ready | Stats | Drained | Unfit | Access
 
 _KINDS: dict[str, type[Message]] = {
     "hello": Hello,
@@ -113,9 +172,11 @@ _KINDS: dict[str, type[Message]] = {
     "stats": Stats,
     "drained": Drained,
     "unfit": Unfit,
+    "access": Access,
 }
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_access = msgspec.json.Decoder(Access).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -125,6 +186,8 @@ def decode(line: bytes) -> Message | None:
     :raises InvalidMessageError: it is no message, or a value is not allowed.
     """
     try:
+        if line.startswith(ACCESS_PREFIX):
+            return _decode_access(line)
         plain = _decode_object(line)
         kind = _KINDS.get(str(plain.get("ood")))
         return None if kind is None else msgspec.convert(plain, kind)
@@ -140,12 +203,14 @@ class Hosts(msgspec.Struct, frozen=True):
         wildcards would have it so.
     :ivar default: whether it answers for hosts that nobody names.
     :ivar port: its own loopback port.
+    :ivar log: whether ood wants to know of each finished request.
     """
 
     own: tuple[str, ...]
     foreign: tuple[str, ...]
     default: bool
     port: int
+    log: bool = False
 
 
 def encode_hosts(hosts: Hosts) -> bytes:
@@ -156,7 +221,7 @@ def encode_hosts(hosts: Hosts) -> bytes:
     """
     message = _hosts_line(hosts)
     if len(message) > MESSAGE_BYTES_MAX:
-        message = _hosts_line(Hosts(hosts.own, (), default=False, port=hosts.port))
+        message = _hosts_line(msgspec.structs.replace(hosts, foreign=(), default=False))
     return message
 
 
@@ -166,6 +231,8 @@ def _hosts_line(hosts: Hosts) -> bytes:
 
 DRAIN = b'{"ood":"drain"}\n'
 """Send idle connections back, and each other one when its answer is done."""
+WATCH = {True: b'{"ood":"watch","on":true}\n', False: b'{"ood":"watch","on":false}\n'}
+"""Write each request down before the app sees it, or cease to."""
 LEAVE = b'{"ood":"leave"}\n'
 """Close the servers."""
 

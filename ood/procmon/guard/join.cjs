@@ -77,7 +77,7 @@ class Join {
     };
     if (this.users === 0) pipe.unref();
     pipe.readStart();
-    for (const message of this.outbox.splice(0)) this.send(message);
+    for (const message of this.outbox.splice(0)) this.sendText(message);
   }
 
   fail(why) {
@@ -105,6 +105,11 @@ class Join {
    * @param {(error: number) => void} [done]
    */
   send(message, handle, done) {
+    this.sendText(JSON.stringify(message), handle, done);
+  }
+
+  /** Send a message that is JSON already; see `send`. */
+  sendText(message, handle, done) {
     if (this.pipe === null) {
       if (done !== undefined) process.nextTick(done, EPIPE);
       else if (!this.over) this.outbox.push(message);
@@ -112,7 +117,7 @@ class Join {
     }
     const request = new this.node.WriteWrap();
     request.oncomplete = done === undefined ? noop : (status) => done(status);
-    const text = `${JSON.stringify(message)}\n`;
+    const text = `${message}\n`;
     const error =
       handle === undefined ? this.pipe.writeUtf8String(request, text) : this.pipe.writeUtf8String(request, text, handle);
     const asynchronous = this.node.streamBaseState[this.node.kLastWriteWasAsync];

@@ -7,6 +7,7 @@ const { Hosts } = require('./hosts.cjs');
 const { Requests } = require('./requests.cjs');
 const { Drain } = require('./drain.cjs');
 const { Stats } = require('./stats.cjs');
+const { Flight } = require('./flight.cjs');
 const { Strangers } = require('./stranger.cjs');
 const { lose } = require('./farewell.cjs');
 const { forked } = require('./forked.cjs');
@@ -27,7 +28,9 @@ class Member {
     });
     this.drain = new Drain(node, servers, this.requests, this.join);
     this.join.send({ ood: 'hello', v: PROTOCOL_VERSION, token: env.OOD_TOKEN, pid: process.pid, node: process.version });
-    this.stats = new Stats(this.join, this.requests, servers);
+    this.flight = new Flight(servers, this.requests, env);
+    this.stats = new Stats(this.join, this.requests, servers, this.flight);
+    this.access = null;
     this.cluster = process.connected === true ? forked(servers) : null;
   }
 
@@ -40,18 +43,33 @@ class Member {
     switch (message.ood) {
       case 'hosts':
         this.hosts.update(message);
+        this.writeDown(message.log === true);
         break;
       case 'drain':
         this.drain.start();
         break;
       case 'leave':
+      this.stats.report();
+        if (this.requests.access !== null) this.requests.access.flush();
         this.drain.leave();
+        break;
+      case 'watch':
+      this.flight.watch(message.on === true);
         break;
       case 'shutdown':
         if (!process.connected) process.emit('message', 'shutdown');
         break;
       default: // a newer ood may say more
     }
+  }
+
+  /** @param {boolean} wanted whether ood is told of each finished request */
+  writeDown(wanted) {
+    const { requests } = this;
+    if (wanted === (requests.access !== null)) return;
+    if (wanted && this.access === null) this.access = new (require('./access.cjs').Access)(this.join);
+    requests.access = wanted ? this.access : null;
+    if (!wanted) this.access.flush();
   }
 
   /** @param {object} entry a server that listens now */

@@ -4,11 +4,24 @@
  */
 const http = require('http');
 const { hostOf } = require('./hosts.cjs');
+const { Meter } = require('./meter.cjs');
+
+const { performance } = globalThis;
 
 /** On a connection's handle: ood itself opened it into this process, its `X-Ood-Peer` is believed. */
 const kTrusted = Symbol('ood.trusted');
 /** On a socket: how many of its requests are unanswered. */
 const kOpen = Symbol('ood.open'); // null: the socket is closed
+/** On a socket: where its requests are counted. */
+const kMeter = Symbol('ood.meter');
+/** On a socket: how much had been written to it after its last answer. */
+const kWritten = Symbol('ood.written');
+/** On a response of this app's own: when its request came. */
+const kBegan = Symbol('ood.began');
+/** On a response, where there is an access log: the request. */
+const kRequest = Symbol('ood.request');
+/** On a socket: when its newest request came, to a tenth of a second. */
+const kSince = Symbol('ood.since');
 
 const OURS = /^x[-_]ood[-_]/i;
 /** As in ood's proxied path (`ood/proxy/core/forward.py`): an app may read `_` as `-`. */
@@ -18,6 +31,7 @@ const UNDERSCORE = 95;
 const LOWER_O = 111;
 const UPPER_O = 79;
 
+const { performance } = globalThis;
 const MISDIRECTED = 'HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 
 /** What is known about this process's requests. */
@@ -29,8 +43,13 @@ class Requests {
     this.strangers = strangers;
     this.counts = { requests: 0, s2: 0, s3: 0, s4: 0, s5: 0, misdirected: 0 };
     this.inFlight = 0;
+    this.handed = new Meter(); // of connections that clients opened
+    this.piped = new Meter(); // of those that ood opened: ood counts these, too
+    this.access = null; // who is told of requests for the access log
     this.upgraded = new Map(); // socket -> what it was upgraded to
     this.answered = () => {}; // called with each answered request's socket
+    this.now = performance.now(); // as of the last sample: to ask anew for each request would cost more
+    this.watcher = null; // writes each request down
     this.goingAway = null; // while draining: whether a socket's answers should end it
     this.countKey = Object.getOwnPropertySymbols(new http.IncomingMessage()).find(
       (symbol) => symbol.description === 'kHeadersCount',
@@ -128,11 +147,17 @@ class Requests {
     if (socket[kOpen] === undefined) this.follow(socket);
     if (socket[kOpen] !== null) {
       socket[kOpen]++;
+      socket[kMeter].inFlight++;
       this.inFlight++;
     }
+    socket[kSince] = this.now;
+    if (this.watcher !== null) this.watcher.begin(socket, request);
     this.cleanHeaders(request, socket);
     if (this.goingAway !== null && this.goingAway(socket)) response.shouldKeepAlive = false;
-    if (this.belongs(request, socket)) return true;
+    if (this.belongs(request, socket)) {
+      this.begin(request, response, socket);
+      return true;
+    }
     this.counts.misdirected++;
     if (event === 'checkContinue') response.writeContinue();
     this.strangers.relay(request, response);
@@ -148,7 +173,10 @@ class Requests {
       this.upgraded.delete(socket);
       this.answered(socket);
     });
-    if (this.belongs(request, socket)) return true;
+    if (this.belongs(request, socket)) {
+      this.beginUpgraded(request, socket);
+      return true;
+    }
     this.counts.misdirected++;
     if (event === 'upgrade') this.strangers.tunnel(request, socket, head);
     else socket.end(MISDIRECTED);
@@ -159,25 +187,84 @@ class Requests {
     return this.hosts.belongs(hostOf(request), socket) || this.trusts(socket);
   }
 
+  /** @returns {number} when the socket's request came, on the clock of `performance.now()` */
+  since(socket) {
+    return socket[kSince] === undefined ? this.now : socket[kSince];
+  }
+
   follow(socket) {
     socket[kOpen] = 0;
+    socket[kMeter] = this.meterOf(socket);
+    socket[kWritten] = 0;
     socket.once('close', () => {
       this.inFlight -= socket[kOpen];
+      socket[kMeter].inFlight -= socket[kOpen];
       socket[kOpen] = null;
+      if (this.access !== null && socket._httpMessage) this.unfinished(socket._httpMessage, socket);
+      if (this.watcher !== null) this.watcher.end(socket);
       this.answered(socket);
     });
+  }
+
+  meterOf(socket) {
+    return this.trusts(socket) ? this.piped : this.handed;
+  }
+
+  /** The app gets a request. */
+  begin(request, response, socket) {
+    response[kBegan] = performance.now();
+    if (this.access !== null && socket[kMeter] === this.handed) {
+      response[kRequest] = request;
+      void socket.remoteAddress; // Node keeps it; when the client is gone it can't be asked for
+    }
+  }
+
+  beginUpgraded(request, socket) {
+    const meter = this.meterOf(socket);
+    meter.status[0]++;
+    if (this.access === null || meter !== this.handed) return;
+    const began = performance.now();
+    void socket.remoteAddress;
+    socket.once('close', () => {
+      if (this.access !== null) this.access.note(request, socket, 101, socket.bytesWritten, performance.now() - began);
+    });
+  }
+
+  /** The client left before its answer was complete. */
+  unfinished(response, socket) {
+    const request = response[kRequest];
+    if (request === undefined) return;
+    const status = response.headersSent ? response.statusCode : 499;
+    const bytes = bodyBytes(response, socket.bytesWritten - socket[kWritten]);
+    this.access.note(request, socket, status, bytes, performance.now() - response[kBegan]);
   }
 
   done(response, socket) {
     if (typeof socket[kOpen] !== 'number') return;
     socket[kOpen]--;
+    socket[kMeter].inFlight--;
     this.inFlight--;
+    if (this.watcher !== null) this.watcher.end(socket);
     const status = response.statusCode;
     if (status < 300) this.counts.s2++;
     else if (status < 400) this.counts.s3++;
     else if (status < 500) this.counts.s4++;
     else this.counts.s5++;
+    this.measure(response, socket, status);
     this.answered(socket);
+  }
+
+  measure(response, socket, status) {
+    const began = response[kBegan];
+    const written = socket.bytesWritten;
+    const bytes = written - socket[kWritten];
+    socket[kWritten] = written;
+    if (began === undefined) return; // it was another app's
+    const ms = performance.now() - began;
+    socket[kMeter].count(status, ms, bytes);
+    const request = response[kRequest];
+    if (this.access === null || request === undefined) return;
+    this.access.note(request, socket, status, bodyBytes(response, bytes), ms);
   }
 
   /**
@@ -210,12 +297,21 @@ class Requests {
   }
 }
 
-/** Make a pipe's socket show the client's address. */
+/** @returns {number} those of an answer's bytes that are not its head */
+function bodyBytes(response, bytes) {
+  const head = typeof response._header === 'string' ? response._header.length : 0;
+  return Math.max(bytes - head, 0);
+}
+
+/**
+ * Make a pipe's socket show the client's address, and whether the client's connection is encrypted: the next request
+ * on it may be another client's.
+ */
 function setPeer(socket, value) {
-  const space = value.indexOf(' ');
-  const address = value.slice(0, space);
+  const [address, port, scheme] = value.split(' ');
   const family = address.includes(':') ? 'IPv6' : 'IPv4';
-  socket._peername = { address, port: +value.slice(space + 1), family };
+  socket._peername = { address, port: +port, family };
+  socket.encrypted = scheme === 'https';
 }
 
 module.exports = { Requests };

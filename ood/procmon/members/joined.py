@@ -12,6 +12,8 @@ from ood.procmon.core import join
 from ood.procmon.core.lines import Lines, TooLongError
 from ood.procmon.members.base import UNACKNOWLEDGED, Owner, SocketMember
 from ood.procmon.members.servers import Server
+from ood.procmon.told import Told
+from ood.traffic.traffic import AppTraffic
 
 LOOSE_DESCRIPTORS_MAX = 32
 """Descriptors whose message has not come: they come with its first byte, so few are loose."""
@@ -26,6 +28,7 @@ class JoinedMember(SocketMember):
 
     :ivar pid: its process id, from the kernel.
     :ivar stats: its last counts.
+    :ivar told: what it tells of its requests.
     :ivar staying: connections that end only by themselves, as it said when it drained.
     """
 
@@ -40,10 +43,12 @@ class JoinedMember(SocketMember):
         channel: FdChannel,
         pid: int,
         clock: IReactorTime,
+        traffic: AppTraffic,
     ) -> None:
         super().__init__(worker, owner, port)
         self.pid = pid
         self.stats = join.Stats()
+        self.told = Told(worker, traffic)
         self._rate = 0.0
         self._stats_at = clock.seconds()
         self._clock = clock
@@ -88,6 +93,10 @@ class JoinedMember(SocketMember):
         """Tell the process which requests are its own."""
         self._send(join.encode_hosts(hosts))
 
+    def watch(self, *, on: bool) -> None:
+        """Have it write each request down before the app sees it, or cease to."""
+        self._send(join.WATCH[on])
+
     def drain(self) -> None:
         """Ask it to finish what it has."""
         self._drained = False
@@ -100,6 +109,7 @@ class JoinedMember(SocketMember):
     def close(self) -> None:
         """Have nothing more to do with it."""
         self._channel.close()
+        self.told.end()
         close_all(self._descriptors)
         self._descriptors.clear()
         self.servers.clear()
@@ -161,6 +171,8 @@ class JoinedMember(SocketMember):
                 self._count(message)
             case join.Listening():
                 self._listening(message)
+            case join.Access():
+                self.told.write(message)
             case join.Close(id=server):
                 self.servers.remove(server)
                 self._servers_changed()
@@ -215,5 +227,6 @@ class JoinedMember(SocketMember):
         self._rate = max(stats.requests - self.stats.requests, 0) / seconds
         self._stats_at = now
         self._heard = True
+        self.told.count(stats, now)
         self.stats = stats
         self.count_open(min(stats.connections, UNACKNOWLEDGED - 1))

@@ -43,6 +43,7 @@ class Errand(msgspec.Struct, frozen=True):
     :ivar changes: what changes the final response, applied in this order.
     :ivar body_bytes_max: longest body that is forwarded; None is any.
     :ivar sticky: the key that decides which worker gets it; None leaves it to the load.
+    :ivar site: the app whose rules were asked; empty if it is ``app``, and has none.
     """
 
     app: str
@@ -51,3 +52,4 @@ class Errand(msgspec.Struct, frozen=True):
     changes: tuple[ResponseChange, ...] = ()
     body_bytes_max: int | None = None
     sticky: bytes | None = None
+    site: str = ""

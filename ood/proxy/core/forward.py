@@ -31,7 +31,9 @@ _TRAILER_DROPPED = re.compile(
     rb"|forwarded|x[-_](?:forwarded[-_][^:\n]*|real[-_]ip|ood[-_][^:\n]*)):[^\n]*(?=\n)"
 )
 _LENGTH_FIELD = re.compile(rb"\n[Cc](?i:ontent-length):[^\n]*(?=\n)")
-_PEER = re.compile(rb"\n[Xx](?i:-ood-peer):[ \t]*([0-9A-Fa-f.:]{2,45}) ([0-9]{1,5})[ \t]*\r\n")
+_PEER = re.compile(
+    rb"\n[Xx](?i:-ood-peer):[ \t]*([0-9A-Fa-f.:]{2,45}) ([0-9]{1,5})( https)?[ \t]*\r\n"
+)
 _KEPT = frozenset((b"host", b"content-length", b"transfer-encoding", b"x-ood-peer"))
 
 
@@ -43,12 +45,16 @@ class Peer:
     :ivar port: the client's port.
     :ivar scheme: ``http`` or ``https``.
     :ivar local_port: the port on which the request came in.
+    :ivar told: a trusted proxy said so.
+    :ivar host: the host that the client asked that proxy for; empty if it did not say.
     """
 
     address: str
     port: int
     scheme: bytes
     local_port: int
+    told: bool = False
+    host: bytes = b""
 
 
 def forwarded_fields(peer: Peer, host: bytes) -> bytes:
@@ -66,21 +72,23 @@ def request_head(request: Request, peer: Peer, *, pipe: bool) -> bytes:
 
     :param pipe: the upstream is a pipe into a worker, whose guard gives the connection
         the client's address: there the app sees what it sees on a connection that was
-        handed to it, so no field has to tell.
+        handed to it, so no field has to tell, unless a proxy in front of ood told more.
     """
     fields = _without(_REQUEST_DROPPED, request.fields, request.named)
     host = request.host or b""
     lines = [
         b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method, request.target, host),
         fields,
-        b"" if pipe else forwarded_fields(peer, host),
+        b"" if pipe and not peer.told else forwarded_fields(peer, peer.host or host),
     ]
     if request.length == CHUNKED:
         lines.append(b"Transfer-Encoding: chunked\r\n")
     if request.upgrade == b"websocket":
         lines.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
     if pipe:
-        lines.append(b"X-Ood-Peer: %b %d\r\n" % (peer.address.encode("latin-1"), peer.port))
+        secure = b" https" if peer.scheme == b"https" else b""
+        address = peer.address.encode("latin-1")
+        lines.append(b"X-Ood-Peer: %b %d%b\r\n" % (address, peer.port, secure))
     lines.append(b"\r\n")
     return b"".join(lines)
 
@@ -91,21 +99,24 @@ def response_head(response: Response, *, chunked: bool, close: bool) -> bytes:
     :param chunked: its body is sent in chunks.
     :param close: the connection ends after it.
     """
-    fields = _without(_RESPONSE_DROPPED, response.fields, response.named)
-    if response.status == 204:
-        fields = _drop(_LENGTH_FIELD, fields)
     return b"HTTP/1.1 %d %b\r\n%b%b%b\r\n" % (
         response.status,
         response.reason,
-        fields,
+        response_fields(response),
         b"Transfer-Encoding: chunked\r\n" if chunked else b"",
         b"Connection: close\r\n" if close else b"",
     )
 
 
+def response_fields(response: Response) -> bytes:
+    """Return a response's fields without those that concern its connection only."""
+    fields = _without(_RESPONSE_DROPPED, response.fields, response.named)
+    return _drop(_LENGTH_FIELD, fields) if response.status == 204 else fields
+
+
 def interim_head(response: Response) -> bytes:
     """Return a 1xx response for the client; 101 keeps what it switches to."""
-    fields = _without(_RESPONSE_DROPPED, response.fields, response.named)
+    fields = response_fields(response)
     switch = b"Connection: Upgrade\r\nUpgrade: websocket\r\n" if response.status == 101 else b""
     return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (response.status, response.reason, fields, switch)
 
@@ -115,10 +126,13 @@ def trailer_fields(trailers: bytes) -> bytes:
     return _drop(_TRAILER_DROPPED, trailers) if trailers else trailers
 
 
-def told_peer(request: Request) -> tuple[str, int] | None:
-    """Return the client's address as a worker's guard tells it."""
+def told_peer(request: Request, local_port: int) -> Peer | None:
+    """Return where a request came from as a worker's guard tells it."""
     match = _PEER.search(b"\n" + request.fields)
-    return None if match is None else (match[1].decode("ascii"), int(match[2]))
+    if match is None:
+        return None
+    scheme = b"http" if match[3] is None else b"https"
+    return Peer(match[1].decode("ascii"), int(match[2]), scheme, local_port)
 
 
 def _without(dropped: re.Pattern[bytes], fields: bytes, named: tuple[bytes, ...]) -> bytes:

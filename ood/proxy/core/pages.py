@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
 from html import escape
+
+import msgspec
 
 _ACCEPT = re.compile(rb"\n(?i:accept):([^\r]*)")
 _HTML = """<!doctype html>
@@ -23,12 +25,19 @@ small{{color:#666}}</style>
 </html>
 """
 TITLES = {
+    301: "Moved Permanently",
+    302: "Found",
+    307: "Temporary Redirect",
+    308: "Permanent Redirect",
     400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
     408: "Request Timeout",
     413: "Content Too Large",
     421: "Misdirected Request",
+    429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     502: "Bad Gateway",
     503: "Service Unavailable",
@@ -37,24 +46,78 @@ TITLES = {
 }
 
 
-@dataclass(frozen=True)
-class Page:
+_HTML_ACCEPTED = re.compile(rb"(?:^|,)[ \t]*(?:text/(?:html|\*)|\*/\*)")
+_OURS = frozenset(("content-type", "cache-control", "retry-after", "location", "www-authenticate"))
+"""Fields of a page that a site's own headers don't replace."""
+
+
+class Page(msgspec.Struct, frozen=True):
     """An answer of the proxy's own.
 
     :ivar text: what is wrong, one sentence.
     :ivar hint: what the site's administrator can do; may be empty.
     :ivar retry_after: seconds after which another try makes sense; 0 is none.
+    :ivar fields: further fields, each with its line end.
+    :ivar name: under which a site may have a page of its own; its status if empty.
+    :ivar html: the site's own page; empty for ours.
+    :ivar own_fields: fields that the site sets on all its answers.
     """
 
     status: int
     text: str
     hint: str = ""
     retry_after: int = 0
+    fields: bytes = b""
+    name: str = ""
+    html: bytes = b""
+    own_fields: Mapping[str, str] = {}
+
+
+def redirect(status: int, location: bytes) -> Page:
+    """Return the answer that sends a browser elsewhere."""
+    where = location.decode("latin-1")
+    return Page(status, f"It is at {where}.", fields=b"Location: %b\r\n" % location)
+
+
+def unauthorized(realm: str) -> Page:
+    """Return the page that asks for name and password."""
+    challenge = f'WWW-Authenticate: Basic realm="{realm}", charset="UTF-8"\r\n'
+    return Page(401, "A name and a password are needed here.", fields=challenge.encode("ascii"))
+
+
+def forbidden() -> Page:
+    """Return the page for a client that may not enter."""
+    return Page(403, "This address may not enter here.")
+
+
+def too_often(seconds: int) -> Page:
+    """Return the page for a client that asks too often."""
+    return Page(429, "That were too many requests at once.", retry_after=seconds)
+
+
+def busy() -> Page:
+    """Return the page for a moment in which too many passwords are being checked."""
+    return Page(503, "Too many people are entering at once.", retry_after=1)
+
+
+def maintenance(message: str, retry_after: int) -> Page:
+    """Return the page of a site that is being worked on."""
+    text = message or "This site is being worked on, and will be back soon."
+    return Page(503, text, retry_after=retry_after, name="maintenance")
 
 
 def malformed(status: int, why: str) -> Page:
     """Return the page for a request that is refused."""
     return Page(status, f"The request can't be served: {why}.")
+
+
+def not_tls() -> Page:
+    """Return the page for plain HTTP on the port for HTTPS."""
+    return Page(
+        400,
+        "This port speaks HTTPS, and the request came without encryption.",
+        "Write https:// in front of the address.",
+    )
 
 
 def too_large(longest: int) -> Page:
@@ -107,21 +170,28 @@ def render(page: Page, *, accept: bytes, to_head: bool, close: bool) -> bytes:
     :param to_head: it answers a HEAD request and has no body.
     :param close: the connection ends after it.
     """
+    fields, body = parts(page, accept)
+    head = f"HTTP/1.1 {page.status} {TITLES[page.status]}\r\n".encode("ascii")
+    end = b"Connection: close\r\n\r\n" if close else b"\r\n"
+    return head + fields + end + (b"" if to_head else body)
+
+
+def parts(page: Page, accept: bytes) -> tuple[bytes, bytes]:
+    """Return the fields of a response that is ``page``, each with its line end, and its body."""
     kind, body = _body(page, accept)
-    title = TITLES[page.status]
-    head = (
-        f"HTTP/1.1 {page.status} {title}\r\nContent-Type: {kind}\r\n"
-        f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\n"
-    )
+    text = f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\nCache-Control: no-store\r\n"
     if page.retry_after:
-        head += f"Retry-After: {page.retry_after}\r\n"
-    if close:
-        head += "Connection: close\r\n"
-    return head.encode("latin-1") + b"\r\n" + (b"" if to_head else body)
+        text += f"Retry-After: {page.retry_after}\r\n"
+    for name, value in page.own_fields.items():
+        if value and name.lower() not in _OURS:
+            text += f"{name}: {value}\r\n"
+    return text.encode("latin-1") + page.fields, body
 
 
 def _body(page: Page, accept: bytes) -> tuple[str, bytes]:
     title = TITLES[page.status]
+    if page.html and (not accept or _HTML_ACCEPTED.search(accept)):
+        return "text/html; charset=utf-8", page.html
     if b"text/html" in accept:
         hint = f"<p><small>{escape(page.hint)}</small></p>\n" if page.hint else ""
         text = _HTML.format(status=page.status, title=title, text=escape(page.text), hint=hint)

@@ -1,4 +1,4 @@
-"""One app's log file: appended to, rotated by size, old parts compressed and pruned."""
+"""A log file of an app: appended to, rotated by size, old parts compressed and pruned."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ KEPT_FILES = 10
 """Files that are kept beside the current one; compressed they take some 10 MB."""
 FILE_MODE = 0o640
 """Only ood's user and group read logs: they may hold what visitors sent."""
+TAIL_BYTES_MAX = 32 << 20
+"""How much is searched for last lines: beyond, a rare stream would hold up everything else."""
 CURRENT = "current.log"
 
 Compress = Callable[[Path], None]
@@ -112,6 +114,19 @@ class LogFile:
             path for path in found if not (path.suffix == ".gz" and path.with_suffix("") in found)
         }
         return sorted(found, key=lambda path: path.name, reverse=True)
+
+    def backwards(self) -> Iterator[bytes]:
+        """Return the lines of all files, the last one first, up to a bound of bytes."""
+        read = 0
+        for path in (self.path, *self.rotated()):
+            try:
+                for line in lines_backwards(path):
+                    read += len(line) + 1
+                    yield line
+                    if read > TAIL_BYTES_MAX:
+                        return
+            except (OSError, EOFError):
+                continue
 
     def close(self) -> None:
         """Close the file; the next line opens it again."""

@@ -1,0 +1,40 @@
+"""What the OpenAPI document says about server-sent events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_APPS = {
+    "type": "object",
+    "description": "By name: with full each an AppStatus, else the fields that are different; "
+    "workers is a list if other ones are there than before, else an object: position in the last "
+    "list to the fields that are different. uptimeMs alone is not told: it grows by itself.",
+    "additionalProperties": {"type": "object"},
+}
+
+
+def watch_schemas() -> dict[str, Any]:
+    """Return the schemas of a stream and of what comes in it."""
+    return {
+        "StatusChange": {
+            "type": "object",
+            "description": "The data of the event status.",
+            "properties": {
+                "full": {"type": "boolean", "description": "Whether this is everything."},
+                "apps": _APPS,
+                "removed": {"type": "array", "items": {"type": "string"}},
+            },
+            "required": ["full", "apps", "removed"],
+        },
+        "EventStream": {
+            "type": "string",
+            "description": "Server-sent events. The data of status is a StatusChange, that of "
+            "reset says only that events were missed, that of every other event is an Event.",
+            "x-data": {
+                "anyOf": [
+                    {"$ref": "#/components/schemas/Event"},
+                    {"$ref": "#/components/schemas/StatusChange"},
+                ]
+            },
+        },
+    }

@@ -1,0 +1,1 @@
+"""What is decided about certificates, without I/O: which names, when, and what went wrong."""

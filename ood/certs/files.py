@@ -1,0 +1,61 @@
+"""Files that only ood's own user reads, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from twisted.logger import Logger
+
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+
+_log = Logger(namespace="ood.certs")
+
+
+def make_private(directory: Path) -> None:
+    """Make a directory that nobody else looks into."""
+    directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    if directory.stat().st_mode & 0o077 and directory.stat().st_uid == os.geteuid():
+        directory.chmod(DIRECTORY_MODE)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Put ``content`` in the place of ``path`` in one step, and wait until it is on the disk."""
+    make_private(path.parent)
+    fresh = path.with_name(f".{path.name}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    with open(os.open(fresh, flags, FILE_MODE), "wb") as file:
+        os.fchmod(file.fileno(), FILE_MODE)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_record(path: Path, kind: Any, otherwise: Any) -> Any:
+    """Return the value of ``kind`` that a file holds as JSON.
+
+    What is damaged is put aside and counts as not there: nothing in these files can't
+    be found out anew.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return otherwise
+    except (msgspec.DecodeError, OSError) as error:
+        _log.warn("{path} is damaged and put aside: {error}", path=str(path), error=error)
+        path.replace(path.with_name(f"{path.name}.damaged"))
+        return otherwise
+
+
+def write_record(path: Path, value: object) -> None:
+    """Keep ``value`` as JSON."""
+    write_private(path, msgspec.json.encode(value) + b"\n")

@@ -1,0 +1,181 @@
+"""HTTPS to a CA: one request at a time of a bounded number, each bounded in time and size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from OpenSSL import SSL
+from treq.client import HTTPClient
+from treq.content import collect
+from twisted.internet import ssl
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError, TimeoutError
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.client import (
+    Agent,
+    BrowserLikePolicyForHTTPS,
+    HTTPConnectionPool,
+    RequestTransmissionFailed,
+    ResponseFailed,
+)
+from twisted.web.http_headers import Headers
+
+import ood
+from ood.certs.errors import AcmeError
+from ood.certs.pem import split_pem
+
+REQUEST_SECONDS = 40.0
+"""How long an answer may take: public CAs work on some for half a minute."""
+CONNECT_SECONDS = 15.0
+"""How long a connection may take."""
+REPLY_BYTES_MAX = 1 << 20
+"""Largest answer: a certificate with its chain is some kilobytes."""
+REQUESTS_AT_ONCE = 4
+"""As many connections as a CA is bothered with."""
+KEPT_SECONDS = 30
+"""How long a connection waits for the next request."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer with its whole body."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    def header(self, name: str) -> str:
+        """Return the first header of that name; empty if there is none."""
+        return (self.headers.getRawHeaders(name) or [""])[0]
+
+
+class Http(Protocol):
+    """What the client of a CA needs."""
+
+    def request(
+        self, method: str, url: str, data: bytes | None, headers: dict[str, str]
+    ) -> Deferred[Reply]:
+        """Fire with the answer, whatever its status; fail with :class:`AcmeError`."""
+
+    def close(self) -> Deferred[None]:
+        """Close every connection; fire when they are gone."""
+
+
+class CaHttp:
+    """Requests over treq.
+
+    :param reactor: an IReactorTCP and IReactorTime.
+    :param clock: bounds each request.
+    :param ca_file: PEM file of the roots that are trusted; the system's if None.
+    """
+
+    def __init__(self, reactor: Any, clock: IReactorTime, ca_file: Path | None = None) -> None:
+        self._clock = clock
+        self._pool: Any = HTTPConnectionPool(reactor, persistent=True)  # type: ignore[no-untyped-call]
+        self._pool.cachedConnectionTimeout = KEPT_SECONDS
+        self._pool.maxPersistentPerHost = REQUESTS_AT_ONCE
+        policy = BrowserLikePolicyForHTTPS(_roots(ca_file))  # type: ignore[no-untyped-call]
+        untyped: Any = Agent
+        agent = untyped(reactor, policy, connectTimeout=CONNECT_SECONDS, pool=self._pool)
+        self._client = HTTPClient(agent)
+        self._places = DeferredSemaphore(REQUESTS_AT_ONCE)
+
+    def request(
+        self, method: str, url: str, data: bytes | None, headers: dict[str, str]
+    ) -> Deferred[Reply]:
+        """Fire with the answer, whatever its status; fail with :class:`AcmeError`."""
+
+        def bounded() -> Deferred[Reply]:
+            work = Deferred.fromCoroutine(self._request(method, url, data, headers))
+            return work.addTimeout(REQUEST_SECONDS, self._clock)
+
+        return Deferred.fromCoroutine(_in_words(self._places.run(bounded)))
+
+    async def _request(
+        self, method: str, url: str, data: bytes | None, headers: dict[str, str]
+    ) -> Reply:
+        if not url.startswith("https://"):
+            raise AcmeError("answer", f"{url} is not an https address", "check acmeDirectory")
+        own = {"User-Agent": f"ood/{ood.__version__}", **headers}
+        response = await self._client.request(
+            method,
+            url,
+            data=data,
+            headers=Headers({name: [value] for name, value in own.items()}),
+            allow_redirects=False,
+            unbuffered=True,
+        )
+        return Reply(response.code, response.headers, await _body(response))
+
+    def close(self) -> Deferred[None]:
+        """Close every connection; fire when they are gone."""
+        closed: Deferred[Any] = self._pool.closeCachedConnections()
+        return closed.addCallback(lambda _: None)
+
+
+def _roots(ca_file: Path | None) -> Any:
+    if ca_file is None:
+        return None
+    try:
+        roots = [ssl.Certificate.loadPEM(one) for one in split_pem(ca_file.read_bytes())]
+    except (OSError, SSL.Error, ValueError) as error:
+        raise AcmeError("network", f"acmeCaFile {ca_file} can't be read: {error}") from None
+    return ssl.trustRootFromCertificates(roots)  # type: ignore[no-untyped-call]
+
+
+async def _body(response: Any) -> bytes:
+    """Return the whole body.
+
+    :raises AcmeError: it is too long; the rest is not waited for.
+    """
+    parts: list[bytes] = []
+    done: Deferred[None] = Deferred()
+
+    def arrived(data: bytes) -> None:
+        parts.append(data)
+        if sum(map(len, parts)) > REPLY_BYTES_MAX and not done.called:
+            done.errback(AcmeError("answer", "the CA's answer is far too long"))
+
+    def ended(result: object) -> None:
+        if not done.called:
+            done.callback(result)  # type: ignore[arg-type]
+
+    _ = collect(response, arrived).addBoth(ended)
+    await done
+    return b"".join(parts)
+
+
+async def _in_words(asked: Deferred[Reply]) -> Reply:
+    """Wait for an answer; say what went wrong in words."""
+    try:
+        return await asked
+    except TimeoutError:
+        raise AcmeError("timeout", "the CA does not answer in time") from None
+    except DNSLookupError:
+        raise AcmeError(
+            "network", "the CA's name does not resolve", "check the network and acmeDirectory"
+        ) from None
+    except (ConnectError, ConnectionClosed) as error:
+        raise AcmeError("network", f"the CA can't be reached: {error}") from None
+    except (RequestTransmissionFailed, ResponseFailed) as error:
+        raise _broken(error.reasons) from None
+    except SSL.Error as error:
+        raise _untrusted(error) from None
+
+
+def _broken(reasons: list[Failure]) -> AcmeError:
+    for reason in reasons:
+        if isinstance(reason.value, SSL.Error):
+            return _untrusted(reason.value)
+    said = "; ".join(reason.getErrorMessage() for reason in reasons)
+    return AcmeError("broken", f"the connection to the CA broke: {said}")
+
+
+def _untrusted(error: SSL.Error) -> AcmeError:
+    said = "; ".join(str(one[-1]) for one in error.args[0]) if error.args else "TLS failed"
+    return AcmeError(
+        "network", f"the CA's own certificate is not accepted: {said}", "see acmeCaFile"
+    )

@@ -1,0 +1,1 @@
+"""HTTP/2 for clients: sessions, connections, streams."""

@@ -1,0 +1,286 @@
+"""A client's HTTP/2 connection: many requests at a time."""
+
+from __future__ import annotations
+
+import base64
+import os
+
+from ood.net.stream import WRITE_HIGH_BYTES, Stream
+from ood.proxy import limits
+from ood.proxy.begin import begin
+from ood.proxy.context import Context, Incoming
+from ood.proxy.core import pages
+from ood.proxy.core.forward import Peer
+from ood.proxy.core.grammar import MalformedError
+from ood.proxy.core.h2 import StreamError, read_request
+from ood.proxy.core.request import Request
+from ood.proxy.http2.session import (
+    RESET_BURST,
+    RESETS_PER_SECOND,
+    Closed,
+    Data,
+    Ended,
+    Head,
+    Session,
+    SessionError,
+    SessionEvent,
+    Trailers,
+)
+from ood.proxy.http2.stream import PROTOCOL_ERROR, Http2Stream
+
+ENHANCE_YOUR_CALM = 11
+_REFUSED = Request(b"GET", b"/", 1, b"", None, True, 0, b"", (), False, 0)
+
+
+class Http2Connection(Stream):
+    """A client's connection.
+
+    Nothing is written from within a stream's methods: they queue, and what came together
+    in one turn of the reactor goes out together.
+
+    :ivar session: frames what is sent and read.
+    :ivar live: where deadlines are kept.
+    :ivar statuses: counts final responses.
+    :ivar deadline: when :meth:`expired` is called.
+    """
+
+    __slots__ = (
+        "_context",
+        "_dirty",
+        "_ending",
+        "_entry",
+        "_moved",
+        "_peer",
+        "_resets",
+        "_resets_at",
+        "_streams",
+        "_waiting",
+        "deadline",
+        "live",
+        "session",
+        "statuses",
+    )
+
+    def __init__(self, context: Context, incoming: Incoming, session: Session) -> None:
+        super().__init__(context.reactor, incoming.sock)
+        address, port = incoming.address
+        self._context = context
+        self._entry = entry = incoming.entry
+        self._peer = Peer(address, port, entry.scheme, entry.port)
+        self._streams: dict[int, Http2Stream] = {}
+        self._waiting: dict[int, Http2Stream] = {}
+        self._dirty = False
+        self._ending = False
+        self._moved = False
+        self._resets = 0.0
+        self._resets_at = context.live.now
+        self.session = session
+        self.live = context.live
+        self.statuses = context.counters.statuses
+        self.deadline = context.live.now + limits.KEEP_ALIVE_IDLE_SECONDS
+        context.live.add(self)
+
+    def start(self) -> None:
+        """Begin."""
+        self.resume_reading()
+        self.schedule()
+
+    # What streams call.
+
+    def schedule(self) -> None:
+        """Send what there is to send when this turn is over."""
+        self._dirty = True
+        self._start_writing()
+
+    def wrote(self, stream: Http2Stream) -> None:
+        """Send what there is to send, and look after ``stream`` until all of it is sent."""
+        self._waiting[stream.number] = stream
+        self.schedule()
+
+    def consumed(self, stream: int, amount: int) -> None:
+        """Let the client send more on a stream."""
+        if amount:
+            self.session.consumed(stream, amount)
+            self.schedule()
+
+    # The socket's events.
+
+    def received(self, data: bytes) -> None:
+        """Take what the client sent."""
+        if self._ending:
+            return
+        try:
+            self._take(self.session.receive(data))
+        except SessionError:
+            self._end()
+            return
+        if not self.closed:
+            self.schedule()
+            if self.backlog > WRITE_HIGH_BYTES:
+                self.pause_reading()  # who does not read our answers is not read either
+
+    def ended(self) -> None:
+        """Close: without its acknowledgements a client can't be served."""
+        self.close()
+
+    def doWrite(self) -> None:
+        """Send what the streams queued."""
+        self._dirty = False
+        self._flush()
+        if not self.closed:
+            super().doWrite()
+        if self._dirty and not self.closed:  # flushing let streams queue more
+            self._start_writing()
+
+    def flushed(self) -> None:
+        """Remember that the client reads."""
+        self._moved = True
+
+    def drained(self) -> None:
+        """Go on with what waited for room."""
+        if not self._ending:
+            self._flush()
+            if not self.closed:
+                self.resume_reading()
+
+    def gone(self) -> None:
+        """Tell every request that its client is gone."""
+        self.live.discard(self)
+        streams, self._streams = self._streams, {}
+        self._waiting.clear()
+        for stream in streams.values():
+            self.live.discard(stream)
+            stream.lost()
+
+    def _flush(self) -> None:
+        if self.backlog > WRITE_HIGH_BYTES or self._ending:
+            return
+        data, events = self.session.take()
+        if data:
+            self.write(data)
+        self._take(events)
+        if self.broken:
+            self.close()
+            return
+        for stream in list(self._waiting.values()):
+            if not stream.flushed():
+                self._waiting.pop(stream.number, None)
+
+    # The session's events.
+
+    def _take(self, events: list[SessionEvent]) -> None:
+        for event in events:
+            if self.closed or self._ending:
+                return
+            if isinstance(event, Head):
+                self._begin(event)
+            elif isinstance(event, Closed):
+                self._closed(event)
+            elif isinstance(event, Ended):
+                self._end()
+            else:
+                self._body(event)
+
+    def _begin(self, head: Head) -> None:
+        number = head.stream
+        try:
+            request = read_request(head.fields, ended=head.ended, key=_key())
+        except StreamError:
+            self.session.reset(number, PROTOCOL_ERROR)
+            return
+        except MalformedError as error:
+            stream = self._stream(head, _REFUSED)
+            stream.page(pages.malformed(error.status, error.why))
+            return
+        stream = self._stream(head, request)
+        begin(self._context, stream, self._entry, request, self._peer)
+
+    def _stream(self, head: Head, request: Request) -> Http2Stream:
+        stream = Http2Stream(self, head.stream, request, ended=head.ended)
+        self._streams[head.stream] = stream
+        self.live.add(stream)
+        return stream
+
+    def _body(self, event: Data | Trailers) -> None:
+        stream = self._streams.get(event.stream)
+        if stream is None:
+            if isinstance(event, Data):
+                self.consumed(event.stream, len(event.data))
+        elif isinstance(event, Data):
+            stream.received(event.data, ended=event.ended)
+        else:
+            stream.trailers(event.fields)
+
+    def _closed(self, event: Closed) -> None:
+        stream = self._streams.pop(event.stream, None)
+        self._waiting.pop(event.stream, None)
+        if stream is not None:
+            self.live.discard(stream)
+            stream.lost()
+        if event.code and self._too_many_resets():
+            self.session.finish(ENHANCE_YOUR_CALM)
+            self._end()
+        elif not self._streams:
+            self.deadline = self.live.now + limits.KEEP_ALIVE_IDLE_SECONDS
+            if self._context.draining:
+                self._finish()
+
+    def _too_many_resets(self) -> bool:
+        """Count a stream that did not end well, whoever's doing that was (CVE-2025-8671)."""
+        now = self.live.now
+        self._resets = max(0.0, self._resets - (now - self._resets_at) * RESETS_PER_SECOND) + 1
+        self._resets_at = now
+        return self._resets > RESET_BURST
+
+    # The end.
+
+    def expired(self) -> None:
+        """Close what is idle, and what takes nothing for long."""
+        if self._ending or (self.backlog and not self._moved):
+            self.reset()
+        elif self._streams:
+            self._moved = False
+            self.deadline = self.live.now + limits.BODY_IDLE_SECONDS
+        else:
+            self._finish()
+
+    def drain(self) -> None:
+        """Serve what is under way, and end then."""
+        if self._ending:
+            return
+        self.session.announce_end()
+        if self._streams:
+            self.schedule()
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Say good-bye, and end."""
+        if not self._ending:
+            self.session.finish(0)
+            self._end()
+
+    def _end(self) -> None:
+        """Send the last words; what the client still sends is read away for a moment."""
+        if self._ending or self.closed:
+            return
+        data, _ = self.session.take()
+        self._ending = True
+        self._waiting.clear()
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            self.live.discard(stream)
+            stream.lost()
+        if data:
+            self.write(data)
+        if self.broken:
+            self.close()
+            return
+        self.deadline = self.live.now + limits.LINGER_SECONDS
+        self.end_writing()
+        self.resume_reading()
+
+
+def _key() -> bytes:
+    """Return a Sec-WebSocket-Key: HTTP/2 has none, HTTP/1.1 demands one."""
+    return base64.b64encode(os.urandom(16))

@@ -1,0 +1,70 @@
+"""The HTTPS port, as the rest of the proxy sees it.
+
+What needs OpenSSL is loaded with the first connection: 8 MB that a service
+without HTTPS need not have.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ood.interfaces import ICertificates
+from ood.model.document import Document
+from ood.proxy.context import Context, Entry, Incoming
+from ood.proxy.tls.counters import TlsCounters
+
+if TYPE_CHECKING:
+    from ood.proxy.tls.reception import Reception
+
+
+class Https:
+    """Takes connections on the HTTPS port.
+
+    :ivar entries: where connections come in, by local port.
+    :ivar counters: what happened since the start.
+    """
+
+    def __init__(
+        self, context: Context, certificates: ICertificates, entries: dict[int, Entry]
+    ) -> None:
+        self._context = context
+        self._certificates = certificates
+        self._reception: Reception | None = None
+        self._default_hosts: tuple[str, ...] = ()
+        self.entries = entries
+        self.counters = TlsCounters()
+
+    def accepted(self, incoming: Incoming) -> None:
+        """Take a connection that was just accepted."""
+        reception = self._reception
+        if reception is None:
+            reception = self._reception = self._load()
+        reception.accepted(incoming)
+
+    def _load(self) -> Reception:
+        from ood.proxy.tls.reception import Reception  # noqa: PLC0415 - see above
+
+        reception = Reception(self._context, self._certificates, self.counters)
+        reception.default_hosts = self._default_hosts
+        return reception
+
+    def converge(self, document: Document) -> None:
+        """Do as ``document`` says."""
+        default = default_app(document)
+        hosts = () if default is None else document.apps[default].hosts(default)
+        self._default_hosts = hosts
+        if self._reception is not None:
+            self._reception.default_hosts = hosts
+
+    def stop(self) -> None:
+        """Begin no more handshakes."""
+        if self._reception is not None:
+            self._reception.stop()
+
+
+def default_app(document: Document) -> str | None:
+    """Return the app that gets what nobody claims: the one that says so, or the only one."""
+    chosen = [name for name, app in document.apps.items() if app.default]
+    if chosen:
+        return chosen[0]
+    return next(iter(document.apps)) if len(document.apps) == 1 else None

@@ -1,0 +1,186 @@
+"""The sites' rules as the proxy's shells use them: kept, asked, and waited for."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+
+from ood.background import Background
+from ood.clock import Seldom
+from ood.model.document import Document
+from ood.proxy import limits
+from ood.proxy.core.forward import Peer
+from ood.proxy.core.pages import Page
+from ood.proxy.core.request import Request
+from ood.proxy.core.rules.auth import Check, Verdicts
+from ood.proxy.core.rules.forwarded import real_peer
+from ood.proxy.core.rules.networks import among
+from ood.proxy.core.rules.rate import client_key
+from ood.proxy.core.rules.site import Moment, Site, Verdict, decide
+from ood.proxy.errorpages import read_pages
+
+InThread = Callable[..., Deferred[Any]]
+"""``in_thread(function, *arguments)``: calls it off the reactor."""
+
+
+class Sites:
+    """What is known of all sites beside their routes.
+
+    :ivar watchful: connections of some peers must not be handed off, or begin with the
+        PROXY protocol; if not, nobody's address has to be looked up.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, clock: IReactorTime, background: Background, in_thread: InThread = deferToThread
+    ) -> None:
+        self._clock = clock
+        self._background = background
+        self._in_thread = in_thread
+        self._sites: Mapping[str, Site] = {}
+        self._verdicts = Verdicts(secrets.token_bytes(32))
+        self._trusted = among(())
+        self._greeting = among(())
+        self.watchful = False
+        self._holding: dict[str, set[Deferred[None]]] = {}
+        self._checks = DeferredSemaphore(limits.PASSWORD_THREADS)
+        self._checking: Counter[str | int] = Counter()
+        self._warning = Seldom(clock, limits.GREETING_WARNING_SECONDS)
+        self._troubles: dict[str, tuple[str, ...]] = {}
+
+    # From the document.
+
+    def converge(self, document: Document) -> None:
+        """Be what ``document`` says; let those go on who waited for the end of maintenance."""
+        settings = document.settings
+        self._trusted = among(settings.trusted_proxies)
+        self._greeting = among(settings.proxy_protocol)
+        self.watchful = bool(settings.trusted_proxies or settings.proxy_protocol)
+        self._sites = {
+            name: Site(name, app, self._sites.get(name)) for name, app in document.apps.items()
+        }
+        for name in list(self._holding):
+            app = document.apps.get(name)
+            if app is None or app.maintenance is None:
+                for waiting in list(self._holding.get(name, ())):
+                    waiting.callback(None)
+        self._troubles = {name: self._troubles.get(name, ()) for name in self._sites}
+        for name, app in document.apps.items():
+            if app.error_pages:
+                work = self._load_pages(self._sites[name], app.cwd, app.error_pages)
+                self._background.run("reading error pages", work)
+            else:
+                self._sites[name].error_pages, self._troubles[name] = {}, ()
+
+    async def _load_pages(self, site: Site, cwd: str, paths: Mapping[str, str]) -> None:
+        found, troubles = await self._in_thread(read_pages, cwd, paths)
+        if self._sites.get(site.name) is site:
+            site.error_pages = found
+            self._troubles[site.name] = tuple(troubles)
+
+    def trouble(self, app: str) -> tuple[str, ...]:
+        """Return what is wrong with an app's rules, and whether it is in maintenance."""
+        site = self._sites.get(app)
+        if site is None:
+            return ()
+        texts = self._troubles.get(app, ())
+        if site.app.maintenance is None:
+            return texts
+        return (*texts, f"is in maintenance; end it with: ood maintenance {app} off")
+
+    # For the dispatcher.
+
+    def every_request(self, app: str) -> bool:
+        """Tell whether ood must see all requests of ``app``: none may be handed off."""
+        site = self._sites.get(app)
+        return site is not None and site.every_request
+
+    def greets(self, address: str) -> bool:
+        """Tell whether a peer's connections begin with the PROXY protocol."""
+        return self._greeting.find(address) is not None
+
+    def trusts(self, address: str) -> bool:
+        """Tell whether a peer is a proxy whose word about its clients is taken."""
+        return self._trusted.find(address) is not None
+
+    def ungreeted(self, address: str, why: str) -> None:
+        """Tell that a peer did not begin with the PROXY protocol."""
+        if self._warning.allows():
+            self.log.warn(
+                "a connection from {address} (proxyProtocol) is refused: {why}",
+                address=address,
+                why=why,
+            )
+
+    # For requests.
+
+    def real_peer(self, peer: Peer, request: Request) -> Peer:
+        """Return whom a request comes from."""
+        if self.watchful and self.trusts(peer.address):
+            return real_peer(peer, request.fields, self._trusted)
+        return peer
+
+    def decide(self, app: str, request: Request, peer: Peer, *, again: bool = False) -> Verdict:
+        """Ask the rules."""
+        now = self._clock.seconds()
+        moment = Moment(now, self._verdicts, secrets.token_hex, again)
+        return decide(self._sites, app, request, peer, moment)
+
+    def dressed(self, page: Page, app: str) -> Page:
+        """Return a page of ood's as the site shows it."""
+        site = self._sites.get(app)
+        return page if site is None else site.dressed(page)
+
+    # For those who wait.
+
+    def held(self, app: str) -> Deferred[None] | None:
+        """Return what fires at the end of an app's maintenance; None if too many wait."""
+        waiting = self._holding.setdefault(app, set())
+        if len(waiting) >= limits.HELD_PER_APP_MAX:
+            return None
+        one: Deferred[None] = Deferred()
+        waiting.add(one)
+
+        def gone(result: object) -> object:
+            waiting.discard(one)
+            if not waiting and self._holding.get(app) is waiting:
+                del self._holding[app]
+            return result
+
+        return one.addBoth(gone)
+
+    def checked(self, check: Check, address: str) -> Deferred[None] | None:
+        """Return what fires when a password was checked; None if too many are being checked."""
+        client = client_key(address)
+        if self._checking[client] >= limits.PASSWORDS_PER_CLIENT_MAX:
+            return None
+        if self._checking.total() >= limits.PASSWORDS_MAX:
+            return None
+        self._checking[client] += 1
+        done: Deferred[None] = Deferred()
+        self._background.run("checking a password", self._check(check, client, done))
+        return done
+
+    async def _check(self, check: Check, client: str | int, done: Deferred[None]) -> None:
+        try:
+            await self._checks.run(self._verify, check)
+        finally:
+            self._checking[client] -= 1
+            if not self._checking[client]:
+                del self._checking[client]
+            if not done.called:
+                done.callback(None)
+
+    def _verify(self, check: Check) -> Deferred[None] | None:
+        if self._verdicts.find(check.key) is not None:
+            return None  # the same was asked on another connection just before
+        verdict: Deferred[bool] = self._in_thread(check.verify)
+        return verdict.addCallback(lambda right: self._verdicts.remember(check.key, right))

@@ -1,0 +1,123 @@
+"""OpenSSL's settings for servers: one context for each certificate, made when it is needed.
+
+They follow Mozilla's "intermediate" recommendation (5.8): TLS 1.2 and 1.3, forward secrecy and
+authenticated encryption only; the client's preference counts, as it knows its own hardware.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL
+from twisted.internet.interfaces import IReactorTime
+
+from ood.interfaces import Certificate
+
+CIPHERS = (
+    b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"
+    b":ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
+    b":ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+)
+"""For TLS 1.2; all of TLS 1.3 are fine."""
+GROUPS = (b"X25519MLKEM768:X25519:P-256:P-384", b"X25519:P-256:P-384")
+"""For the exchange of keys: the first list that this OpenSSL knows."""
+ACME = b"acme-tls/1"
+"""The protocol of a validation (RFC 8737): a handshake, and nothing after it."""
+
+CONTEXTS_MAX = 512
+"""Contexts that are kept; each takes some 15 KB, and making one 0.3 ms."""
+CONTEXT_SECONDS = 43_200.0
+"""A context's tickets are sealed with a key that it keeps in memory as long as it lives: who steals
+that key can read no more than half a day of TLS 1.2."""
+
+_ALIKE = b"ood"
+
+
+class Contexts:
+    """The contexts in use, the last used one last.
+
+    :param protocols: what is spoken here, the preferred one first.
+    """
+
+    def __init__(self, clock: IReactorTime, protocols: Sequence[bytes]) -> None:
+        self._clock = clock
+        self._protocols = tuple(protocols)
+        self._known: OrderedDict[str, tuple[float, SSL.Context]] = OrderedDict()
+
+    def find(self, certificate: Certificate) -> SSL.Context:
+        """Return the context for a certificate.
+
+        :raises ValueError: certificate or key can't be read, or don't belong together.
+        """
+        name = certificate.fingerprint
+        known = self._known.get(name)
+        if known is not None and known[0] > self._clock.seconds():
+            self._known.move_to_end(name)
+            return known[1]
+        context = make_context(certificate, _chooser(self._protocols))
+        self._known[name] = (self._clock.seconds() + CONTEXT_SECONDS, context)
+        self._known.move_to_end(name)
+        if len(self._known) > CONTEXTS_MAX:
+            self._known.popitem(last=False)
+        return context
+
+
+def challenge_context(certificate: Certificate) -> SSL.Context:
+    """Return a context that answers a validation and does nothing else."""
+    return make_context(certificate, _chooser((ACME,)))
+
+
+Chooser = Callable[[SSL.Connection, list[bytes]], bytes]
+
+
+def _chooser(protocols: tuple[bytes, ...]) -> Chooser:
+    def choose(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
+        for protocol in protocols:
+            if protocol in offered:
+                return protocol
+        raise SSL.Error([("ood", "", "no protocol in common")])
+
+    return choose
+
+
+def make_context(certificate: Certificate, choose: Chooser) -> SSL.Context:
+    """Return a server's context.
+
+    :raises ValueError: certificate or key can't be read, or don't belong together.
+    """
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    # What ends without TLS's own end is an end all the same: HTTP knows by itself what is missing.
+    context.set_options(
+        SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_IGNORE_UNEXPECTED_EOF
+    )
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # some 34 KB of each idle connection
+    context.set_cipher_list(CIPHERS)
+    _choose_groups(context)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets need no memory here
+    # A session is of one certificate: another one's would be resumed without showing its own.
+    context.set_session_id(hashlib.sha256(_ALIKE + certificate.fingerprint.encode()).digest())
+    context.set_alpn_select_callback(choose)
+    try:
+        chain = x509.load_pem_x509_certificates(certificate.chain_pem)
+        context.use_certificate(chain[0])
+        for issuer in chain[1:]:
+            context.add_extra_chain_cert(issuer)
+        context.use_privatekey(load_pem_private_key(certificate.key_pem, None))  # type: ignore[arg-type]
+        context.check_privatekey()
+    except (SSL.Error, TypeError, IndexError) as error:
+        raise ValueError(f"the certificate for {certificate.names[:1]} is unusable") from error
+    return context
+
+
+def _choose_groups(context: SSL.Context) -> None:
+    """Set the groups; pyOpenSSL has no method for more than one."""
+    library = SSL._lib  # type: ignore[attr-defined]
+    for groups in GROUPS:
+        if library.SSL_CTX_set1_curves_list(context._context, groups) == 1:
+            return
+        library.ERR_clear_error()

@@ -1,0 +1,280 @@
+"""A connection on the HTTPS port until its first request has come."""
+
+from __future__ import annotations
+
+import enum
+import socket
+from typing import Protocol
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import IReadWriteDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ood.proxy import limits
+from ood.proxy.arrivals import HalfOpen
+from ood.proxy.context import Context, Incoming
+from ood.proxy.core.hello import (
+    HANDSHAKE,
+    HELLO_BYTES_MAX,
+    Hello,
+    HelloError,
+    alert_record,
+    read_hello,
+)
+from ood.proxy.tls import counters
+from ood.proxy.tls.contexts import ACME
+from ood.proxy.tls.counters import TlsCounters
+from ood.proxy.tls.farewell import Farewell
+from ood.proxy.tls.socket import RECORD_BYTES, TlsSocket
+from ood.proxy.tls.turns import Turns
+
+_DONTWAIT = socket.MSG_DONTWAIT
+_PEEK = socket.MSG_PEEK | _DONTWAIT
+
+
+class Host(Protocol):
+    """Who decides what becomes of connections.
+
+    :ivar half_open: counts them until they have a request.
+    :ivar turns: the line in which their handshakes wait.
+    """
+
+    context: Context
+    half_open: HalfOpen
+    turns: Turns
+    counters: TlsCounters
+
+    def greet(self, handshake: Handshake, hello: Hello) -> None:
+        """Begin the handshake, or do something else with the connection."""
+
+    def plain(self, incoming: Incoming, peeked: int) -> None:
+        """Take a connection that brings no TLS."""
+
+    def speak(self, sock: TlsSocket, incoming: Incoming, data: bytes) -> None:
+        """Take a connection with its first bytes."""
+
+
+class _State(enum.Enum):
+    HELLO = "its first message has not come in full"
+    HANDSHAKE = "keys are being agreed on"
+    READY = "it may send its first request"
+    GONE = "it is somebody else's, or closed"
+
+
+@implementer(IReadWriteDescriptor)
+class Handshake:
+    """One connection.
+
+    :ivar incoming: the connection and where it came from.
+    :ivar deadline: when it is given up.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_fd",
+        "_host",
+        "_peeked",
+        "_sock",
+        "_state",
+        "_tls",
+        "deadline",
+        "incoming",
+    )
+
+    def __init__(self, host: Host, incoming: Incoming) -> None:
+        self._host = host
+        self._sock = incoming.sock
+        self._fd = incoming.sock.fileno()
+        self._state = _State.HELLO
+        self._peeked = 0
+        self._connection: SSL.Connection | None = None
+        self._tls: TlsSocket | None = None
+        self.incoming = incoming
+        self.deadline = host.context.live.now + limits.HANDSHAKE_SECONDS
+
+    @property
+    def address(self) -> str:
+        """The client's address."""
+        return self.incoming.address[0]
+
+    def start(self) -> None:
+        """Look at what is there already; it is counted from now on."""
+        if not self._host.half_open.add(self):
+            self._sock.close()
+            return
+        self._host.context.live.add(self)
+        self._host.context.reactor.addReader(self)
+        self._look()
+
+    # The first message.
+
+    def _look(self) -> None:
+        try:
+            data = self._sock.recv(HELLO_BYTES_MAX, _PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if len(data) <= self._peeked:
+            self._lose(counters.LOST)
+        elif data[0] != HANDSHAKE:
+            self._expect_more_than(0)
+            self.release()
+            self._host.plain(self.incoming, len(data))
+        else:
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        try:
+            hello = read_hello(data)
+        except HelloError as error:
+            self.refuse(error.alert, counters.MALFORMED)
+            return
+        if hello is None:
+            self._expect_more_than(len(data))
+        else:
+            self._expect_more_than(0)
+            self._host.greet(self, hello)
+
+    def _expect_more_than(self, peeked: int) -> None:
+        """Have the reactor call when more than that has come, not for what is there already."""
+        if peeked != self._peeked:
+            self._peeked = peeked
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, peeked + 1)
+
+    def refuse(self, alert: int, why: str) -> None:
+        """Answer the first message with an alert.
+
+        It is read first: closing with unread bytes resets the connection, and the client
+        would not see the alert.
+        """
+        try:
+            self._sock.recv(HELLO_BYTES_MAX, _DONTWAIT)
+            self._sock.send(alert_record(alert), _DONTWAIT)
+        except OSError:
+            pass  # it is gone
+        self._lose(why)
+
+    def release(self) -> None:
+        """Let go of the connection: it is the caller's, and nothing of it was read."""
+        context = self._host.context
+        context.reactor.removeReader(self)
+        context.reactor.removeWriter(self)
+        context.live.discard(self)
+        self._host.half_open.discard(self)
+        self._state = _State.GONE
+
+    # The handshake.
+
+    def begin(self, settings: SSL.Context) -> None:
+        """Have OpenSSL do the handshake, which begins with the first message that was looked at."""
+        self._sock.setblocking(False)  # OpenSSL can't say MSG_DONTWAIT with each call
+        self._connection = SSL.Connection(settings, self._sock)
+        self._connection.set_accept_state()
+        self._state = _State.HANDSHAKE
+        self._queue()
+
+    def _queue(self) -> None:
+        self._host.context.reactor.removeReader(self)
+        self._host.context.reactor.removeWriter(self)
+        self._host.turns.add(self)
+
+    def step(self) -> None:
+        """Go on as far as what has come allows."""
+        connection = self._connection
+        if self._state is not _State.HANDSHAKE or connection is None:
+            return
+        try:
+            connection.do_handshake()
+        except SSL.WantReadError:
+            self._host.context.reactor.addReader(self)
+        except SSL.WantWriteError:
+            self._host.context.reactor.addWriter(self)
+        except SSL.SysCallError:
+            self._lose(counters.LOST)
+        except SSL.Error:
+            self._lose(counters.FAILED)  # OpenSSL has sent the alert
+        else:
+            self._agreed(connection)
+
+    def _agreed(self, connection: SSL.Connection) -> None:
+        host = self._host
+        self._tls = TlsSocket(connection, self._sock, self._part)
+        self._state = _State.READY
+        host.counters.handshakes[connection.get_protocol_version_name()] += 1
+        if self._tls.protocol == ACME:
+            self.reset()
+            return
+        self.deadline = host.context.live.now + limits.HEAD_DEADLINE_SECONDS
+        host.context.reactor.addReader(self)
+        self._first_bytes()
+
+    def _part(self, sock: TlsSocket) -> None:
+        """Close later: the client can't be told now that nothing is missing."""
+        Farewell(self._host.context, sock).start()
+
+    def _first_bytes(self) -> None:
+        tls = self._tls
+        assert tls is not None
+        try:
+            data = tls.recv(RECORD_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self.release()
+            self._host.speak(tls, self.incoming, data)
+        else:
+            self.reset()
+
+    # The reactor's side.
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
+
+    def logPrefix(self) -> str:
+        """Return the name under which the reactor logs."""
+        return "Handshake"
+
+    def doRead(self) -> None:
+        """Go on."""
+        if self._state is _State.HELLO:
+            self._look()
+        elif self._state is _State.READY:
+            self._first_bytes()
+        else:
+            self._queue()
+
+    def doWrite(self) -> None:
+        """Go on with the handshake."""
+        self._queue()
+
+    def connectionLost(self, _reason: Failure) -> None:
+        """Take the reactor's word that the connection is lost."""
+        self._lose(counters.LOST)
+
+    def expired(self) -> None:
+        """Give up."""
+        if self._state is _State.READY:
+            self.reset()
+        else:
+            self._lose(counters.LATE)
+
+    def drain(self) -> None:
+        """Close: it has not begun a request."""
+        self.reset()
+
+    def _lose(self, why: str) -> None:
+        self._host.counters.refused[why] += 1
+        self.reset()
+
+    def reset(self) -> None:
+        """Close."""
+        self.release()
+        if self._tls is not None:
+            self._tls.close()
+        else:
+            self._sock.close()

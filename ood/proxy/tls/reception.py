@@ -1,0 +1,106 @@
+"""What becomes of a connection on the HTTPS port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from OpenSSL import SSL
+from twisted.logger import Logger
+
+from ood.clock import Seldom
+from ood.interfaces import Certificate, ICertificates
+from ood.proxy.arrivals import HalfOpen
+from ood.proxy.client import Client
+from ood.proxy.context import Context, Incoming
+from ood.proxy.core import pages
+from ood.proxy.core.hello import NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME, Hello
+from ood.proxy.tls import counters
+from ood.proxy.tls.contexts import ACME, Contexts, challenge_context
+from ood.proxy.tls.counters import TlsCounters
+from ood.proxy.tls.handshake import Handshake
+from ood.proxy.tls.socket import TlsSocket
+from ood.proxy.tls.speakers import HTTP1, SPEAKERS
+from ood.proxy.tls.turns import Turns
+
+WARNING_SECONDS = 60.0
+"""An unusable certificate is logged this often, not at each connection."""
+
+
+class Reception:
+    """Takes connections that were accepted on the HTTPS port.
+
+    :ivar default_hosts: the hosts of the app that gets what names no host.
+    """
+
+    log = Logger()
+
+    def __init__(self, context: Context, certificates: ICertificates, counted: TlsCounters) -> None:
+        self._certificates = certificates
+        self._contexts = Contexts(context.clock, tuple(SPEAKERS))
+        self._warning = Seldom(context.clock, WARNING_SECONDS)
+        self.context = context
+        self.counters = counted
+        self.half_open = HalfOpen()
+        self.turns = Turns(context.clock)
+        self.default_hosts: tuple[str, ...] = ()
+
+    def accepted(self, incoming: Incoming) -> None:
+        """Take a connection that was just accepted."""
+        self.context.counters.connections += 1
+        Handshake(self, incoming).start()
+
+    def greet(self, handshake: Handshake, hello: Hello) -> None:
+        """Choose the certificate, and begin; or refuse."""
+        if ACME in hello.protocols:
+            self._validate(handshake, hello)
+            return
+        certificate = self._find(hello.server_name)
+        if certificate is None:
+            handshake.refuse(UNRECOGNIZED_NAME, counters.UNKNOWN_NAME)
+        elif hello.protocols and SPEAKERS.keys().isdisjoint(hello.protocols):
+            handshake.refuse(NO_APPLICATION_PROTOCOL, counters.NO_PROTOCOL)
+        else:
+            self._begin(handshake, certificate, self._contexts.find)
+
+    def _find(self, server_name: str) -> Certificate | None:
+        if server_name:
+            return self._certificates.find(server_name)
+        found = (self._certificates.find(host) for host in self.default_hosts)
+        return next((one for one in found if one is not None), None)
+
+    def _begin(
+        self,
+        handshake: Handshake,
+        certificate: Certificate,
+        context_for: Callable[[Certificate], SSL.Context],
+    ) -> None:
+        try:
+            settings = context_for(certificate)
+        except ValueError as error:
+            if self._warning.allows():
+                self.log.error("{error}", error=str(error))
+            handshake.refuse(UNRECOGNIZED_NAME, counters.UNUSABLE)
+            return
+        handshake.begin(settings)
+
+    def _validate(self, handshake: Handshake, hello: Hello) -> None:
+        """Show a certificate authority that we are who is to get a certificate."""
+        found = self._certificates.challenge(hello.server_name)
+        if found is None or hello.protocols != (ACME,):
+            handshake.refuse(NO_APPLICATION_PROTOCOL, counters.NO_PROTOCOL)
+        else:
+            self._begin(handshake, found, challenge_context)
+
+    def plain(self, incoming: Incoming, peeked: int) -> None:
+        """Tell a client that speaks HTTP that this is the wrong port for it."""
+        self.counters.refused[counters.PLAIN] += 1
+        Client(self.context, incoming).refuse(pages.not_tls(), peeked)
+
+    def speak(self, sock: TlsSocket, incoming: Incoming, data: bytes) -> None:
+        """Serve a connection whose handshake is done."""
+        speaker = SPEAKERS[sock.protocol or HTTP1]
+        speaker(self.context, sock, incoming).received(data)
+
+    def stop(self) -> None:
+        """Forget what waits; the connections themselves are the live ones' business."""
+        self.turns.stop()

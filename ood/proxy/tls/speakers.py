@@ -1,0 +1,39 @@
+"""Who takes a TLS connection for which protocol: the one place to add another one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, cast
+
+import msgspec
+
+from ood.net.listen import RawSocket
+from ood.net.stream import Stream
+from ood.proxy.client import Client
+from ood.proxy.context import Context, Incoming
+from ood.proxy.tls.socket import TlsSocket
+
+
+class Speaker(Protocol):
+    """Makes what serves a connection."""
+
+    def __call__(self, context: Context, sock: TlsSocket, incoming: Incoming) -> Stream:
+        """Return a stream on ``sock``, whose first bytes are given to its ``received``.
+
+        :param incoming: where it came from; its own socket is the one below ``sock``.
+        """
+
+
+def as_raw(sock: TlsSocket) -> RawSocket:
+    """Return ``sock`` for who wants a socket and uses of it only what a TLS one has, too."""
+    return cast(RawSocket, sock)
+
+
+def _http1(context: Context, sock: TlsSocket, incoming: Incoming) -> Stream:
+    return Client(context, msgspec.structs.replace(incoming, sock=as_raw(sock)))
+
+
+HTTP1 = b"http/1.1"
+"""What is spoken if the client leaves it open."""
+SPEAKERS: Mapping[bytes, Speaker] = {HTTP1: _http1}
+"""By the name that ALPN has for it, the preferred one first."""

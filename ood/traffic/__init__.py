@@ -1,0 +1,1 @@
+"""What requests the apps get: measured, and written down."""

@@ -1,0 +1,1 @@
+"""Certificates against a real CA."""

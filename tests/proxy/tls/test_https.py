@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from ood.proxy import limits
+from ood.proxy.tls import turns
+from ood.testing.certificates import make_certificate
+from tests.proxy.support import LOOPBACK
+from tests.proxy.tls.support import (
+    OTHER,
+    SECONDS,
+    BioClient,
+    HttpsTestCase,
+    read_all,
+    request,
+    trusting,
+)
+
+OLD = ssl.TLSVersion.TLSv1_2
+
+
+class RequestTests(HttpsTestCase):
+    async def test_a_request(self) -> None:
+        """TLS 1.3 and 1.2 clients get their answer, and TLS's own end after it."""
+        for newest in (ssl.TLSVersion.TLSv1_3, OLD):
+            answer = await self.ask(request("/a"), trusting(newest=newest))
+            self.assertTrue(answer.endswith(b"\r\n\r\n/a "), answer)
+        done = self.proxy.tls_counters.handshakes
+        self.assertEqual({"TLSv1.3": 1, "TLSv1.2": 1}, dict(done))
+
+    async def test_many_on_one_connection(self) -> None:
+        """A connection is kept, and pipelined requests are answered in order."""
+
+        def run() -> bytes:
+            with closing(self.connect(trusting())) as sock:
+                sock.sendall(b"".join(request(f"/{n}", keep=True) for n in range(5)))
+                sock.sendall(request("/last"))
+                return read_all(sock)
+
+        answer = await self.blocking(run)
+        self.assertEqual(6, answer.count(b"200 OK"))
+        self.assertTrue(answer.endswith(b"/last "))
+
+    async def test_bodies_of_a_megabyte(self) -> None:
+        """Bodies that are longer than any buffer go through unharmed, both ways."""
+        body = bytes(range(256)) * 4096
+        answer = await self.ask(request("/b", body))
+        self.assertEqual(body, answer.partition(b"\r\n\r\n/b ")[2])
+
+    async def test_a_slow_reader(self) -> None:
+        """A client that reads late gets all of 4 MB and the end, though the kernel was full."""
+
+        full = threading.Event()
+
+        def run() -> int:
+            with closing(self.connect(trusting())) as sock:
+                sock.sendall(request("/big/9000000"))
+                full.wait(SECONDS)
+                return len(read_all(sock).partition(b"\r\n\r\n")[2])
+
+        reading = Deferred.fromCoroutine(self.blocking(run))
+        live = self.proxy._context.live
+        await self.eventually(lambda: any(getattr(one, "backlog", 0) for one in live._members))
+        await self.settle()
+        full.set()
+        self.assertEqual(9_000_000 + len("/big/9000000 "), await reading)
+
+    async def test_half_closed(self) -> None:
+        """A client that says TLS's end after its request, or just TCP's, still gets its answer."""
+
+        def run(*, orderly: bool) -> bytes:
+            with BioClient(self.tls_port) as client:
+                client.tls.write(request("/half", keep=True))
+                client.flush()
+                if orderly:
+                    client.end()
+                client.raw.shutdown(socket.SHUT_WR)
+                return client.read_all()
+
+        self.assertIn(b"/half ", await self.blocking(lambda: run(orderly=True)))
+        self.assertIn(b"/half ", await self.blocking(lambda: run(orderly=False)))
+
+    async def test_no_host_is_told_what_a_client_claims(self) -> None:
+        """The app learns the client's address and that it came by HTTPS."""
+        await self.ask(request("/x", fields="X-Forwarded-Proto: http\r\n"))
+        (head,) = self.backend.heads
+        self.assertRegex(head, rb"X-Ood-Peer: 127\.0\.0\.1 \d+ https\r?\n?")
+        self.assertNotIn(b"X-Forwarded-Proto: http\r\n", head)
+
+
+class NameTests(HttpsTestCase):
+    async def test_each_name_its_certificate(self) -> None:
+        """The name decides, then a wildcard; the client checks that it is the right one."""
+        for host in ("site.localhost", "other.org", "SITE.localhost", "a.wild.org"):
+            settings = trusting()
+            await self.ask(request("/"), settings, host)
+
+    async def refused(self, host: str | None, *alpn: str, newest: ssl.TLSVersion = OLD) -> str:
+        """Return why a client says that it was refused."""
+        try:
+            await self.blocking(lambda: self.connect(trusting(*alpn, newest=newest), host).close())
+        except ssl.SSLError as error:
+            return str(error)
+        raise AssertionError("not refused")
+
+    async def test_an_unknown_name(self) -> None:
+        """There is an alert for it, and nothing but the alert is sent."""
+        for newest in (OLD, ssl.TLSVersion.TLSv1_3):
+            why = await self.refused("unknown.org", newest=newest)
+            self.assertIn("unrecognized name", why.lower().replace("_", " "))
+        self.assertEqual(2, self.proxy.tls_counters.refused["unknown_name"])
+
+    async def test_no_name(self) -> None:
+        """Who names no host gets the default app's certificate."""
+        settings = trusting()
+        settings.check_hostname = False
+        await self.blocking(lambda: self.connect(settings, None).close())
+        self.converge("site", "other")
+        settings = trusting()
+        settings.check_hostname = False
+        with self.assertRaises(ssl.SSLError):
+            await self.blocking(lambda: self.connect(settings, None).close())
+
+    async def test_a_swap_under_open_connections(self) -> None:
+        """A new certificate is shown at once; connections that stand are not touched."""
+        fresh = make_certificate("site.localhost")
+        stood = await self.blocking(lambda: self.connect(trusting()))
+        self.certificates.put(fresh)
+        settings = trusting(trusted=[fresh])
+
+        def shown() -> bytes:
+            with closing(self.connect(settings)) as sock:
+                return sock.getpeercert(True) or b""
+
+        self.assertEqual(
+            ssl.PEM_cert_to_DER_cert(fresh.chain_pem.decode()), await self.blocking(shown)
+        )
+
+        def go_on() -> bytes:
+            with closing(stood):
+                stood.sendall(request("/old"))
+                return read_all(stood)
+
+        self.assertIn(b"/old ", await self.blocking(go_on))
+        self.certificates.remove("site.localhost")
+        self.assertIn("name", (await self.refused("site.localhost")).lower())
+
+    async def test_an_unusable_certificate(self) -> None:
+        """A key that does not belong to it makes one name fail, and nothing else."""
+        broken = make_certificate("broken.org")
+        object.__setattr__(broken, "key_pem", OTHER.key_pem)
+        self.certificates.put(broken)
+        await self.refused("broken.org")
+        await self.ask(request("/"))
+        self.assertEqual(1, self.proxy.tls_counters.refused["unusable_certificate"])
+
+    async def test_protocols(self) -> None:
+        """HTTP/1.1 is agreed on where it is offered; where nothing fits there is an alert."""
+
+        def agreed() -> str | None:
+            with closing(self.connect(trusting("spdy/3", "http/1.1"))) as sock:
+                return sock.selected_alpn_protocol()
+
+        self.assertEqual("http/1.1", await self.blocking(agreed))
+        why = await self.refused("site.localhost", "spdy/3", newest=ssl.TLSVersion.TLSv1_3)
+        self.assertIn("no application protocol", why.lower().replace("_", " "))
+
+    async def test_a_validation(self) -> None:
+        """acme-tls/1 shows the certificate of the validation, and else is refused."""
+        why = await self.refused("site.localhost", "acme-tls/1")
+        self.assertIn("no application protocol", why.lower().replace("_", " "))
+        special = make_certificate("new.org", acme=b"d" * 32)
+        self.certificates.challenges["new.org"] = special
+
+        def shown(newest: ssl.TLSVersion) -> tuple[str | None, bytes]:
+            settings = trusting("acme-tls/1", newest=newest)
+            settings.check_hostname, settings.verify_mode = False, ssl.CERT_NONE
+            with closing(self.connect(settings, "new.org")) as sock:
+                return sock.selected_alpn_protocol(), sock.getpeercert(True) or b""
+
+        der = ssl.PEM_cert_to_DER_cert(special.chain_pem.decode())
+        for newest in (OLD, ssl.TLSVersion.TLSv1_3):
+            found = await self.blocking(partial(shown, newest))
+            self.assertEqual(("acme-tls/1", der), found)
+
+    async def test_sessions(self) -> None:
+        """A session is resumed for its own host, and not for another one."""
+
+        def again(first: str, second: str, newest: ssl.TLSVersion) -> bool | None:
+            settings = trusting(newest=newest)
+            settings.check_hostname = False
+            with closing(self.connect(settings, first)) as sock:
+                sock.sendall(request("/", host=first))
+                read_all(sock)
+                session = sock.session
+            raw = socket.create_connection((LOOPBACK, self.tls_port), SECONDS)
+            with closing(
+                settings.wrap_socket(raw, server_hostname=second, session=session)
+            ) as sock:
+                return sock.session_reused
+
+        for newest in (OLD, ssl.TLSVersion.TLSv1_3):
+            same = await self.blocking(partial(again, "site.localhost", "site.localhost", newest))
+            self.assertTrue(same, newest)
+            strange = await self.blocking(partial(again, "site.localhost", "other.org", newest))
+            self.assertFalse(strange, newest)
+
+
+class BoundTests(HttpsTestCase):
+    async def test_plain_http(self) -> None:
+        """Who speaks HTTP on this port is told so."""
+        client = await self.client(self.tls_port)
+        client.send(request("/"))
+        answer = await client.end()
+        self.assertIn(b"400 Bad Request", answer)
+        self.assertIn(b"This port speaks HTTPS", answer)
+
+    async def test_nonsense(self) -> None:
+        client = await self.client(self.tls_port)
+        client.send(b"\x16\x03\x01\x00\x05hello")
+        self.assertEqual(b"\x15\x03\x03\x00\x02\x02\x32", await client.end())
+
+    async def test_too_slow(self) -> None:
+        """A first message, a handshake and a first request must come in time."""
+        settings = trusting()
+        ready = await self.blocking(lambda: self.connect(settings))
+        begun = await self.client(self.tls_port)
+        begun.send(b"\x16\x03\x01\x01")
+        await self.settle()
+        self.advance(limits.HANDSHAKE_SECONDS + 1)
+        self.assertEqual(b"", await begun.end())
+        self.advance(limits.HEAD_DEADLINE_SECONDS + 1)
+        with closing(ready):
+            self.assertEqual(b"", await self.blocking(lambda: read_all(ready)))
+        self.assertEqual(1, self.proxy.tls_counters.refused["late"])
+
+    async def test_in_single_bytes(self) -> None:
+        """A first message may come byte by byte, and is then still unread."""
+
+        def run() -> bytes:
+            with BioClient(self.tls_port, single_bytes=True) as client:
+                client.tls.write(request("/single"))
+                client.flush()
+                return client.read_all()
+
+        self.assertIn(b"/single ", await self.blocking(run))
+
+    async def test_steps_per_turn(self) -> None:
+        """Of many handshakes at once only some are worked on before others get their turn."""
+
+        class Job:
+            def step(self) -> None:
+                done.append(self)
+
+        class Reactor(Clock):
+            def callLater(self, _delay: float, call: Callable[[], None]) -> object:
+                due.append(call)
+                return call
+
+        done: list[Job] = []
+        due: list[Callable[[], None]] = []
+        line = turns.Turns(Reactor())
+        for _ in range(2 * turns.STEPS_PER_TURN_MAX + 1):
+            line.add(Job())
+        counts = []
+        while due:
+            due.pop()()
+            counts.append(len(done))
+        most = turns.STEPS_PER_TURN_MAX
+        self.assertEqual([most, 2 * most, 2 * most + 1], counts)
+
+    async def test_stopping_in_the_middle(self) -> None:
+        """A stop ends connections that have no request, and waits for nothing else."""
+        ready = await self.blocking(lambda: self.connect(trusting()))
+        begun = await self.client(self.tls_port)
+        begun.send(b"\x16\x03\x01\x01")
+        await self.settle()
+        await self.stop()
+        with closing(ready):
+            self.assertEqual(b"", await self.blocking(lambda: read_all(ready)))
+        self.assertEqual(b"", await begun.end())
