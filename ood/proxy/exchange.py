@@ -44,6 +44,7 @@ class Exchange:
         "_errand",
         "_filters",
         "_held",
+        "_repeated",
         "_reply",
         "_reply_body",
         "_request",
@@ -67,6 +68,7 @@ class Exchange:
         self._filters: list[BodyFilter] = []
         self._held = b""
         self._sent = False
+        self._repeated = False
         self._tries = 0
         self._watched = False
         context.counters.in_flight += 1
@@ -229,7 +231,7 @@ class Exchange:
         """Try another connection, or tell the client."""
         self._upstream = None
         if self._reply is None:
-            self._retry_or_fail(used=False)
+            self._retry_or_fail()
         else:
             self.cancel()
 
@@ -240,17 +242,17 @@ class Exchange:
 
     def _lost_early(self) -> None:
         """Act on an upstream connection that ended before any answer."""
-        used = self._upstream is not None and self._upstream.used > 0
         self._drop_upstream()
-        self._retry_or_fail(used=used)
+        self._retry_or_fail()
 
-    def _retry_or_fail(self, *, used: bool) -> None:
-        unsent = not self._sent
-        if (
-            self._tries < limits.DISPATCH_TRIES_MAX
-            and not self._held
-            and (unsent or (used and self._repeatable()))
-        ):
+    def _retry_or_fail(self) -> None:
+        """Try again what no worker has seen, and once what does no harm the second time.
+
+        Once only: it may be the request itself that the worker died of.
+        """
+        again = not self._sent or (self._repeatable() and not self._repeated)
+        if self._tries < limits.DISPATCH_TRIES_MAX and not self._held and again:
+            self._repeated |= self._sent
             self._tries += 1
             self._sent = False
             self._attempt(fresh=True)

@@ -225,6 +225,40 @@ class UpstreamTests(ProxyTestCase):
         again.send(OK)
         self.assertEqual(OK, await client.take(len(OK)))
 
+    async def test_a_worker_that_dies(self) -> None:
+        """What does no harm the second time is tried once more, on a new connection, too."""
+        client = await self.client()
+        client.send(GET)
+        wire = await self.backend.next()
+        await wire.until(b"\r\n\r\n")
+        wire.close()
+        again = await self.backend.next()
+        await again.until(b"\r\n\r\n")
+        again.send(OK)
+        self.assertEqual(OK, await client.take(len(OK)))
+
+    async def test_a_request_that_kills(self) -> None:
+        """What no worker survives is not tried a third time."""
+        client = await self.client()
+        client.send(GET)
+        for _ in range(2):
+            wire = await self.backend.next()
+            await wire.until(b"\r\n\r\n")
+            wire.close()
+        self.assertIn(b"502 Bad Gateway", await client.until(b"\r\n"))
+        self.assertEqual(2, self.backend.count)
+
+    async def test_no_second_try_once_answered(self) -> None:
+        """An answer that began is not begun anew."""
+        client = await self.client()
+        client.send(GET)
+        wire = await self.backend.next()
+        await wire.until(b"\r\n\r\n")
+        wire.send(b"HTTP/1.1 200 OK\r\nConten")
+        wire.close()
+        self.assertIn(b"502 Bad Gateway", await client.until(b"\r\n"))
+        self.assertEqual(1, self.backend.count)
+
     async def test_no_second_try_for_post(self) -> None:
         """What may have had an effect is not repeated."""
         client = await self.client()
