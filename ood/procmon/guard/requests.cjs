@@ -31,7 +31,6 @@ const UNDERSCORE = 95;
 const LOWER_O = 111;
 const UPPER_O = 79;
 
-const { performance } = globalThis;
 const MISDIRECTED = 'HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 
 /** What is known about this process's requests. */
