@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.internet.task import deferLater
+
 from ood.errors import UnavailableError
 from ood.net.stream import WRITE_HIGH_BYTES
 from ood.proxy import limits
@@ -251,13 +253,21 @@ class Exchange:
         Once only: it may be the request itself that the worker died of.
         """
         again = not self._sent or (self._repeatable() and not self._repeated)
-        if self._tries < limits.DISPATCH_TRIES_MAX and not self._held and again:
-            self._repeated |= self._sent
-            self._tries += 1
-            self._sent = False
-            self._attempt(fresh=True)
-        else:
+        if self._tries >= limits.DISPATCH_TRIES_MAX or self._held or not again:
             self._fail(pages.bad_upstream(self._errand.app))
+            return
+        self._tries += 1
+        if self._sent:
+            self._sent, self._repeated = False, True
+            self._context.background.run("repeating a request", self._repeat())
+        else:
+            self._attempt(fresh=True)
+
+    async def _repeat(self) -> None:
+        self._downstream.watch()
+        await deferLater(self._context.clock, limits.REPEAT_PAUSE_SECONDS)
+        if self._active:
+            self._attempt(fresh=True)
 
     def _repeatable(self) -> bool:
         return not self._request.length and self._request.method in _REPEATABLE
