@@ -39,7 +39,7 @@ def begin(
     peer = context.sites.real_peer(peer, request)
     app = entry.app or context.routes.find(request.host)
     if context.secured is not None and entry.app is None:
-        page = context.secured.answer(app, request, peer)
+        page = context.secured.answer(app, request, peer, entry)
         if page is not None:
             downstream.page(page)
             return
