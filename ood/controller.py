@@ -31,6 +31,7 @@ from ood.interfaces import (
     Notified,
 )
 from ood.model.certificates import AppCertificate
+from ood.model.death import DeathList
 from ood.model.document import App, Document, Settings
 from ood.model.notify import masked
 from ood.model.release import Order, Release, Step
@@ -227,6 +228,11 @@ class Controller:
             trouble=(*status.trouble, *self._trouble(name)),
             certificate=self._certificate(name),
         )
+
+    def deaths(self, name: str) -> DeathList:
+        """Return the last deaths of an app's workers, and what they have in common."""
+        self._app(name)
+        return self._monitor.deaths(name)
 
     def tail(self, name: str, lines: int, stream: str | None) -> list[LogLine]:
         """Return an app's last log lines."""

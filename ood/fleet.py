@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from ood.interfaces import IProcessMonitor, Refused, Upstream, Worker
 from ood.model.apptypes import NODE, PROXY
+from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.status import AppStatus
 from ood.procmon.monitor import ProcessMonitor
@@ -44,6 +45,13 @@ class Fleet:
     def restart(self, app: str, candidate: App | None = None) -> Deferred[None]:
         """Replace every worker of a running app."""
         return self._of(app).restart(app, candidate)
+
+    def deaths(self, app: str) -> DeathList:
+        """Return the last deaths of the app's workers."""
+        wanted = self._document.apps.get(app)
+        if wanted is not None and wanted.type != NODE:
+            return DeathList()
+        return self._monitor.deaths(app)
 
     def status(self, app: str) -> AppStatus:
         """Return the live state of ``app``.

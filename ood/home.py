@@ -7,7 +7,8 @@
 ``logs/``                 0700    the apps' logs
 ``certs/``                0700    certificates, their keys, and accounts at CAs
 ``apps/``                 0711    each app's releases, which belong to its user
-``run/``                  0711    sockets of the running service, and its lock
+``run/``                  0711    sockets of the running service, its lock; ``deaths/`` (0700)
+                                  holds what is known of workers that died
 ========================  ======  ==================================================
 
 As root the home itself is 0711: an app's user passes through it to the sockets

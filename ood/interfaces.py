@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from ood.model.certificates import CertificateStatus
+from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.release import Order, Release, Step
 from ood.model.status import AppStatus, LogLine
@@ -278,6 +279,9 @@ class IProcessMonitor(IWorkerPool):
     def status(app: str) -> AppStatus:
         """Return the live state of ``app``."""
 
+    def deaths(app: str) -> DeathList:
+        """Return the last deaths of the app's workers."""
+
 
 class ILogs(Interface):
     """The apps' logs."""
@@ -390,6 +394,9 @@ class IController(Interface):
 
     def status(name: str | None) -> list[AppStatus]:
         """Return the live state of one app or of all."""
+
+    def deaths(name: str) -> DeathList:
+        """Return the last deaths of an app's workers, and what they have in common."""
 
     def tail(name: str, lines: int, stream: str | None) -> list[LogLine]:
         """Return an app's last log lines."""

@@ -59,6 +59,10 @@ class GuardTests(TestCase):
         """Readiness, numbers, and the end of a process."""
         return Deferred.fromCoroutine(self._passes("life"))
 
+    def test_flight(self) -> Deferred[None]:
+        """What a process was doing is known after its death."""
+        return Deferred.fromCoroutine(self._passes("flight"))
+
     def test_stress(self) -> Deferred[None]:
         """Clients of every kind outlive several workers without a failure or a close."""
         return Deferred.fromCoroutine(self._passes("stress"))

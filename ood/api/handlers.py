@@ -150,6 +150,10 @@ class Handlers:
             raise InvalidError(faults)
         return await self._work(request, lambda: self._controller.scale(app, str(instances)))
 
+    async def list_deaths(self, request: WebRequest, app: str) -> bytes:
+        """Answer with the last deaths of an app's workers."""
+        return answer(request, 200, self._controller.deaths(app))
+
     async def read_log(self, request: WebRequest, app: str) -> bytes:
         """Answer with the last log lines, or keep sending."""
         lines, stream, follow = _log_query(request)

@@ -19,6 +19,7 @@ from ood.api.types import JSON_TYPE, LINES_TYPE
 from ood.events import KINDS, Event
 from ood.model import kinds
 from ood.model.certificates import APP_CERTIFICATE_STATES, CERTIFICATE_STATES, CertificateStatus
+from ood.model.death import DeathList
 from ood.model.document import App, Settings
 from ood.model.kinds import APP_NAME_ALLOWED
 from ood.model.release import Order, Release, Step
@@ -149,7 +150,7 @@ def _tidy(schema: Schema) -> Schema:
 
 def _schemas() -> Schema:
     _, models = msgspec.json.schema_components(
-        [AppStatus, CertificateStatus, Event, LogLine, Order, Release, Step],
+        [AppStatus, CertificateStatus, DeathList, Event, LogLine, Order, Release, Step],
         ref_template="#/components/schemas/{name}",
     )
     schemas = {name: _tidy(schema) for name, schema in models.items()}

@@ -216,6 +216,14 @@ OPERATIONS = (
         errors=(400, 413, 415, *_WORK),
     ),
     Operation(
+        "list_deaths",
+        "GET",
+        f"{_APP}/deaths",
+        "The last deaths of an app's workers, newest first, with what is known of each.",
+        "DeathList",
+        errors=(404,),
+    ),
+    Operation(
         "read_log",
         "GET",
         f"{_APP}/log",

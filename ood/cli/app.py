@@ -11,7 +11,6 @@ from click.shell_completion import CompletionItem
 from click.types import StringParamType
 
 from ood import __version__
-from ood.api.types import LOG_LINES_DEFAULT, LOG_LINES_MAX
 from ood.cli.help import OodCommand, OodGroup
 from ood.cli.session import Invocation, Session
 
@@ -326,41 +325,6 @@ def config(
 
 
 config.notes = _keys
-
-
-@command(
-    "log",
-    "ood log",
-    "ood log example.com -f",
-    "ood log api --err -n 200",
-    "ood log example.com --access -f",
-    short_help="Read log files",
-)
-@click.argument("app", type=APP, required=False)
-@click.option("-f", "--follow", is_flag=True, help="Show new lines as they come.")
-@click.option(
-    "-n",
-    "--lines",
-    type=click.IntRange(0, LOG_LINES_MAX),
-    default=LOG_LINES_DEFAULT,
-    metavar="N",
-    help=f"How many of the last lines; {LOG_LINES_DEFAULT} if not given.",
-)
-@click.option("--out", "stream", flag_value="out", help="Only what the app wrote to stdout.")
-@click.option("--err", "stream", flag_value="err", help="Only what the app wrote to stderr.")
-@click.option("--access", "stream", flag_value="access", help="The access log (key accessLog).")
-@click.pass_obj
-def log(
-    invocation: Invocation, app: str | None, follow: bool, lines: int, stream: str | None
-) -> None:
-    """Show the last log lines of an app, or of all."""
-
-    async def work(session: Session) -> None:
-        from ood.cli.logs import Wanted, log
-
-        await log(session, Wanted(app, lines, stream, follow))
-
-    invocation.run(work)
 
 
 @command(

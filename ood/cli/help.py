@@ -49,6 +49,15 @@ class OodGroup(click.Group):
         assert ctx is not None
         return list(self.commands)
 
+    def place(self, name: str, before: str) -> None:
+        """List the command ``name`` before another one."""
+        moved = self.commands.pop(name)
+        names = list(self.commands)
+        later = names[names.index(before) :]
+        self.commands[name] = moved
+        for one in later:
+            self.commands[one] = self.commands.pop(one)
+
     def find(self, ctx: click.Context, name: str) -> click.Command:
         """Return the command ``name``.
 

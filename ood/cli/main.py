@@ -15,6 +15,7 @@ from ood.cli.completion import VARIABLE
 from ood.cli.lb import lb
 from ood.cli.notify import notify
 from ood.cli.output import Output
+from ood.cli.reading import reading
 from ood.cli.seeing import arrange
 from ood.cli.session import Invocation, StoppedError
 from ood.cli.text import one_line, visible
@@ -25,6 +26,7 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 NOT_WRITTEN = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF))
 """What writing results can end in, which is no fault of ood."""
 
+reading(ood)
 ood.add_command(lb)
 ood.add_command(notify)
 arrange()

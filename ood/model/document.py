@@ -16,6 +16,7 @@ import msgspec
 from ood.model.notify import Target
 from ood.model.rules import EVERY_REQUEST, RULE_KEYS, Maintenance, Redirect, Route
 from ood.model.services import Service
+from ood.model.tls import HTTPS_FIELDS
 from ood.model.upstreams import Upstream
 
 SCHEMA_VERSION = 1
@@ -117,6 +118,10 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     health_interval: int = 1_000
     max_fails: int = 3
     fail_timeout: int = 10_000
+    sticky: str = "off"
+    https: str = "auto"
+    hsts: int = 0
+    tls: str = "terminate"
     routes: Mapping[str, Route] = {}
     redirects: Mapping[str, Redirect] = {}
     rewrites: Mapping[str, str] = {}
@@ -147,6 +152,12 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
         fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
         return tuple(key for key in EVERY_REQUEST if getattr(self, fields[key]))
 
+    def stickiness(self) -> str:
+        """Return by what clients stay with their workers or servers: off, ip or cookie."""
+        if self.type == "proxy" and self.sticky == "off":
+            return {"ipHash": "ip", "cookie": "cookie"}.get(self.balance, "off")
+        return self.sticky
+
     def hosts(self, name: str) -> tuple[str, ...]:
         """Return the Host names that this app, called ``name``, answers to."""
         own = (name,) if "." in name else ()
@@ -157,7 +168,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
 RULE_FIELDS = tuple(
     field.name
     for field in msgspec.structs.fields(App)
-    if field.encode_name in (*RULE_KEYS, "maintenance")
+    if field.encode_name in (*RULE_KEYS, *HTTPS_FIELDS, "maintenance")
 )
 """Fields of an app that only ood itself acts on, not the app's workers."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -15,14 +14,17 @@ from ood.model.document import App
 from ood.net.fdchannel import FdChannel
 from ood.procmon import launch, processes
 from ood.procmon.accounts import Account, find
+from ood.procmon.alert import Alert
 from ood.procmon.changes import Changes
 from ood.procmon.context import Context, Plan
 from ood.procmon.core import join, plan, restart
-from ood.procmon.deaths import Death, describe_seconds
+from ood.procmon.deaths import Death, Evidence, describe_seconds
 from ood.procmon.door import Door, directory_name
 from ood.procmon.extras import ExtraPorts
 from ood.procmon.members.base import SocketMember
 from ood.procmon.members.cluster import SharedServers
+from ood.procmon.members.joined import JoinedMember
+from ood.procmon.obituaries import Obituaries
 from ood.procmon.returned import returned_socket
 from ood.procmon.roster import Roster
 from ood.procmon.settings import needs_new_workers
@@ -32,8 +34,6 @@ from ood.procmon.telling import Teller
 from ood.procmon.waiters import Waiters
 from ood.procmon.worker import WorkerProcess
 
-DEATHS_KEPT = 20
-"""Deaths that are remembered for ``ood why``."""
 DEPENDENCIES_SECONDS = 30.0
 """How long a start waits for other apps: longer, and one broken app would stop all."""
 LOOK_AGAIN_SECONDS = 0.1
@@ -48,7 +48,8 @@ class AppContainer:
     :ivar app: its settings.
     :ivar slots: the wanted workers by number.
     :ivar leaving: workers that are being ended.
-    :ivar deaths: the last deaths, newest last.
+    :ivar deaths: the last deaths.
+    :ivar alert: has requests written down after a death that nothing explains.
     :ivar changes: tells who waits that something has changed.
     :ivar when_gone: called when nothing of it is left.
     :ivar missing: returns the apps that this one depends on and that don't answer yet.
@@ -65,7 +66,8 @@ class AppContainer:
         self.shared = SharedServers(self._privileged)
         self.slots: dict[int, Slot] = {}
         self.leaving: set[WorkerProcess] = set()
-        self.deaths: deque[Death] = deque(maxlen=DEATHS_KEPT)
+        self.deaths = Obituaries(name, context.run / "deaths" / f"{directory_name(name, 0)}.json")
+        self.alert = Alert(context.clock, self._joined)
         self.changes = Changes(context.clock)
         self.failure: WorkerError | None = None
         self.waiters = Waiters(context.clock, self)
@@ -122,9 +124,8 @@ class AppContainer:
         self.app = app
         if hosts != self.hosts:
             self.hosts = hosts
-            for worker in self.workers():
-                for member in worker.joined():
-                    member.tell_hosts(hosts)
+            for member in self._joined():
+                member.tell_hosts(hosts)
         if not app.running:
             self.teller.stopped()
             self.spare.drop()
@@ -148,6 +149,9 @@ class AppContainer:
         present = [slot.worker for slot in self.slots.values() if slot.worker is not None]
         others = [one for one in (self.fresh, self.spare.worker) if one is not None]
         return [*present, *others, *self.leaving]
+
+    def _joined(self) -> list[JoinedMember]:
+        return [member for worker in self.workers() for member in worker.joined()]
 
     # -- starting and ending workers
 
@@ -204,7 +208,8 @@ class AppContainer:
         try:
             slot.worker = self.launch(slot.instance, slot.settings(self.app))
         except OodError as error:
-            death = Death(wall_time(), slot.instance, None, str(error), 0.0)
+            found = Evidence(release=self.app.release or "", cwd=self.app.cwd)
+            death = Death(wall_time(), slot.instance, None, str(error), 0.0, evidence=found)
             self._lost(slot, death, self.context.clock.seconds(), was_online=False)
 
     def _waits(self, slot: Slot) -> bool:
@@ -259,6 +264,8 @@ class AppContainer:
             self.fresh = None
             self.fresh_failure = self._error(death, was_online=worker.was_online)
             self.remark(str(self.fresh_failure.message))
+        elif worker is self.spare.worker:
+            self._note(death)
         self.spare.lost(worker, death.reason)
         slot = self.slots.get(worker.instance)
         if slot is not None and slot.worker is worker:
@@ -307,8 +314,8 @@ class AppContainer:
             self.teller.waits(slot.instance, decision.state, decision.delay or 0)
 
     def _note(self, death: Death) -> None:
-        self.deaths.append(death)
         self.teller.death(death)
+        self.alert.died(self.deaths.append(death))
 
     def _error(self, death: Death, *, was_online: bool) -> WorkerError:
         if death.pid is None:
@@ -379,7 +386,10 @@ class AppContainer:
             if worker.token == hello.token and worker.pid is not None:
                 if not processes.belongs(pid, worker.pid):
                     return f"it is no process of worker {worker.instance}"
-                return worker.admit(channel, pid, self.hosts)
+                refusal = worker.admit(channel, pid, self.hosts)
+                if not refusal:
+                    self.alert.joined(worker.joined()[-1])
+                return refusal
         return "there is no such worker"
 
     def stranger(self, sock: socket.socket, pid: int) -> bool:
@@ -409,6 +419,7 @@ class AppContainer:
         """Give everything back when no worker is there any more."""
         if not self.gone:
             return
+        self.alert.stop()
         self.extras.close()
         self.shared.close()
         for door in self._doors.values():

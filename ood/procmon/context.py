@@ -16,6 +16,7 @@ from ood.interfaces import IEdge
 from ood.model.document import App
 from ood.procmon.core.join import Hosts
 from ood.procmon.deaths import Death
+from ood.procmon.oomkills import OomKills
 from ood.procmon.runtime import NodeRuntime
 from ood.traffic.traffic import Traffic
 
@@ -45,6 +46,7 @@ class Context:
     :ivar public_ports: ports on which clients' connections come in.
     :ivar taken_ports: ports that workers listen on.
     :ivar events: told of what happens.
+    :ivar oom: knows whether the kernel killed somebody for memory.
     """
 
     fds: IReactorFDSet
@@ -62,6 +64,7 @@ class Context:
     public_ports: frozenset[int] = frozenset()
     taken_ports: set[int] = field(default_factory=set)
     events: EventBus = field(default_factory=EventBus)
+    oom: OomKills = field(default_factory=OomKills)
 
 
 @dataclass(frozen=True)

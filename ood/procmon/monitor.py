@@ -20,13 +20,13 @@ from ood.errors import NotFoundError, StartupError, UnavailableError, WorkerErro
 from ood.events import EventBus
 from ood.interfaces import IEdge, IProcessMonitor, Refused, Upstream, Worker
 from ood.model.apptypes import NODE
+from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.status import AppStatus
 from ood.procmon import guardfiles
 from ood.procmon.app import AppContainer
 from ood.procmon.changes import Changes
 from ood.procmon.context import Context, LogSink
-from ood.procmon.deaths import Death
 from ood.procmon.hosts import hosts_of
 from ood.procmon.report import app_status, urls
 from ood.procmon.resources import Resources, Versions
@@ -97,7 +97,13 @@ class ProcessMonitor(Service):
             edge=edge,
             events=events or EventBus(),
         )
-        self._upkeep = Upkeep(clock, self._context.background, self._resources, self._kept)
+        self._upkeep = Upkeep(
+            clock,
+            self._context.background,
+            self._resources,
+            self._kept,
+            oom=self._context.oom,
+        )
 
     def set_edge(self, edge: IEdge) -> None:
         """Tell where connections that come back from workers go."""
@@ -197,6 +203,8 @@ class ProcessMonitor(Service):
         app = self._document.apps.get(name)
         wanted = app is not None and app.type == NODE
         if not wanted and name in self._apps and self._apps[name].gone:
+            if self.running:  # it was deleted; ood does not just stop
+                self._apps[name].deaths.forget()
             del self._apps[name], self._rosters[name], self._rolls[name]
         self._changes.notify()
 
@@ -229,10 +237,15 @@ class ProcessMonitor(Service):
         trouble = (*status.trouble, *self._watches.troubles(app))
         return msgspec.structs.replace(status, trouble=trouble)
 
-    def deaths(self, app: str) -> tuple[Death, ...]:
-        """Return the last deaths of the app's workers, newest last."""
+    def deaths(self, app: str) -> DeathList:
+        """Return the last deaths of the app's workers.
+
+        :raises NotFoundError: there is no such app.
+        """
         container = self._apps.get(app)
-        return tuple(container.deaths) if container is not None else ()
+        if container is None:
+            raise self._unknown(app)
+        return container.deaths.listed()
 
     @staticmethod
     def _unknown(app: str) -> NotFoundError:

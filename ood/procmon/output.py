@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from twisted.internet.interfaces import IReactorTime
 
 from ood.procmon.context import LogSink
@@ -15,8 +17,39 @@ BURST_BYTES_MAX = 8 << 20
 """What it may log at once: a stack trace of every request for a moment."""
 
 
+TAIL_LINES = 20
+"""Lines that are kept of each worker for the day it dies."""
+TAIL_ERROR_LINES = 60
+"""Lines of stderr: V8 writes some forty when it runs out of memory."""
+TAIL_LINE_LENGTH = 500
+
+
+class Tail:
+    """The last lines of a worker.
+
+    :ivar err: those on stderr.
+    """
+
+    def __init__(self) -> None:
+        self._all: deque[str] = deque(maxlen=TAIL_LINES)
+        self.err: deque[str] = deque(maxlen=TAIL_ERROR_LINES)
+
+    def add(self, stream: str, texts: list[str]) -> None:
+        """Note lines."""
+        self._all.extend(text[:TAIL_LINE_LENGTH] for text in texts[-TAIL_LINES:])
+        if stream == "err":
+            self.err.extend(text[:TAIL_LINE_LENGTH] for text in texts[-TAIL_ERROR_LINES:])
+
+    def last(self) -> tuple[str, ...]:
+        """Return the last lines of either stream."""
+        return tuple(self._all)
+
+
 class Output:
-    """Collects what one worker writes.  It always reads: a full pipe would stop the worker."""
+    """Collects what one worker writes.  It always reads: a full pipe would stop the worker.
+
+    :ivar tail: the last of it.
+    """
 
     def __init__(self, clock: IReactorTime, logs: LogSink, app: str, instance: int) -> None:
         self._clock = clock
@@ -27,6 +60,7 @@ class Output:
         self._allowance = float(BURST_BYTES_MAX)
         self._counted_at = clock.seconds()
         self._dropped = 0
+        self.tail = Tail()
 
     def write(self, stream: str, data: bytes) -> None:
         """Take what the worker wrote to ``stream``."""
@@ -63,4 +97,5 @@ class Output:
     def _log(self, stream: str, lines: list[bytes]) -> None:
         if lines:
             texts = [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
+            self.tail.add(stream, texts)
             self._logs.lines(self._app, self._instance, stream, texts)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Protocol
 
 from ood.events import EventBus
-from ood.procmon.deaths import Death
+from ood.procmon.deaths import Death, signal_name
 
 
 class Told(Protocol):
@@ -51,7 +50,7 @@ class Teller:
             instance=death.instance,
             pid=death.pid,
             code=death.code,
-            signal=_signal_name(death.signal),
+            signal=None if death.signal is None else signal_name(death.signal),
             uptimeMs=round(death.uptime_seconds * 1000),
             reason=death.reason,
         )
@@ -95,12 +94,3 @@ class Teller:
 
     def _tell(self, kind: str, text: str, **data: object) -> None:
         self._events.publish(kind, text, self._app, **data)
-
-
-def _signal_name(number: int | None) -> str | None:
-    if number is None:
-        return None
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

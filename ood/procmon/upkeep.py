@@ -11,8 +11,10 @@ from ood.background import Background
 from ood.clock import wall_time
 from ood.procmon.app import AppContainer
 from ood.procmon.core import schedule
+from ood.procmon.oomkills import OomKills
 from ood.procmon.resources import Resources
 from ood.procmon.roll import Rolls
+from ood.procmon.witness import memory
 from ood.procmon.worker import WorkerProcess
 
 LOOK_SECONDS = 5.0
@@ -34,6 +36,7 @@ class Upkeep:
 
     :param apps: returns every app with its restarts.
     :param wall: tells the time of the calendar.
+    :param oom: takes note of the kernel's kills.
     """
 
     def __init__(
@@ -43,12 +46,15 @@ class Upkeep:
         resources: Resources,
         apps: Callable[[], Iterable[tuple[AppContainer, Rolls]]],
         wall: Callable[[], datetime] = wall_time,
+        *,
+        oom: OomKills | None = None,
     ) -> None:
         self._clock = clock
         self._background = background
         self._resources = resources
         self._apps = apps
         self._wall = wall
+        self._oom = oom
         self._timer: IDelayedCall | None = None
         self._looked = self._awake = clock.seconds()
         self._calendar = wall()
@@ -76,16 +82,23 @@ class Upkeep:
                 self._look_at(container, rolls, now)
                 self._restart_if_due(container, rolls, wall)
         self._looked, self._calendar = now, wall
+        if self._oom is not None:
+            self._oom.look()
 
     def _look_at(self, container: AppContainer, rolls: Rolls, now: float) -> None:
         for slot in list(container.slots.values()):
             worker = slot.worker
             if worker is None or not slot.online:
                 continue
+            worker.witness.weigh(self._memory(worker))
             if now - self._awake > SILENCE_SECONDS and _hangs(worker):
                 worker.hangs(f"hangs: no sign of life for {SILENCE_SECONDS:g} s")
             else:
                 self._weigh(container, rolls, worker, now)
+
+    def _memory(self, worker: WorkerProcess) -> float:
+        """Return what it uses; to ask the system costs more than to have heard it."""
+        return memory(worker.joined()) or self._resources.usage(worker.pid).memory_bytes
 
     def _weigh(
         self, container: AppContainer, rolls: Rolls, worker: WorkerProcess, now: float

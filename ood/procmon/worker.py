@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import signal
 import socket
+from pathlib import Path
 
 from twisted.internet.interfaces import IDelayedCall
 
@@ -29,6 +30,7 @@ from ood.procmon.members.port import PortMember, accepts, free_port
 from ood.procmon.output import Output
 from ood.procmon.preflight import Command, command
 from ood.procmon.process import RootProcess, spawn
+from ood.procmon.witness import Witness
 
 PORT_POLL_SECONDS = 0.05
 """How often a port is tried until it accepts; on loopback a try costs some microseconds."""
@@ -55,6 +57,7 @@ class WorkerProcess:
     :ivar number: its NODE_APP_INSTANCE; a spare that took a place keeps its own.
     :ivar serial: counts workers of an app; a later one has a higher number.
     :ivar held: whether it gets no requests though it may be online: others serve.
+    :ivar witness: knows what there is to know should it die.
     """
 
     def __init__(
@@ -84,6 +87,8 @@ class WorkerProcess:
         self._ready = not plan.app.wait_ready
         self._changes = Changes(context.clock)
         self._output = Output(context.clock, context.logs, plan.name, instance)
+        directory = Path(places.join).parent
+        self.witness = Witness(context.clock, context.oom, directory, self._output.tail)
         self._process = RootProcess(self._output.write, self._process_changed)
         self._ipc: IpcChannel | None = None
         self._family: Family | None = None
@@ -91,7 +96,6 @@ class WorkerProcess:
         self._listen_timer: IDelayedCall | None = None
         self._other_timer: IDelayedCall | None = None
         self._checkup: Checkup | None = None
-        self._hung = False
 
     @property
     def state(self) -> str:
@@ -256,6 +260,8 @@ class WorkerProcess:
         if member in self.members:
             self.members.remove(member)
             self.crew.roster.remove(member)
+        if isinstance(member, JoinedMember):
+            self.witness.gone(member)
         self.member_changed()
 
     def refused(self, member: SocketMember, entry: Entry) -> None:
@@ -283,7 +289,7 @@ class WorkerProcess:
 
     def hangs(self, why: str) -> None:
         """Its event loop does not turn any more: it is replaced at once."""
-        self._hung = True
+        self.witness.hung = True
         self._fail(why)
 
     def _ipc_message(self, message: cluster.Message) -> None:
@@ -328,8 +334,10 @@ class WorkerProcess:
         self._open_doors()
         self._cancel_timers()
         uptime = self.context.clock.seconds() - self.started
-        root = self._process
-        death = Death(wall_time(), self.instance, self.pid, reason, uptime, root.code, root.signal)
+        code, number = self._process.code, self._process.signal
+        found = self.witness.evidence(self.plan.app, self.joined())
+        now = wall_time()
+        death = Death(now, self.instance, self.pid, reason, uptime, code, number, found)
         self.crew.worker_failed(self, death)
         self._begin_to_stop()
 
@@ -355,7 +363,7 @@ class WorkerProcess:
                 await self._drain(now + allowed * (1 - STOP_SHARE))
                 self._enter("stopping")
                 self.crew.worker_changed(self)
-            died = self._process.exited or self._hung
+            died = self._process.exited or self.witness.hung
             deadline = now + (min(allowed, LEFTOVER_SECONDS) if died else allowed)
             await self._end(signal.Signals[app.stop_signal], deadline)
         finally:
@@ -411,6 +419,8 @@ class WorkerProcess:
         for member in list(self.members):
             member.close()
             self.crew.roster.remove(member)
+            if isinstance(member, JoinedMember):
+                self.witness.gone(member)
         self.members.clear()
         if self._ipc is not None:
             self._ipc.close()

@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from ood.errors import ConflictError, NotFoundError, OodError
 from ood.interfaces import IController, Notified
+from ood.model.death import DeathList
 from ood.model.document import App, Document, Settings
 from ood.model.notify import masked
 from ood.model.release import Order, Release, Step
@@ -45,6 +46,7 @@ class MemoryController:
     :ivar held: if not None, commands wait here until a test fires them.
     :ivar made: releases by app, newest first.
     :ivar trouble: what is said to be wrong with every app.
+    :ivar dead: the deaths of every app.
     :ivar calls: the verbs that were carried out, in order.
     """
 
@@ -56,6 +58,7 @@ class MemoryController:
         self.held: list[Deferred[None]] | None = None
         self.calls: list[tuple[str, ...]] = []
         self.trouble: tuple[str, ...] = ()
+        self.dead = DeathList()
         self._followers: list[tuple[str, Callable[[LogLine], None]]] = []
 
     @property
@@ -193,6 +196,11 @@ class MemoryController:
         """Return the live state of one app or of all."""
         names = sorted(self.document.apps) if name is None else [name]
         return [self._status(one, self._app(one)) for one in names]
+
+    def deaths(self, name: str) -> DeathList:
+        """Return what a test has put into ``dead``."""
+        self._app(name)
+        return self.dead
 
     def tail(self, name: str, lines: int, stream: str | None) -> list[LogLine]:
         """Return an app's last log lines."""

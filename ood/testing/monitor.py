@@ -10,6 +10,7 @@ from zope.interface import implementer
 
 from ood.errors import UnavailableError, WorkerError
 from ood.interfaces import IProcessMonitor, Refused, Upstream, Worker
+from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.status import AppStatus, WorkerStatus
 
@@ -49,6 +50,11 @@ class MemoryMonitor:
         if candidate is not None and candidate.cwd in self.bad_directories:
             return fail(WorkerError(f"{app} exited with status 1", log=("bad release",)))
         return self.settled(app)
+
+    def deaths(self, app: str) -> DeathList:
+        """Return nothing: nobody dies here."""
+        assert app in self.document.apps
+        return DeathList()
 
     def status(self, app: str) -> AppStatus:
         """Return what would be true if every worker came up."""

@@ -40,7 +40,7 @@ class MemoryTests(MonitorTestCase):
         self.assertIn("more than 180 MB: it is replaced", self.texts())
         await until(lambda: not alive(int(before)))
         self.assertEqual(await in_thread(client.get), str(self.pids()[0]))
-        self.assertEqual(self.monitor.deaths("app"), ())
+        self.assertEqual(self.monitor.deaths("app").deaths, ())
 
 
 class SpareTests(MonitorTestCase):

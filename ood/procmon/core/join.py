@@ -21,6 +21,8 @@ LAST_MOMENT_MS = 253_402_300_799_000
 """The end of the year 9999 since the epoch: later moments can't be written."""
 ACCESS_PREFIX = b'{"ood":"access",'
 """How the guard begins this message, the only one that comes in bulk."""
+SLOW_REQUESTS_MAX = 16
+"""Requests that take long, in one message; the guard tells of half as many."""
 VERSION = 1
 """The protocol's version that both sides must speak."""
 
@@ -28,6 +30,10 @@ ServerId = Annotated[int, Meta(ge=0, lt=SERVER_IDS)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Count = Annotated[int, Meta(ge=0, lt=1 << 53)]
 Number = Annotated[float, Meta(ge=0)]
+SlowRequest = tuple[
+    Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)], Number
+]
+"""Method, path and age in milliseconds."""
 
 
 class InvalidMessageError(ValueError):
@@ -114,6 +120,7 @@ class Stats(msgspec.Struct, frozen=True, rename="camel"):
     s5: Count = 0
     handed: Meter = Meter()
     piped: Meter = Meter()
+    slow: Annotated[tuple[SlowRequest, ...], Meta(max_length=SLOW_REQUESTS_MAX)] = ()
 
 
 class Line(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -224,6 +231,8 @@ def _hosts_line(hosts: Hosts) -> bytes:
 
 DRAIN = b'{"ood":"drain"}\n'
 """Send idle connections back, and each other one when its answer is done."""
+WATCH = {True: b'{"ood":"watch","on":true}\n', False: b'{"ood":"watch","on":false}\n'}
+"""Write each request down before the app sees it, or cease to."""
 LEAVE = b'{"ood":"leave"}\n'
 """Close the servers."""
 

@@ -190,4 +190,4 @@ function isQuiet(socket) {
   return socket.writableLength === 0 && !(handle.writeQueueSize > 0) && !socket._paused;
 }
 
-module.exports = { Drain };
+module.exports = { Drain, connectionsOf };

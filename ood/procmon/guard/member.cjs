@@ -7,6 +7,7 @@ const { Hosts } = require('./hosts.cjs');
 const { Requests } = require('./requests.cjs');
 const { Drain } = require('./drain.cjs');
 const { Stats } = require('./stats.cjs');
+const { Flight } = require('./flight.cjs');
 const { Strangers } = require('./stranger.cjs');
 const { lose } = require('./farewell.cjs');
 const { forked } = require('./forked.cjs');
@@ -27,7 +28,8 @@ class Member {
     });
     this.drain = new Drain(node, servers, this.requests, this.join);
     this.join.send({ ood: 'hello', v: PROTOCOL_VERSION, token: env.OOD_TOKEN, pid: process.pid, node: process.version });
-    this.stats = new Stats(this.join, this.requests, servers);
+    this.flight = new Flight(servers, this.requests, env);
+    this.stats = new Stats(this.join, this.requests, servers, this.flight);
     this.access = null;
     this.cluster = process.connected === true ? forked(servers) : null;
   }
@@ -47,9 +49,12 @@ class Member {
         this.drain.start();
         break;
       case 'leave':
-        this.stats.report();
+      this.stats.report();
         if (this.requests.access !== null) this.requests.access.flush();
         this.drain.leave();
+        break;
+      case 'watch':
+      this.flight.watch(message.on === true);
         break;
       case 'shutdown':
         if (!process.connected) process.emit('message', 'shutdown');

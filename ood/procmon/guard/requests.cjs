@@ -20,6 +20,8 @@ const kWritten = Symbol('ood.written');
 const kBegan = Symbol('ood.began');
 /** On a response, where there is an access log: the request. */
 const kRequest = Symbol('ood.request');
+/** On a socket: when its newest request came, to a tenth of a second. */
+const kSince = Symbol('ood.since');
 
 const OURS = /^x[-_]ood[-_]/i;
 /** As in ood's proxied path (`ood/proxy/core/forward.py`): an app may read `_` as `-`. */
@@ -45,6 +47,8 @@ class Requests {
     this.access = null; // who is told of requests for the access log
     this.upgraded = new Map(); // socket -> what it was upgraded to
     this.answered = () => {}; // called with each answered request's socket
+    this.now = performance.now(); // as of the last sample: to ask anew for each request would cost more
+    this.watcher = null; // writes each request down
     this.goingAway = null; // while draining: whether a socket's answers should end it
     this.countKey = Object.getOwnPropertySymbols(new http.IncomingMessage()).find(
       (symbol) => symbol.description === 'kHeadersCount',
@@ -145,6 +149,8 @@ class Requests {
       socket[kMeter].inFlight++;
       this.inFlight++;
     }
+    socket[kSince] = this.now;
+    if (this.watcher !== null) this.watcher.begin(socket, request);
     this.cleanHeaders(request, socket);
     if (this.goingAway !== null && this.goingAway(socket)) response.shouldKeepAlive = false;
     if (this.belongs(request, socket)) {
@@ -180,6 +186,11 @@ class Requests {
     return this.hosts.belongs(hostOf(request), socket) || this.trusts(socket);
   }
 
+  /** @returns {number} when the socket's request came, on the clock of `performance.now()` */
+  since(socket) {
+    return socket[kSince] === undefined ? this.now : socket[kSince];
+  }
+
   follow(socket) {
     socket[kOpen] = 0;
     socket[kMeter] = this.meterOf(socket);
@@ -189,6 +200,7 @@ class Requests {
       socket[kMeter].inFlight -= socket[kOpen];
       socket[kOpen] = null;
       if (this.access !== null && socket._httpMessage) this.unfinished(socket._httpMessage, socket);
+      if (this.watcher !== null) this.watcher.end(socket);
       this.answered(socket);
     });
   }
@@ -231,6 +243,7 @@ class Requests {
     socket[kOpen]--;
     socket[kMeter].inFlight--;
     this.inFlight--;
+    if (this.watcher !== null) this.watcher.end(socket);
     const status = response.statusCode;
     if (status < 300) this.counts.s2++;
     else if (status < 400) this.counts.s3++;

@@ -15,8 +15,9 @@ const { performance, setInterval } = globalThis;
 
 /** Sends `stats`. */
 class Stats {
-  constructor(join, requests, servers) {
+  constructor(join, requests, servers, flight) {
     this.join = join;
+    this.flight = flight;
     this.requests = requests;
     this.servers = servers;
     this.samples = 0;
@@ -27,7 +28,7 @@ class Stats {
     const timer = setInterval(() => {
       const now = performance.now();
       this.sample(now - before - SAMPLE_MILLISECONDS);
-      before = now;
+      before = requests.now = now;
     }, SAMPLE_MILLISECONDS);
     timer.unref();
   }
@@ -53,7 +54,9 @@ class Stats {
     let connections = 0;
     for (const server of this.servers.open) connections += server._connections;
     const { counts, inFlight, handed, piped } = this.requests;
-    return { ...counts, inFlight, connections, handed: handed.numbers(), piped: piped.numbers() };
+    const numbers = { ...counts, inFlight, connections, handed: handed.numbers(), piped: piped.numbers() };
+    const slow = this.flight.slow();
+    return slow.length > 0 ? { ...numbers, slow } : numbers;
   }
 }
 

@@ -93,6 +93,10 @@ class JoinedMember(SocketMember):
         """Tell the process which requests are its own."""
         self._send(join.encode_hosts(hosts))
 
+    def watch(self, *, on: bool) -> None:
+        """Have it write each request down before the app sees it, or cease to."""
+        self._send(join.WATCH[on])
+
     def drain(self) -> None:
         """Ask it to finish what it has."""
         self._drained = False
