@@ -46,6 +46,13 @@ class Fleet:
         """Replace every worker of a running app."""
         return self._of(app).restart(app, candidate)
 
+    def deaths(self, app: str) -> DeathList:
+        """Return the last deaths of the app's workers."""
+        wanted = self._document.apps.get(app)
+        if wanted is not None and wanted.type != NODE:
+            return DeathList()
+        return self._monitor.deaths(app)
+
     def status(self, app: str) -> AppStatus:
         """Return the live state of ``app``.
 
