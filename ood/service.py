@@ -146,9 +146,10 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     overrides = _overrides(options)
     store = FileStore(home.path, deferToThread)
     settings = changed_settings(store.document.settings, overrides)
-    http_port, _ = settings.ports(root=os.geteuid() == 0)
+    http_port, https_port = settings.ports(root=os.geteuid() == 0)
     api_socket = bind(LOOPBACK, settings.api_port, what="the API (apiPort)")
     http_sockets = bind_public(http_port, what="HTTP (httpPort)") if http_port else []
+    https_sockets = bind_public(https_port, what="HTTPS (httpsPort)") if https_port else []
     token = load_or_create_token(home.path)
     events = EventBus()
 
@@ -158,6 +159,13 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     monitor = ProcessMonitor(any_reactor, clock, home.run, logs, events=events, traffic=traffic)
     releases = Releases(any_reactor, clock, home.apps)
     notifier = Notifier(clock, events, Hooks(any_reactor, clock, os.environ).run)
+    certificates = CertificatesPart(
+        home.path / CERTS_DIRECTORY,
+        any_reactor,
+        clock,
+        root=os.geteuid() == 0,
+        publish=events.publish,
+    )
     proxy = ReverseProxy(
         any_reactor,
         clock,
@@ -166,15 +174,10 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         lambda app, error: logs.remark(app, str(error)),
         open_files=open_files,
         traffic=traffic,
+        https=https_sockets,
+        certificates=certificates,
     )
     monitor.set_edge(proxy)
-    certificates = CertificatesPart(
-        home.path / CERTS_DIRECTORY,
-        any_reactor,
-        clock,
-        root=os.geteuid() == 0,
-        publish=events.publish,
-    )
     controller = Controller(
         store,
         monitor,

@@ -16,6 +16,7 @@ import msgspec
 from ood.model.notify import Target
 from ood.model.rules import EVERY_REQUEST, RULE_KEYS, Maintenance, Redirect, Route
 from ood.model.services import Service
+from ood.model.tls import HTTPS_FIELDS
 
 SCHEMA_VERSION = 1
 """The version of the document's form; a newer one than this is refused."""
@@ -109,6 +110,9 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     spare: int = 0
     access_log: str | None = None
     depends_on: tuple[str, ...] = ()
+    https: str = "auto"
+    hsts: int = 0
+    tls: str = "terminate"
     routes: Mapping[str, Route] = {}
     redirects: Mapping[str, Redirect] = {}
     rewrites: Mapping[str, str] = {}
@@ -149,7 +153,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
 RULE_FIELDS = tuple(
     field.name
     for field in msgspec.structs.fields(App)
-    if field.encode_name in (*RULE_KEYS, "maintenance")
+    if field.encode_name in (*RULE_KEYS, *HTTPS_FIELDS, "maintenance")
 )
 """Fields of an app that only ood itself acts on, not the app's workers."""
 

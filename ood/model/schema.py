@@ -21,6 +21,7 @@ from ood.model.rulecheck import rule_faults
 from ood.model.rules import MAINTENANCE, RULE_KEYS, RULE_SETTINGS
 from ood.model.servicecheck import read_services
 from ood.model.services import Service
+from ood.model.tls import HTTPS_KEYS
 
 STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL")
 
@@ -160,7 +161,7 @@ APP_KEYS: Mapping[str, Key] = {
     "dependsOn": Key(
         kinds.APPS, "Apps that answer before this one is started; after 30 s it is in any case."
     ),
-    **{name: Key(kind, doc) for name, (kind, doc) in RULE_KEYS.items()},
+    **{name: Key(kind, doc) for name, (kind, doc) in {**HTTPS_KEYS, **RULE_KEYS}.items()},
     "maintenance": Key(
         MAINTENANCE, "Why and how the app is not asked now.", set_by="ood maintenance"
     ),

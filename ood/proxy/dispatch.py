@@ -77,11 +77,13 @@ class Dispatcher:
         if isinstance(head, Request):
             context = self._context
             if head.plain and head.keep_alive:
-                app = incoming.entry.app or context.routes.find(head.host)
-                alone = context.one_app or incoming.entry.app is not None
+                entry, secured = incoming.entry, context.secured
+                app = entry.app or context.routes.find(head.host)
+                alone = context.one_app or entry.app is not None
                 if (
                     app is not None
                     and not incoming.proxied
+                    and (secured is None or secured.passes(app, head.target, entry))
                     and not context.sites.every_request(app)
                     and context.pool.takes_sockets(app, alone=alone)
                 ):
