@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ood.apps import app_of, check_files
+from ood.apps import app_of, check_files, check_has_workers
 from ood.deployments import Deployments
 from ood.errors import ConflictError
 from ood.events import EventBus
@@ -189,6 +189,7 @@ class Controller:
     async def _scale(self, name: str, instances: str) -> AppStatus:
         def change(document: Document) -> Document:
             app = app_of(document, name)
+            check_has_workers(name, app)
             wanted = scaled(app, instances)
             return document.with_app(name, msgspec.structs.replace(app, instances=wanted))
 
@@ -215,7 +216,7 @@ class Controller:
                 settings = changed_settings(document.settings, changes)
                 return self._checked(msgspec.structs.replace(document, settings=settings))
             app = changed_app(name, app_of(document, name), changes)
-            if {"cwd", "script", "interpreter"} & set(changes):
+            if {"type", "cwd", "script", "interpreter"} & set(changes):
                 check_files(self._releases.placed(name, app))
             return self._checked(document.with_app(name, app))
 

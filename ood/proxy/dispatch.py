@@ -43,18 +43,19 @@ class Dispatcher:
         self._context.counters.connections += 1
         sites = self._context.sites
         if sites.watchful and incoming.entry.app is None and sites.greets(incoming.address[0]):
-            GreetedArrival(self._context, self._half_open, self, incoming).begin()
-        else:
-            self.look(incoming)
+            GreetedArrival(self._context, self._half_open, incoming, self._greeted).begin()
+            return
+        self._greeted(incoming)
 
-    def look(self, incoming: Incoming) -> None:
-        """Look at the first bytes of a connection, now or when they come.
-
-        :param incoming: its client is known by address, if only by a balancer's word.
-        """
+    def _greeted(self, incoming: Incoming) -> None:
+        """Take a connection whose client is known, at least by address."""
         sites = self._context.sites
         if sites.watchful and sites.trusts(incoming.address[0]):
             incoming = msgspec.structs.replace(incoming, proxied=True)
+        self._look(incoming)
+
+    def _look(self, incoming: Incoming) -> None:
+        """Look at the first bytes of a connection, now or when they come."""
         try:
             data = incoming.sock.recv(HEAD_BYTES_MAX, _PEEK)
         except BlockingIOError:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ood.interfaces import ICertificates
 from ood.model.document import Document
 from ood.proxy.context import Context, Entry, Incoming
+from ood.proxy.greeting import GreetedArrival
 from ood.proxy.secured import Secured
 from ood.proxy.tls.counters import TlsCounters
 
@@ -49,7 +50,12 @@ class Https:
         reception = self._reception
         if reception is None:
             reception = self._reception = self._load()
-        reception.accepted(incoming)
+        sites = self._context.sites
+        if sites.watchful and sites.greets(incoming.address[0]):
+            half_open = reception.half_open
+            GreetedArrival(self._context, half_open, incoming, reception.accepted).begin()
+        else:
+            reception.accepted(incoming)
 
     def _load(self) -> Reception:
         from ood.proxy.tls.reception import Reception  # noqa: PLC0415 - see above

@@ -9,12 +9,11 @@ from twisted.logger import Logger
 
 from ood.clock import Seldom
 from ood.interfaces import Certificate, ICertificates
-from ood.proxy.arrivals import HalfOpen, Head
+from ood.proxy.arrivals import HalfOpen
 from ood.proxy.client import Client
 from ood.proxy.context import Context, Incoming
 from ood.proxy.core import pages
 from ood.proxy.core.hello import NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME, Hello
-from ood.proxy.greeting import GreetedArrival
 from ood.proxy.tls import counters
 from ood.proxy.tls.contexts import ACME, Contexts, challenge_context
 from ood.proxy.tls.counters import TlsCounters
@@ -48,18 +47,7 @@ class Reception:
     def accepted(self, incoming: Incoming) -> None:
         """Take a connection that was just accepted."""
         self.context.counters.connections += 1
-        sites = self.context.sites
-        if sites.watchful and sites.greets(incoming.address[0]):
-            GreetedArrival(self.context, self.half_open, self, incoming).begin()
-        else:
-            self.look(incoming)
-
-    def look(self, incoming: Incoming) -> None:
-        """Look at the first bytes of a connection, now or when they come."""
         Handshake(self, incoming).start()
-
-    def take(self, incoming: Incoming, head: Head, peeked: int) -> None:
-        """Not called: a greeting gives connections to :meth:`look`."""
 
     def greet(self, handshake: Handshake, hello: Hello) -> None:
         """Choose the certificate, and begin; or refuse."""
