@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import click
 
 from ood.cli.app import ood
+from ood.cli.cert import cert
 from ood.cli.completion import VARIABLE
 from ood.cli.lb import lb
 from ood.cli.notify import notify
@@ -18,6 +19,7 @@ from ood.cli.output import Output
 from ood.cli.reading import reading
 from ood.cli.seeing import arrange
 from ood.cli.session import Invocation, NotAsWantedError, StoppedError
+from ood.cli.site import site_commands
 from ood.cli.text import one_line, visible
 from ood.errors import OodError
 
@@ -27,7 +29,9 @@ NOT_WRITTEN = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, err
 """What writing results can end in, which is no fault of ood."""
 
 reading(ood)
+site_commands(ood)
 ood.add_command(lb)
+ood.add_command(cert)
 ood.add_command(notify)
 arrange()
 

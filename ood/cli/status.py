@@ -43,7 +43,9 @@ WORKER_COLUMNS = (
     "via",
 )
 """Columns of ``ood status APP``."""
-NUMBERS = {*WORKER_COLUMNS} - {"state", "via"}
+UPSTREAM_COLUMNS = ("upstream", "state", "weight", "in flight", "requests", "failures")
+"""Columns of ``ood status APP`` for an app whose servers are elsewhere."""
+NUMBERS = {*WORKER_COLUMNS, *UPSTREAM_COLUMNS} - {"state", "via", "upstream"}
 """Columns that end at the right."""
 DURATIONS = {
     "p50": "latencyP50Ms",
@@ -74,11 +76,14 @@ def app_report(output: Output, app: Status) -> None:
     """Write one app in depth."""
     output.say(one_line_status(app))
     for label, text in facts(app):
-        output.say(f"  {label:<10} {text}")
+        output.say(f"  {label:<11} {text}")
     if app["workers"]:
         output.say()
         columns, rows = worker_rows(app)
         output.table(columns, rows, NUMBERS)
+    if app["upstreams"]:
+        output.say()
+        output.table(UPSTREAM_COLUMNS, [_upstream(one) for one in app["upstreams"]], NUMBERS)
     for text in remarks(app):
         output.say(text)
 
@@ -92,6 +97,7 @@ def facts(app: Status) -> list[tuple[str, str]]:
         ("user", app["user"]),
         ("port", str(app["port"])),
         ("addresses", "  ".join(app["urls"])),
+        ("proxied for", ", ".join(app["proxiedBecause"])),
         ("https", _https(app.get("certificate"))),
         ("traffic", _traffic(app)),
     )
@@ -125,14 +131,16 @@ def worker_rows(app: Status) -> tuple[list[str], list[list[str]]]:
 
 def one_line_status(app: Status) -> str:
     """Return an app's state in a sentence."""
-    online = sum(worker["state"] == "online" for worker in app["workers"])
     if app["state"] == "stopped":
         return f"{app['name']} is stopped."
-    if online == app["wanted"]:
-        workers = count(online, "worker")
-    else:
-        workers = f"{online} of {count(app['wanted'], 'worker')}"
     where = f": {app['urls'][0]}" if app["urls"] else "."
+    if app["type"] == "static":
+        return f"{app['name']} is {app['state']}{where}"
+    noun = "upstream" if app["upstreams"] else "worker"
+    parts = app["upstreams"] or app["workers"]
+    wanted = len(app["upstreams"]) or app["wanted"]
+    online = sum(part["state"] == "online" for part in parts)
+    workers = count(online, noun) if online == wanted else f"{online} of {count(wanted, noun)}"
     return f"{app['name']} is {app['state']}, {workers}{where}"
 
 
@@ -141,7 +149,8 @@ def is_as_wanted(app: Status) -> bool:
     if not app["running"]:
         return True
     secure = (app.get("certificate") or {}).get("state") != "failed"
-    return app["state"] == "online" and bool(app["workers"]) and not app["trouble"] and secure
+    served = app["type"] != "node" or bool(app["workers"])
+    return app["state"] == "online" and served and not app["trouble"] and secure
 
 
 def remarks(app: Status) -> Iterable[str]:
@@ -160,7 +169,11 @@ def remarks(app: Status) -> Iterable[str]:
 def _rows(app: Status, *, repeat: bool) -> Iterable[list[str]]:
     """Yield a row for each worker; without one, a row for the app."""
     common = {"name": app["name"], "version": app["version"], "user": app["user"]}
-    if not app["workers"]:
+    for number, upstream in enumerate(app["upstreams"]):
+        name = "" if number and not repeat else app["name"]
+        there = {"name": name, "instance": upstream["address"], "state": upstream["state"]}
+        yield [there.get(column, "") for column in COLUMNS]
+    if not app["workers"] and not app["upstreams"]:
         yield [{**common, "state": app["state"]}.get(column, "") for column in COLUMNS]
     for number, worker in enumerate(app["workers"]):
         row = {**common, **cells(worker)}
@@ -186,3 +199,9 @@ def cells(worker: Status) -> dict[str, str]:
         "requests": str(worker["requests"]),
         "via": worker["via"],
     }
+
+
+def _upstream(upstream: Status) -> list[str]:
+    weight = "backup" if upstream["backup"] else str(upstream["weight"])
+    counts = [str(upstream[name]) for name in ("busy", "requests", "failures")]
+    return [upstream["address"], upstream["state"], weight, *counts]

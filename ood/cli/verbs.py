@@ -21,9 +21,11 @@ async def init(session: Session, name: str, values: Mapping[str, Any], found: st
     if session.output.json:
         session.output.value({"name": name, **configuration})
         return
+    runs = configuration["type"] == "node"
     rows = [
         ("directory", configuration["cwd"]),
-        ("runs", found or _runs(configuration)),
+        ("runs", found or (_runs(configuration) if runs else "")),
+        ("upstreams", ", ".join(one["address"] for one in configuration["upstreams"])),
         ("user", configuration["user"] or ""),
         ("port", str(configuration["port"])),
         ("domains", ", ".join(configuration["domains"])),
@@ -45,6 +47,10 @@ async def start(session: Session, app: str) -> None:
     with session.waiting(f"starting {app}"):
         status = await session.client.ask("POST", app_path(app, "start"))
     _show(session, status)
+    if (status["certificate"] or {}).get("state") == "terms":
+        from ood.cli.certverbs import ask_for_terms
+
+        await ask_for_terms(session)
 
 
 async def stop(session: Session, app: str) -> None:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from ood.api.site import Api
+from ood.testing.certificates import MemoryDesk
 from ood.testing.controller import MemoryController
 
 TOKEN = "test-token-0123456789"
@@ -44,7 +45,8 @@ class ApiCase(SynchronousTestCase):
         self.controller = MemoryController()
         self.successResultOf(self.controller.init("shop.example", {"cwd": "/srv/shop"}))
         self.controller.calls.clear()
-        self.api = Api(self.controller, TOKEN)
+        self.desk = MemoryDesk()
+        self.api = Api(self.controller, TOKEN, certificates=self.desk)
         self.treq = StubTreq(self.api.root)
 
     def send(self, method: str, path: str, **options: Any) -> Deferred[Any]:
