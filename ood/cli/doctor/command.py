@@ -35,6 +35,7 @@ def ask(invocation: Invocation) -> tuple[dict[str, Any], OodError | None]:
         client = session.client
         version = await client.ask("GET", "/version", timeout=ANSWER_SECONDS)
         answers["version"] = version["ood"]
+        answers["settings"] = await client.ask("GET", "/settings", timeout=ANSWER_SECONDS)
         for what in ("apps", "certificates"):
             with suppress(ApiError):  # an ood without certificates says so
                 answers.update(await client.ask("GET", f"/{what}", timeout=ANSWER_SECONDS))

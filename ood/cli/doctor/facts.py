@@ -113,6 +113,7 @@ class Facts:
     :ivar certificates: the certificates, as the service tells them.
     :ivar node: the path of node, and its version.
     :ivar npm: the path of npm; empty if there is none.
+    :ivar ports: on which ports the service listens, or would, by their setting.
     :ivar listeners: who listens, by port.
     :ivar first_free_port: the lowest port that needs no rights.
     :ivar apps: facts by app.
@@ -143,6 +144,7 @@ class Facts:
     certificates: tuple[Mapping[str, Any], ...] = ()
     node: tuple[str, str] | None = None
     npm: str = ""
+    ports: Mapping[str, int] = field(default_factory=dict)
     listeners: Mapping[int, Listener] = field(default_factory=dict)
     first_free_port: int = 1024
     apps: Mapping[str, AppFacts] = field(default_factory=dict)

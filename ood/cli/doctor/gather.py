@@ -52,7 +52,7 @@ TIMEX_BYTES = 512
 def gather(home: Path, answers: Mapping[str, Any], fault: OodError | None) -> Facts:
     """Return the facts.
 
-    :param answers: what the service answered: ``version``, ``apps``, ``certificates``.
+    :param answers: what the service answered: ``version``, ``settings``, ``apps``, ``certificates``.
     :param fault: why it answered nothing.
     """
     document, document_fault = _document(home / DOCUMENT_FILE)
@@ -75,6 +75,7 @@ def gather(home: Path, answers: Mapping[str, Any], fault: OodError | None) -> Fa
         certificates=tuple(answers.get("certificates", ())),
         node=_node(runtime),
         npm=_npm(runtime),
+        ports=_ports(document or Document(), answers.get("settings", {})),
         listeners=listeners(),
         first_free_port=_number("/proc/sys/net/ipv4/ip_unprivileged_port_start", 1024),
         apps={name: app_facts(home, name, app, runtime) for name, app in apps.items()},
@@ -117,6 +118,14 @@ def _document(path: Path) -> tuple[Document | None, str]:
         return None, f"{path} is damaged: {error}"
     except OodError as error:
         return None, f"{path} can't be used: {error.message}"
+
+
+def _ports(document: Document, in_force: Mapping[str, Any]) -> dict[str, int]:
+    """Return the service's ports: as it says itself, or as it would choose them."""
+    http, https = document.settings.ports(root=os.geteuid() == 0)
+    configured = {"httpPort": http, "httpsPort": https, "apiPort": document.settings.api_port}
+    ports = {key: int(in_force.get(key, port)) for key, port in configured.items()}
+    return {key: port for key, port in ports.items() if port}
 
 
 def _service_pids(path: Path) -> tuple[int, ...]:

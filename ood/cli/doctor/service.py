@@ -83,19 +83,9 @@ def check_rights(facts: Facts) -> Iterator[Finding]:
             yield Finding(OK, "rights", f"{path} is {owned.owner}'s alone (mode {owned.mode:o})")
 
 
-def _ports(facts: Facts) -> dict[int, str]:
-    """Return what the service listens on, by port."""
-    if facts.document is None:
-        return {}
-    settings = facts.document.settings
-    http, https = settings.ports(root=facts.root)
-    ports = {http: "httpPort", https: "httpsPort", settings.api_port: "apiPort"}
-    return {port: key for port, key in ports.items() if port}
-
-
 def check_ports(facts: Facts) -> Iterator[Finding]:
     """The service has the ports that it shall have, or can get them."""
-    for port, key in _ports(facts).items():
+    for key, port in facts.ports.items():
         holder = facts.listeners.get(port)
         free = _free_fix(key, port)
         if holder is not None and not _is_service(facts, holder):
@@ -107,7 +97,7 @@ def check_ports(facts: Facts) -> Iterator[Finding]:
             text = f"{facts.user} may not listen on port {port} ({key})"
             yield Finding(FAIL, "ports", text, f"sudo ood install, or {free}")
         elif facts.service_version:
-            text = f"nobody listens on port {port} ({key}), which is set, or is not used yet"
+            text = f"nobody listens on port {port} ({key})"
             yield Finding(WARN if key == "httpPort" else OK, "ports", text, _restart(facts))
         else:
             yield Finding(OK, "ports", f"port {port} ({key}) is free")
