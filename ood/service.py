@@ -32,6 +32,7 @@ from ood.controller import Controller
 from ood.descriptors import raise_descriptor_limit
 from ood.errors import OodError
 from ood.events import EventBus
+from ood.fleet import Fleet
 from ood.home import Home
 from ood.interfaces import Distribution, Measure
 from ood.measures import app_measures, proxy_measures, traffic_measures
@@ -45,6 +46,7 @@ from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
 from ood.procmon.releases import Releases
 from ood.proxy.edge import ReverseProxy
+from ood.proxy.remotes import Remotes
 from ood.store.file import FileStore
 from ood.traffic.access import AccessLogs
 from ood.traffic.traffic import Traffic
@@ -146,9 +148,10 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     overrides = _overrides(options)
     store = FileStore(home.path, deferToThread)
     settings = changed_settings(store.document.settings, overrides)
-    http_port, _ = settings.ports(root=os.geteuid() == 0)
+    http_port, https_port = settings.ports(root=os.geteuid() == 0)
     api_socket = bind(LOOPBACK, settings.api_port, what="the API (apiPort)")
     http_sockets = bind_public(http_port, what="HTTP (httpPort)") if http_port else []
+    https_sockets = bind_public(https_port, what="HTTPS (httpsPort)") if https_port else []
     token = load_or_create_token(home.path)
     events = EventBus()
 
@@ -157,17 +160,9 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     traffic = Traffic(clock, access)
     monitor = ProcessMonitor(any_reactor, clock, home.run, logs, events=events, traffic=traffic)
     releases = Releases(any_reactor, clock, home.apps)
+    remotes = Remotes(any_reactor, clock, logs.remark)
+    fleet = Fleet(monitor, remotes)
     notifier = Notifier(clock, events, Hooks(any_reactor, clock, os.environ).run)
-    proxy = ReverseProxy(
-        any_reactor,
-        clock,
-        monitor,
-        http_sockets,
-        lambda app, error: logs.remark(app, str(error)),
-        open_files=open_files,
-        traffic=traffic,
-    )
-    monitor.set_edge(proxy)
     certificates = CertificatesPart(
         home.path / CERTS_DIRECTORY,
         any_reactor,
@@ -175,9 +170,21 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         root=os.geteuid() == 0,
         publish=events.publish,
     )
+    proxy = ReverseProxy(
+        any_reactor,
+        clock,
+        fleet,
+        http_sockets,
+        lambda app, error: logs.remark(app, str(error)),
+        open_files=open_files,
+        traffic=traffic,
+        https=https_sockets,
+        certificates=certificates,
+    )
+    monitor.set_edge(proxy)
     controller = Controller(
         store,
-        monitor,
+        fleet,
         logs,
         access=access,
         releases=releases,
@@ -210,12 +217,12 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
 
     service = OodService(home, settings.api_port, (notifier.stopService, access.close))
     api = ApiService(site, api_socket, any_reactor, clock)
-    for part in (logs, monitor, releases, certificates, proxy, balancer, api):
+    for part in (logs, monitor, remotes, releases, certificates, proxy, balancer, api):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
 
     def converge(document: Document) -> None:
         in_force = _in_force(document, overrides, releases)
-        for part in (traffic, certificates, proxy, monitor, balancer, notifier):
+        for part in (traffic, certificates, proxy, fleet, balancer, notifier):
             part.converge(in_force)
 
     store.subscribe(Configured(events, store.document))

@@ -13,6 +13,7 @@ from ood.interfaces import IWorkerPool
 from ood.net.listen import RawSocket
 from ood.proxy.core.route import Table
 from ood.proxy.live import Live
+from ood.proxy.secured import Secured
 from ood.proxy.sites import Sites
 from ood.proxy.upstream import Upstreams
 from ood.traffic.traffic import Traffic
@@ -77,6 +78,7 @@ class Context:
     :ivar sites: the rules of each app.
     :ivar routes: which app answers to which Host; replaced as a whole.
     :ivar one_app: there is just one app, so no connection can bring another one's request.
+    :ivar secured: what HTTPS makes of plain requests; None without HTTPS.
     :ivar draining: the service ends: answers close their connections.
     """
 
@@ -92,3 +94,4 @@ class Context:
     routes: Table = field(default_factory=lambda: Table({}))
     one_app: bool = False
     draining: bool = False
+    secured: Secured | None = None

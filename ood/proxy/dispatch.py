@@ -42,16 +42,19 @@ class Dispatcher:
         """Take a connection that was just accepted."""
         self._context.counters.connections += 1
         sites = self._context.sites
-        if sites.watchful:
-            address = incoming.address[0]
-            if incoming.entry.app is None and sites.greets(address):
-                GreetedArrival(self._context, self._half_open, self, incoming).begin()
-                return
-            if sites.trusts(address):
-                incoming = msgspec.structs.replace(incoming, proxied=True)
-        self.look(incoming)
+        if sites.watchful and incoming.entry.app is None and sites.greets(incoming.address[0]):
+            GreetedArrival(self._context, self._half_open, incoming, self._greeted).begin()
+            return
+        self._greeted(incoming)
 
-    def look(self, incoming: Incoming) -> None:
+    def _greeted(self, incoming: Incoming) -> None:
+        """Take a connection whose client is known, at least by address."""
+        sites = self._context.sites
+        if sites.watchful and sites.trusts(incoming.address[0]):
+            incoming = msgspec.structs.replace(incoming, proxied=True)
+        self._look(incoming)
+
+    def _look(self, incoming: Incoming) -> None:
         """Look at the first bytes of a connection, now or when they come."""
         try:
             data = incoming.sock.recv(HEAD_BYTES_MAX, _PEEK)
@@ -74,11 +77,13 @@ class Dispatcher:
         if isinstance(head, Request):
             context = self._context
             if head.plain and head.keep_alive:
-                app = incoming.entry.app or context.routes.find(head.host)
-                alone = context.one_app or incoming.entry.app is not None
+                entry, secured = incoming.entry, context.secured
+                app = entry.app or context.routes.find(head.host)
+                alone = context.one_app or entry.app is not None
                 if (
                     app is not None
                     and not incoming.proxied
+                    and (secured is None or secured.passes(app, head.target, entry))
                     and not context.sites.every_request(app)
                     and context.pool.takes_sockets(app, alone=alone)
                 ):
@@ -123,7 +128,8 @@ class Dispatcher:
         except OSError:
             sock.close()
             return None
-        return Incoming(sock, address[:2], self.entries.get(port) or Entry(port))
+        proxied = self._context.sites.watchful and self._context.sites.trusts(address[0])
+        return Incoming(sock, address[:2], self.entries.get(port) or Entry(port), proxied)
 
     # Hand-off, and what to do when no worker takes it.
 

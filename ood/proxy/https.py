@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from ood.interfaces import ICertificates
 from ood.model.document import Document
 from ood.proxy.context import Context, Entry, Incoming
+from ood.proxy.greeting import GreetedArrival
+from ood.proxy.secured import Secured
 from ood.proxy.tls.counters import TlsCounters
 
 if TYPE_CHECKING:
@@ -18,15 +20,24 @@ if TYPE_CHECKING:
 
 
 class Https:
-    """Takes connections on the HTTPS port.
+    """Takes connections on the HTTPS port, and knows what HTTPS makes of those on others.
 
+    :param http_port: the port for HTTP.
+    :param https_port: the port for HTTPS; 0 if nothing listens for it.
     :ivar entries: where connections come in, by local port.
     :ivar counters: what happened since the start.
     """
 
     def __init__(
-        self, context: Context, certificates: ICertificates, entries: dict[int, Entry]
+        self,
+        context: Context,
+        certificates: ICertificates,
+        entries: dict[int, Entry],
+        http_port: int,
+        https_port: int,
     ) -> None:
+        self._secured = Secured(certificates, http_port, https_port)
+        context.secured = self._secured
         self._context = context
         self._certificates = certificates
         self._reception: Reception | None = None
@@ -39,7 +50,12 @@ class Https:
         reception = self._reception
         if reception is None:
             reception = self._reception = self._load()
-        reception.accepted(incoming)
+        sites = self._context.sites
+        if sites.watchful and sites.greets(incoming.address[0]):
+            half_open = reception.half_open
+            GreetedArrival(self._context, half_open, incoming, reception.accepted).begin()
+        else:
+            reception.accepted(incoming)
 
     def _load(self) -> Reception:
         from ood.proxy.tls.reception import Reception  # noqa: PLC0415 - see above
@@ -50,6 +66,7 @@ class Https:
 
     def converge(self, document: Document) -> None:
         """Do as ``document`` says."""
+        self._secured.converge(document)
         default = default_app(document)
         hosts = () if default is None else document.apps[default].hosts(default)
         self._default_hosts = hosts
@@ -58,6 +75,7 @@ class Https:
 
     def stop(self) -> None:
         """Begin no more handshakes."""
+        self._secured.stop()
         if self._reception is not None:
             self._reception.stop()
 

@@ -152,9 +152,13 @@ class RequestHeadTests(SynchronousTestCase):
 
     def test_a_told_peer(self) -> None:
         """A guard's word is read; a malformed one is not."""
-        self.assertEqual(("::1", 12), forward.told_peer(request("X-Ood-Peer: ::1 12")))
-        self.assertIsNone(forward.told_peer(request("X-Ood-Peer: x 12")))
-        self.assertIsNone(forward.told_peer(request()))
+        told = forward.told_peer(request("X-Ood-Peer: ::1 12"), 80)
+        self.assertEqual(Peer("::1", 12, b"http", 80), told)
+        told = forward.told_peer(request("X-Ood-Peer: ::1 12 https"), 443)
+        self.assertEqual(Peer("::1", 12, b"https", 443), told)
+        for wrong in ("x 12", "::1 12 ftp", "::1 12https"):
+            self.assertIsNone(forward.told_peer(request(f"X-Ood-Peer: {wrong}"), 80))
+        self.assertIsNone(forward.told_peer(request(), 80))
 
 
 class ResponseTests(SynchronousTestCase):

@@ -25,6 +25,7 @@ small{{color:#666}}</style>
 </html>
 """
 TITLES = {
+    200: "OK",
     301: "Moved Permanently",
     302: "Found",
     307: "Temporary Redirect",
@@ -61,6 +62,7 @@ class Page(msgspec.Struct, frozen=True):
     :ivar name: under which a site may have a page of its own; its status if empty.
     :ivar html: the site's own page; empty for ours.
     :ivar own_fields: fields that the site sets on all its answers.
+    :ivar raw: the body as a program wants it; empty for a text for people.
     """
 
     status: int
@@ -71,12 +73,23 @@ class Page(msgspec.Struct, frozen=True):
     name: str = ""
     html: bytes = b""
     own_fields: Mapping[str, str] = {}
+    raw: bytes = b""
 
 
 def redirect(status: int, location: bytes) -> Page:
     """Return the answer that sends a browser elsewhere."""
     where = location.decode("latin-1")
     return Page(status, f"It is at {where}.", fields=b"Location: %b\r\n" % location)
+
+
+def key_authorization(value: bytes) -> Page:
+    """Return what a certificate authority asks for to see that a host is ours."""
+    return Page(200, "", raw=value)
+
+
+def https_only() -> Page:
+    """Return the page for plain HTTP where only HTTPS is wanted and none is listened for."""
+    return Page(403, "This site is served over HTTPS only.", "Set httpsPort, or the app's https.")
 
 
 def unauthorized(realm: str) -> Page:
@@ -190,6 +203,8 @@ def parts(page: Page, accept: bytes) -> tuple[bytes, bytes]:
 
 def _body(page: Page, accept: bytes) -> tuple[str, bytes]:
     title = TITLES[page.status]
+    if page.raw:
+        return "application/octet-stream", page.raw
     if page.html and (not accept or _HTML_ACCEPTED.search(accept)):
         return "text/html; charset=utf-8", page.html
     if b"text/html" in accept:

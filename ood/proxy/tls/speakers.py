@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Protocol, cast
 
 import msgspec
@@ -33,7 +34,20 @@ def _http1(context: Context, sock: TlsSocket, incoming: Incoming) -> Stream:
     return Client(context, msgspec.structs.replace(incoming, sock=as_raw(sock)))
 
 
+def _http2(context: Context, sock: TlsSocket, incoming: Incoming) -> Stream:
+    from ood.proxy.http2.connection import Http2Connection  # noqa: PLC0415 - few MB until needed
+    from ood.proxy.http2.fast import FastSession  # noqa: PLC0415
+
+    incoming = msgspec.structs.replace(incoming, sock=as_raw(sock))
+    connection = Http2Connection(context, incoming, FastSession())
+    connection.start()
+    return connection
+
+
 HTTP1 = b"http/1.1"
 """What is spoken if the client leaves it open."""
-SPEAKERS: Mapping[bytes, Speaker] = {HTTP1: _http1}
-"""By the name that ALPN has for it, the preferred one first."""
+SPEAKERS: Mapping[bytes, Speaker] = {
+    **({b"h2": _http2} if find_spec("ngh2") else {}),
+    HTTP1: _http1,
+}
+"""By the name that ALPN has for it, the preferred one first; without ngh2 there is no HTTP/2."""
