@@ -149,7 +149,8 @@ def is_as_wanted(app: Status) -> bool:
     if not app["running"]:
         return True
     secure = (app.get("certificate") or {}).get("state") != "failed"
-    return app["state"] == "online" and bool(app["workers"]) and not app["trouble"] and secure
+    served = app["type"] != "node" or bool(app["workers"])
+    return app["state"] == "online" and served and not app["trouble"] and secure
 
 
 def remarks(app: Status) -> Iterable[str]:
@@ -170,8 +171,8 @@ def _rows(app: Status, *, repeat: bool) -> Iterable[list[str]]:
     common = {"name": app["name"], "version": app["version"], "user": app["user"]}
     for number, upstream in enumerate(app["upstreams"]):
         name = "" if number and not repeat else app["name"]
-        row = {"name": name, "instance": upstream["address"], "state": upstream["state"]}
-        yield [row.get(column, "") for column in COLUMNS]
+        there = {"name": name, "instance": upstream["address"], "state": upstream["state"]}
+        yield [there.get(column, "") for column in COLUMNS]
     if not app["workers"] and not app["upstreams"]:
         yield [{**common, "state": app["state"]}.get(column, "") for column in COLUMNS]
     for number, worker in enumerate(app["workers"]):
