@@ -65,10 +65,6 @@ class Fleet:
         addresses = urls(app, self._document, os.getuid() == 0)
         return msgspec.structs.replace(status, urls=addresses)
 
-    def deaths(self, app: str) -> DeathList:
-        """Return the last deaths of the app's workers."""
-        return self._of(app).deaths(app)
-
     def hand_off(self, app: str, sock: socket.socket, refused: Refused) -> bool:
         """Give a client's connection to a worker of ``app``."""
         return self._monitor.hand_off(app, sock, refused)
