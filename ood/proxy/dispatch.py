@@ -82,9 +82,10 @@ class Dispatcher:
                     and not incoming.proxied
                     and (secured is None or secured.passes(app, head.target, entry))
                     and not context.sites.every_request(app)
+                    and not context.sticky.proxied(app)
                     and context.pool.takes_sockets(app, alone=alone)
                 ):
-                    self._hand_off(app, incoming.sock, 0)
+                    self._hand_off(app, incoming.sock, 0, incoming.address[0])
                     return
             Client(context, incoming).serve(head, peeked)
         elif isinstance(head, MalformedError):
@@ -101,7 +102,7 @@ class Dispatcher:
             and not context.sites.every_request(app)
             and context.pool.takes_sockets(app, alone=True)
         ):
-            self._hand_off(app, incoming.sock, 0)
+            self._hand_off(app, incoming.sock, 0, incoming.address[0])
         elif preface is Preface.HTTP2:
             page = pages.malformed(505, "HTTP/2 is only spoken over TLS")
             Client(self._context, incoming).refuse(page, peeked)
@@ -129,9 +130,10 @@ class Dispatcher:
 
     # Hand-off, and what to do when no worker takes it.
 
-    def _hand_off(self, app: str, sock: RawSocket, tries: int) -> None:
+    def _hand_off(self, app: str, sock: RawSocket, tries: int, address: str | None = None) -> None:
         refused = self._refused if not tries else partial(self._refused, tries=tries)
-        if self._context.pool.hand_off(app, sock, refused):
+        key = None if address is None else self._context.sticky.key(app, address)
+        if self._context.pool.hand_off(app, sock, refused, key):
             self._context.counters.handed_off += 1
         else:
             self._refused(app, sock, tries=tries)

@@ -38,6 +38,7 @@ class Exchange:
 
     __slots__ = (
         "_active",
+        "_affinity",
         "_body_bytes",
         "_body_done",
         "_context",
@@ -61,6 +62,7 @@ class Exchange:
         self._errand = errand
         self._request = errand.request
         self._active = True
+        self._affinity = context.sticky.affinity(errand)
         self._body_done = not errand.request.length
         self._body_bytes = 0
         self._upstream: UpstreamConnection | None = None
@@ -87,7 +89,7 @@ class Exchange:
 
     def _attempt(self, *, fresh: bool) -> None:
         app = self._errand.app
-        worker = self._context.pool.choose(app, self._tried)
+        worker = self._wanted()
         if worker is not None and worker in self._tried:
             self._fail(pages.bad_upstream(app))
             return
@@ -107,6 +109,12 @@ class Exchange:
             self._lost_early()
         else:
             self.upstream_connected()
+
+    def _wanted(self) -> Worker | None:
+        """Return the worker that the request has to go to; None if any may have it."""
+        pool = self._context.pool
+        worker = None if self._affinity is None else self._affinity.worker(pool, self._tried)
+        return worker or pool.choose(self._errand.app, self._tried)
 
     async def _wait(self) -> None:
         self._tries += 1
@@ -261,7 +269,8 @@ class Exchange:
         upstream = self._upstream
         assert upstream is not None
         self._drop_upstream()
-        if upstream.used:  # it may have ended just when the request came: that tells nothing
+        if upstream.used or not upstream.worker.accepting:
+            # it may have ended, or begun to drain, just when the request came: no failure
             self._retry_or_fail(repeat=True)
         else:
             upstream.worker.failed("it ended the connection without an answer")
@@ -319,6 +328,8 @@ class Exchange:
         upstream.worker.answered()
         self._reply = response
         shown = self._change(response) if self._errand.changes else response
+        if self._affinity is not None:
+            shown = self._affinity.shown(shown, upstream.worker, self._context.live.now)
         length = response.length
         if length == len(data) and not self._filters:
             self._let_go(clean=True)

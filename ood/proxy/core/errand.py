@@ -42,7 +42,6 @@ class Errand(msgspec.Struct, frozen=True):
     :ivar peer: where it came from.
     :ivar changes: what changes the final response, applied in this order.
     :ivar body_bytes_max: longest body that is forwarded; None is any.
-    :ivar sticky: the key that decides which worker gets it; None leaves it to the load.
     :ivar site: the app whose rules were asked; empty if it is ``app``, and has none.
     """
 
@@ -51,5 +50,4 @@ class Errand(msgspec.Struct, frozen=True):
     peer: Peer
     changes: tuple[ResponseChange, ...] = ()
     body_bytes_max: int | None = None
-    sticky: bytes | None = None
     site: str = ""
