@@ -35,6 +35,7 @@ from ood.model.death import DeathList
 from ood.model.document import App, Document, Settings
 from ood.model.notify import masked
 from ood.model.release import Order, Release, Step
+from ood.model.rules import Maintenance
 from ood.model.schema import (
     APP_KEYS,
     SETTINGS_KEYS,
@@ -168,6 +169,18 @@ class Controller:
     def releases(self, name: str) -> list[Release]:
         """Return an app's releases, newest first."""
         return self._deployments.listed(name)
+
+    def maintenance(self, name: str, wanted: Maintenance | None) -> Deferred[AppStatus]:
+        """Begin an app's maintenance, change it, or (None) end it."""
+        return Deferred.fromCoroutine(self._maintain(name, wanted))
+
+    async def _maintain(self, name: str, wanted: Maintenance | None) -> AppStatus:
+        def change(document: Document) -> Document:
+            app = msgspec.structs.replace(app_of(document, name), maintenance=wanted)
+            return document.with_app(name, app)
+
+        await self._store.update(change)
+        return self._status(name)
 
     def scale(self, name: str, instances: str) -> Deferred[AppStatus]:
         """Set the number of workers: ``N``, ``+N``, ``-N`` or ``max``."""

@@ -21,6 +21,7 @@ from ood.model.certificates import CertificateStatus
 from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.release import Order, Release, Step
+from ood.model.rules import Maintenance
 from ood.model.status import AppStatus, LogLine
 
 
@@ -397,6 +398,9 @@ class IController(Interface):
 
     def releases(name: str) -> list[Release]:
         """Return an app's releases, newest first."""
+
+    def maintenance(name: str, wanted: Maintenance | None) -> Deferred[AppStatus]:
+        """Begin an app's maintenance, change it, or (None) end it."""
 
     def scale(name: str, instances: str) -> Deferred[AppStatus]:
         """Set the number of workers: ``N``, ``+N``, ``-N`` or ``max``."""

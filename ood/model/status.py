@@ -111,6 +111,8 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     :ivar latency_p95_ms: 95 of 100 took no longer.
     :ivar latency_p99_ms: 99 of 100 took no longer.
     :ivar loop_lag_ms: the longest delay of an event loop among its workers; None if none tells.
+    :ivar proxied_because: keys that have ood look at every request, so that no connection is
+        handed to the app itself; none if none does.
     :ivar trouble: what keeps it from answering everywhere it should, for people.
     :ivar upstreams: its servers, if it is of type proxy.
     :ivar certificate: how HTTPS stands for it; ``None`` if that is off.
@@ -127,6 +129,7 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     release: str = ""
     urls: tuple[str, ...] = ()
     pending_restart: bool = False
+    proxied_because: tuple[str, ...] = ()
     requests_per_second: float = 0.0
     errors_per_second: float = 0.0
     latency_p50_ms: float | None = None

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+from twisted.internet.task import deferLater
+
 from ood.errors import UnavailableError
 from ood.interfaces import Worker
 from ood.net.stream import WRITE_HIGH_BYTES
 from ood.proxy import limits
 from ood.proxy.context import Context
 from ood.proxy.core import forward, pages
-from ood.proxy.core.errand import BodyFilter, Errand
-from ood.proxy.core.framing import (
-    Body,
-    ChunkedBody,
-    CloseBody,
-    LengthBody,
-    encode_chunk,
-    encode_end,
-)
+from ood.proxy.core.errand import BodyFilter, Errand, changed, filtered
+from ood.proxy.core.framing import Body, CloseBody, encode_chunk, encode_end
 from ood.proxy.core.grammar import MalformedError
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import CHUNKED
-from ood.proxy.core.response import UNTIL_CLOSE, Response, parse_response
+from ood.proxy.core.response import Response, body_of, parse_response
 from ood.proxy.downstream import Downstream
 from ood.proxy.live import NEVER
 from ood.proxy.tunnel import Tunnel
@@ -34,6 +29,9 @@ class Exchange:
 
     It is a :class:`~ood.proxy.downstream.Flow`, from the request's head to the response's
     last byte; then the upstream connection goes on to another client.
+
+    :ivar way: how the request went to the app, for the books; empty before that.
+    :ivar worker: which worker it went to.
     """
 
     __slots__ = (
@@ -46,6 +44,7 @@ class Exchange:
         "_errand",
         "_filters",
         "_held",
+        "_repeated",
         "_reply",
         "_reply_body",
         "_request",
@@ -54,6 +53,8 @@ class Exchange:
         "_tries",
         "_upstream",
         "_watched",
+        "way",
+        "worker",
     )
 
     def __init__(self, context: Context, downstream: Downstream, errand: Errand) -> None:
@@ -71,9 +72,12 @@ class Exchange:
         self._filters: list[BodyFilter] = []
         self._held = b""
         self._sent = False
+        self._repeated = False
         self._tries = 0
         self._tried: tuple[Worker, ...] = ()
         self._watched = False
+        self.way = ""
+        self.worker: int | None = None
         context.counters.in_flight += 1
         context.counters.proxied += 1
 
@@ -95,7 +99,8 @@ class Exchange:
             return
         upstream = self._context.upstreams.take(app, worker, fresh=fresh)
         if upstream is None and worker is not None:
-            self._retry_without(worker)
+            self._tried = (*self._tried, worker)
+            self._retry_or_fail()
             return
         if upstream is None:
             self._context.background.run("waiting for a worker", self._wait())
@@ -135,6 +140,7 @@ class Exchange:
         """Send the request's head, and of its body what is there."""
         upstream = self._upstream
         assert upstream is not None
+        self.way, self.worker = ("pipe" if upstream.pipe else "tcp"), upstream.instance
         head = forward.request_head(self._request, self._errand.peer, pipe=upstream.pipe)
         self._sent = True
         upstream.write(head)
@@ -254,10 +260,9 @@ class Exchange:
         upstream.worker.failed("the connection failed" if self._sent else "it can't be reached")
         if self._reply is not None:
             self.cancel()
-        elif self._sent:
-            self._retry_or_fail(repeat=upstream.worker.remote)
         else:
-            self._retry_without(upstream.worker)
+            self._tried = (*self._tried, upstream.worker)
+            self._retry_or_fail(pause=not upstream.worker.remote)
 
     def upstream_drained(self) -> None:
         """Let the client send more of its body."""
@@ -269,34 +274,37 @@ class Exchange:
         upstream = self._upstream
         assert upstream is not None
         self._drop_upstream()
-        if upstream.used or not upstream.worker.accepting:
-            # it may have ended, or begun to drain, just when the request came: no failure
-            self._retry_or_fail(repeat=True)
-        else:
+        if not upstream.used:  # a used one may have ended just when the request came
             upstream.worker.failed("it ended the connection without an answer")
             self._tried = (*self._tried, upstream.worker)
-            self._retry_or_fail(repeat=upstream.worker.remote)
+        self._retry_or_fail(pause=not upstream.worker.remote)
 
-    def _retry_without(self, worker: Worker) -> None:
-        """Try again after ``worker`` could not be reached."""
-        self._tried = (*self._tried, worker)
-        self._retry_or_fail(repeat=False)
+    def _retry_or_fail(self, *, pause: bool = False) -> None:
+        """Try again what no worker has seen, and once what does no harm the second time.
 
-    def _retry_or_fail(self, *, repeat: bool) -> None:
-        """Try again if that can't do harm.
+        Once only: it may be the request itself that the worker died of.
 
-        :param repeat: a request that was sent may be sent again, if its method allows that.
+        :param pause: wait until a worker that died is known to be dead.
         """
-        if (
-            self._tries < limits.DISPATCH_TRIES_MAX
-            and not self._held
-            and (not self._sent or (repeat and self._repeatable()))
-        ):
-            self._tries += 1
-            self._sent = False
-            self._attempt(fresh=True)
-        else:
+        again = not self._sent or (self._repeatable() and not self._repeated)
+        if self._tries >= limits.DISPATCH_TRIES_MAX or self._held or not again:
             self._fail(pages.bad_upstream(self._errand.app))
+            return
+        self._tries += 1
+        if self._sent:
+            self._sent, self._repeated = False, True
+        else:
+            pause = False
+        if pause:
+            self._context.background.run("repeating a request", self._repeat())
+        else:
+            self._attempt(fresh=True)
+
+    async def _repeat(self) -> None:
+        self._downstream.watch()
+        await deferLater(self._context.clock, limits.REPEAT_PAUSE_SECONDS)
+        if self._active:
+            self._attempt(fresh=True)
 
     def _repeatable(self) -> bool:
         return not self._request.length and self._request.method in _REPEATABLE
@@ -327,7 +335,9 @@ class Exchange:
         assert upstream is not None
         upstream.worker.answered()
         self._reply = response
-        shown = self._change(response) if self._errand.changes else response
+        shown = response
+        if self._errand.changes:
+            shown, self._filters = changed(response, self._errand.changes)
         if self._affinity is not None:
             shown = self._affinity.shown(shown, upstream.worker, self._context.live.now)
         length = response.length
@@ -335,18 +345,8 @@ class Exchange:
             self._let_go(clean=True)
             self._downstream.reply(shown, data, end=True)
             return
-        if length >= 0:
-            self._reply_body = LengthBody(length)
-        else:
-            self._reply_body = CloseBody() if length == UNTIL_CLOSE else ChunkedBody()
+        self._reply_body = body_of(response)
         self._relay(data, shown)
-
-    def _change(self, response: Response) -> Response:
-        for one in self._errand.changes:
-            response, body_filter = one.change(response)
-            if body_filter is not None:
-                self._filters.append(body_filter)
-        return response
 
     def _relay(self, data: bytes, head: Response | None) -> None:
         """Pass on a part of the response's body, with its head if that was not sent yet."""
@@ -358,7 +358,7 @@ class Exchange:
             self.cancel()
             return
         if self._filters:
-            payload = self._filtered(payload, end=body.done)
+            payload = filtered(self._filters, payload, end=body.done)
         if body.done:
             self._let_go(clean=not rest)
             if head is not None:
@@ -371,14 +371,6 @@ class Exchange:
         elif payload:
             downstream.data(payload)
         self._go_on()
-
-    def _filtered(self, payload: bytes, *, end: bool) -> bytes:
-        for one in self._filters:
-            if payload:
-                payload = one.feed(payload)
-            if end:
-                payload += one.end()
-        return payload
 
     def _go_on(self) -> None:
         """Prepare for a response that takes more than one read."""

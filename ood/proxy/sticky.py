@@ -10,6 +10,7 @@ import msgspec
 
 from ood.interfaces import IWorkerPool, Worker
 from ood.model.document import App
+from ood.net.listen import RawSocket
 from ood.proxy.core import cookie
 from ood.proxy.core.errand import Errand
 from ood.proxy.core.response import Response
@@ -91,13 +92,15 @@ class Stickiness:
         modes = {name: app.stickiness() for name, app in apps.items()}
         self._modes = {name: mode for name, mode in modes.items() if mode != "off"}
 
-    def proxied(self, app: str) -> bool:
-        """Tell whether all requests of ``app`` have to pass ood."""
-        return self._modes.get(app) == "cookie"
-
-    def key(self, app: str, address: str) -> bytes | None:
-        """Return what decides which worker gets a whole connection; None if anything may."""
-        return address_key(address) if self._modes.get(app) == "ip" else None
+    def key(self, app: str, sock: RawSocket) -> bytes | None:
+        """Return what decides which worker gets a whole connection; None if any may have it."""
+        if self._modes.get(app) != "ip":
+            return None
+        try:
+            address: str = sock.getpeername()[0]
+        except OSError:  # the client is gone, which whoever gets it will see
+            return None
+        return address_key(address)
 
     def affinity(self, errand: Errand) -> Affinity | None:
         """Return by what a request's client stays with its worker; None if it need not."""

@@ -37,6 +37,7 @@ class UpstreamConnection(Stream):
 
     :ivar worker: the worker at its other end.
     :ivar pipe: it is a unix pipe into the worker.
+    :ivar instance: the worker's number.
     :ivar user: who uses it now; None while it is idle.
     :ivar used: how many requests it has served before the present one.
     """
@@ -47,6 +48,7 @@ class UpstreamConnection(Stream):
         "deadline",
         "idle_limit",
         "idle_since",
+        "instance",
         "pipe",
         "used",
         "user",
@@ -61,6 +63,7 @@ class UpstreamConnection(Stream):
         self._lane = lane
         self.worker = upstream.worker
         self.pipe = upstream.pipe
+        self.instance = upstream.worker.instance
         self.user: UpstreamUser | None = None
         self.used = 0
         self.idle_since = 0.0
