@@ -65,9 +65,11 @@ class Fleet:
         addresses = urls(app, self._document, os.getuid() == 0)
         return msgspec.structs.replace(status, urls=addresses)
 
-    def hand_off(self, app: str, sock: socket.socket, refused: Refused) -> bool:
+    def hand_off(
+        self, app: str, sock: socket.socket, refused: Refused, key: bytes | None = None
+    ) -> bool:
         """Give a client's connection to a worker of ``app``."""
-        return self._monitor.hand_off(app, sock, refused)
+        return self._monitor.hand_off(app, sock, refused, key)
 
     def takes_sockets(self, app: str, *, alone: bool) -> bool:
         """Tell whether ``app`` may get client sockets now."""

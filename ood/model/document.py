@@ -150,7 +150,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     def proxied_because(self) -> tuple[str, ...]:
         """Return the keys that have ood look at every request."""
         fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
-        return tuple(key for key in EVERY_REQUEST if getattr(self, fields[key]))
+        keys = tuple(key for key in EVERY_REQUEST if getattr(self, fields[key]))
+        return (*keys, "sticky") if self.sticky == "cookie" else keys
 
     def stickiness(self) -> str:
         """Return by what clients stay with their workers or servers: off, ip or cookie."""

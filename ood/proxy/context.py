@@ -15,6 +15,7 @@ from ood.proxy.core.route import Table
 from ood.proxy.live import Live
 from ood.proxy.secured import Secured
 from ood.proxy.sites import Sites
+from ood.proxy.sticky import Stickiness
 from ood.proxy.upstream import Upstreams
 from ood.traffic.traffic import Traffic
 
@@ -78,6 +79,7 @@ class Context:
     :ivar sites: the rules of each app.
     :ivar routes: which app answers to which Host; replaced as a whole.
     :ivar one_app: there is just one app, so no connection can bring another one's request.
+    :ivar sticky: which apps' clients stay with their workers.
     :ivar secured: what HTTPS makes of plain requests; None without HTTPS.
     :ivar draining: the service ends: answers close their connections.
     """
@@ -92,6 +94,7 @@ class Context:
     background: Background = field(default_factory=Background)
     counters: Counters = field(default_factory=Counters)
     routes: Table = field(default_factory=lambda: Table({}))
+    sticky: Stickiness = field(default_factory=Stickiness)
     one_app: bool = False
     draining: bool = False
     secured: Secured | None = None
