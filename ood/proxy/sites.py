@@ -16,6 +16,7 @@ from ood.background import Background
 from ood.clock import Seldom
 from ood.model.document import Document
 from ood.proxy import limits
+from ood.proxy.core.errand import Errand
 from ood.proxy.core.forward import Peer
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request
@@ -130,6 +131,8 @@ class Sites:
 
     def decide(self, app: str, request: Request, peer: Peer, *, again: bool = False) -> Verdict:
         """Ask the rules."""
+        if not self.every_request(app):
+            return Errand(app, request, peer)
         now = self._clock.seconds()
         moment = Moment(now, self._verdicts, secrets.token_hex, again)
         return decide(self._sites, app, request, peer, moment)
