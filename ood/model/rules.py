@@ -177,6 +177,8 @@ def _route(name: str, value: Any) -> tuple[str, Route]:
 
 def _redirect(name: str, value: Any) -> tuple[str, Redirect]:
     source = _pattern(name) if name.startswith("/") else kinds.parse_domain(name)
+    if source.startswith("*"):
+        raise ValueError("is many hosts; redirect each of them")
     if isinstance(value, str) and not value.lstrip().startswith("{"):
         match = _STATUS_FIRST.fullmatch(value.strip())
         value = {"to": match[2], "status": int(match[1])} if match else {"to": value.strip()}

@@ -71,6 +71,8 @@ class KindTests(SynchronousTestCase):
             ("/*", "/", "again and again"),
             ("/o*d", "/new", "has a * elsewhere"),
             ("example.com", "Example.com", "itself"),
+            ("*.example.com", "example.com", "many hosts"),
+            ("a.example.com", "*.example.com", "leads to"),
             ("/old", "https://a@b/", "leads to"),
         ):
             self.refused(f"redirects.{source}", target, problem)
