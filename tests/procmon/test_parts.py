@@ -344,6 +344,12 @@ class HostsTests(SynchronousTestCase):
         self.assertEqual(hosts_of("b", document).foreign, ())
         self.assertFalse(hosts_of("b", document).default)
 
+    def test_every(self) -> None:
+        """An app with a rule that must see every request hears that none is its own."""
+        app = App(cwd="/", port=1, headers={"A": "b"})
+        self.assertTrue(hosts_of("a", self.document(a=app)).every)
+        self.assertFalse(hosts_of("a", self.document(a=App(cwd="/", port=1))).every)
+
     def test_wildcard(self) -> None:
         """An app with a wildcard hears of the names below it that are another's."""
         apps = {
