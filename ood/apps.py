@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ood.errors import ConflictError, Fault, InvalidError, NotFoundError
-from ood.model.apptypes import NODE
+from ood.model.apptypes import NODE, PROXY, STATIC
 from ood.model.document import App, Document
 
 SCRIPT_INTERPRETERS = ("node",)
@@ -40,11 +40,13 @@ def check_files(app: App) -> None:
     :param app: with the directory that it is really run in.
     :raises InvalidError: with every fault.
     """
-    if app.type != NODE:
+    if app.type == PROXY:
         return
     faults = []
     if not os.path.isdir(app.cwd):
         faults.append(Fault("cwd", f"{app.cwd} is not a directory", "an existing directory"))
+    elif app.type == STATIC:
+        pass
     elif app.script is None:
         faults.append(Fault("script", "is missing", "a file, relative to cwd, such as server.js"))
     elif app.interpreter in SCRIPT_INTERPRETERS:

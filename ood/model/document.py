@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from ood.model.files import COMPRESS_KEYS, FILE_KEYS
 from ood.model.notify import Target
 from ood.model.rules import EVERY_REQUEST, RULE_KEYS, Maintenance, Redirect, Route
 from ood.model.services import Service
@@ -121,6 +122,11 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     health_interval: int = 1_000
     max_fails: int = 3
     fail_timeout: int = 10_000
+    index: str = "index.html"
+    fallback: str | None = None
+    precompressed: bool = True
+    cache_control: str | None = None
+    compress: bool = False
     routes: Mapping[str, Route] = {}
     redirects: Mapping[str, Redirect] = {}
     rewrites: Mapping[str, str] = {}
@@ -161,7 +167,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
 RULE_FIELDS = tuple(
     field.name
     for field in msgspec.structs.fields(App)
-    if field.encode_name in (*RULE_KEYS, *HTTPS_FIELDS, "maintenance")
+    if field.encode_name in (*RULE_KEYS, *HTTPS_FIELDS, *FILE_KEYS, *COMPRESS_KEYS, "maintenance")
 )
 """Fields of an app that only ood itself acts on, not the app's workers."""
 
