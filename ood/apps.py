@@ -34,6 +34,16 @@ def check_has_workers(name: str, app: App) -> None:
         raise ConflictError(reason, f"change it with: ood config --app {name} --set KEY VALUE")
 
 
+def check_has_files(name: str, app: App) -> None:
+    """Check that there is something of the app on this machine.
+
+    :raises ConflictError: somebody else runs it.
+    """
+    if app.type == PROXY:
+        reason = f"{name} is of type {app.type}: nothing of it is here"
+        raise ConflictError(reason, f"change it with: ood config --app {name} --set KEY VALUE")
+
+
 def check_files(app: App) -> None:
     """Check that what the app is to run is there.
 

@@ -7,11 +7,11 @@ import socket
 from collections.abc import Collection, Sequence
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from ood.interfaces import IProcessMonitor, Refused, Upstream, Worker
-from ood.model.apptypes import NODE, PROXY
+from ood.model.apptypes import NODE, PROXY, STATIC
 from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.status import AppStatus
@@ -46,6 +46,9 @@ class Fleet:
 
     def restart(self, app: str, candidate: App | None = None) -> Deferred[None]:
         """Replace every worker of a running app."""
+        wanted = self._document.apps.get(app)
+        if wanted is not None and wanted.type == STATIC:
+            return succeed(None)  # files are what they are
         return self._of(app).restart(app, candidate)
 
     def status(self, app: str) -> AppStatus:

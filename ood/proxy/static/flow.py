@@ -51,7 +51,9 @@ class StaticFlow:
         """Find the file, and send what goes out at once."""
         if not self._site.running:
             name = self._errand.app
-            self._downstream.page(pages.unavailable(f"{name} is stopped", f"ood start {name}"))
+            self._downstream.page(
+                pages.unavailable("the site is stopped", f"Start it: ood start {name}")
+            )
             return
         answer = answer_to(self._errand.request, self._site, wall_time().timestamp())
         if isinstance(answer, Page):

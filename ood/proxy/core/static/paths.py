@@ -44,8 +44,8 @@ class Place(msgspec.Struct, frozen=True):
 
         It never begins with two slashes, which would name another host.
         """
-        path = "/".join(quote(name, safe="!$&'()*+,;=:@~") for name in self.names)
-        return b"/%b/%b" % (path.encode("ascii"), self.query)
+        path = "".join(quote(name, safe="!$&'()*+,;=:@~") + "/" for name in self.names)
+        return b"/%b%b" % (path.encode("ascii"), self.query)
 
 
 def place_of(target: bytes) -> Place | None:
