@@ -51,6 +51,13 @@ class Fleet:
             return succeed(None)  # files are what they are
         return self._of(app).restart(app, candidate)
 
+    def deaths(self, app: str) -> DeathList:
+        """Return the last deaths of the app's workers."""
+        wanted = self._document.apps.get(app)
+        if wanted is not None and wanted.type != NODE:
+            return DeathList()
+        return self._monitor.deaths(app)
+
     def status(self, app: str) -> AppStatus:
         """Return the live state of ``app``.
 
@@ -71,10 +78,6 @@ class Fleet:
             latency_p95_ms=recent.p95_ms,
             latency_p99_ms=recent.p99_ms,
         )
-
-    def deaths(self, app: str) -> DeathList:
-        """Return the last deaths of the app's workers."""
-        return self._of(app).deaths(app)
 
     def hand_off(self, app: str, sock: socket.socket, refused: Refused) -> bool:
         """Give a client's connection to a worker of ``app``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.http import get
@@ -48,7 +50,8 @@ class StaticSiteTests(SynchronousTestCase):
     def test_no_directory(self) -> None:
         """A site whose directory is gone is not online, and says why no page comes."""
         self.site.rename(self.site.with_name("away"))
-        self.assertEqual(self.service.json("status", HOST)["state"], "errored")
+        status = json.loads(self.service.run("--json", "status", HOST).stdout)
+        self.assertEqual(status["state"], "errored")
         self.assertEqual(get(self.service.http_port, HOST).status, 503)
         self.site.with_name("away").rename(self.site)
         self.assertEqual(self.page(), "one")
