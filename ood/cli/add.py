@@ -21,6 +21,7 @@ def add(invocation: Invocation, app: str, options: Mapping[str, Any]) -> None:
     if options["upstreams"]:
         _add_remote(invocation, app, values)
         return
+    invocation.must_be_here("init")
     directory = _directory(options["cwd"])
     values["cwd"] = str(directory)
     if not directory.is_dir():
