@@ -1,74 +1,112 @@
-"""An :class:`~ood.interfaces.ICertificateDesk` that keeps nothing on a disk."""
+"""Certificates for tests: signed by themselves, kept in memory."""
 
 from __future__ import annotations
 
-import msgspec
-from twisted.internet.defer import Deferred, fail, succeed
+import ipaddress
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from zope.interface import implementer
 
-from ood.errors import ConflictError, NotFoundError, OodError
-from ood.interfaces import ICertificateDesk
-from ood.model.certificates import CertificateStatus
+from ood.interfaces import Certificate, ICertificates
 
-UNTIL = "2027-01-31T00:00:00Z"
-RENEWED_UNTIL = "2027-04-30T00:00:00Z"
+ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
 
 
-@implementer(ICertificateDesk)
-class MemoryDesk:
-    """Certificates as values.
+def make_certificate(*names: str, rsa_key: bool = False, acme: bytes | None = None) -> Certificate:
+    """Return a certificate for ``names`` that is its own authority.
 
-    :ivar kept: all of them, by name.
-    :ivar failure: if set, the next command fails with it.
+    :param rsa_key: its key is for RSA, not for an elliptic curve.
+    :param acme: the digest that a tls-alpn-01 validation looks for.
+    """
+    key = (
+        rsa.generate_private_key(65537, 2048)
+        if rsa_key
+        else ec.generate_private_key(ec.SECP256R1())
+    )
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    now = datetime.now(timezone.utc)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=90))
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+    )
+    if acme is not None:
+        value = b"\x04" + bytes([len(acme)]) + acme
+        builder = builder.add_extension(x509.UnrecognizedExtension(ACME_IDENTIFIER, value), True)
+    certificate = builder.sign(key, hashes.SHA256())
+    return Certificate(
+        names=names,
+        key_pem=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        chain_pem=certificate.public_bytes(Encoding.PEM),
+        not_after=certificate.not_valid_after_utc,
+        source="self-signed",
+        fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+    )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+@implementer(ICertificates)
+class FakeCertificates:
+    """Certificates that a test put there.
+
+    :ivar challenges: certificates for validations by host.
+    :ivar tokens: key authorizations by host and token.
     """
 
-    def __init__(self) -> None:
-        self.kept: dict[str, CertificateStatus] = {}
-        self.failure: OodError | None = None
+    def __init__(self, *certificates: Certificate) -> None:
+        self._by_name: dict[str, Certificate] = {}
+        self._subscribers: list[Callable[[], None]] = []
+        self.challenges: dict[str, Certificate] = {}
+        self.tokens: dict[tuple[str, str], bytes] = {}
+        self.put(*certificates)
 
-    def put(self, name: str, source: str = "acme", **more: object) -> CertificateStatus:
-        """Add a certificate."""
-        values = {"state": "valid", "not_after": UNTIL, "issuer": "a CA", **more}
-        status = msgspec.structs.replace(
-            CertificateStatus(name=name, names=(name,), source=source, state="valid"), **values
-        )
-        self.kept[name] = status
-        return status
+    def put(self, *certificates: Certificate) -> None:
+        """Use these for the names they have."""
+        for certificate in certificates:
+            self._by_name |= dict.fromkeys(certificate.names, certificate)
+        self._changed()
 
-    def certificates(self) -> list[CertificateStatus]:
-        """Return all."""
-        return list(self.kept.values())
+    def remove(self, name: str) -> None:
+        """Have no certificate for ``name`` any more."""
+        del self._by_name[name]
+        self._changed()
 
-    def certificate(self, name: str) -> CertificateStatus:
-        """Return one."""
-        if name not in self.kept:
-            raise NotFoundError(f"there is no certificate {name}", "see: ood cert list")
-        return self.kept[name]
+    def _changed(self) -> None:
+        for callback in list(self._subscribers):
+            callback()
 
-    def add_certificate(self, cert: str, key: str, chain: str) -> Deferred[CertificateStatus]:
-        """Add one with the name of its file."""
-        if self.failure is not None:
-            return fail(self.failure)
-        files = tuple(filter(None, (cert, key, chain)))
-        name = cert.rpartition("/")[2].removesuffix(".pem")
-        return succeed(self.put(name, "file", files=files))
+    def find(self, server_name: str) -> Certificate | None:
+        """Return the one for that name, or for a wildcard in place of its first label."""
+        wild = f"*.{server_name.partition('.')[2]}"
+        return self._by_name.get(server_name) or self._by_name.get(wild)
 
-    def renew_certificate(self, name: str) -> Deferred[CertificateStatus]:
-        """Let one be valid for longer."""
-        try:
-            found = self.certificate(name)
-        except OodError as error:
-            return fail(error)
-        self.kept[name] = msgspec.structs.replace(found, not_after=RENEWED_UNTIL)
-        return succeed(self.kept[name])
+    def challenge(self, server_name: str) -> Certificate | None:
+        """Return what a test put there."""
+        return self.challenges.get(server_name)
 
-    def remove_certificate(self, name: str) -> Deferred[None]:
-        """Forget one that no app needs."""
-        try:
-            found = self.certificate(name)
-        except OodError as error:
-            return fail(error)
-        if found.apps:
-            return fail(ConflictError(f"{name} is in use"))
-        del self.kept[name]
-        return succeed(None)
+    def token(self, host: str, path_token: str) -> bytes | None:
+        """Return what a test put there."""
+        return self.tokens.get((host, path_token))
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback`` with each change."""
+        self._subscribers.append(callback)
+        return lambda: self._subscribers.remove(callback)

@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from ood.api.site import Api
-from ood.testing.certificates import MemoryDesk
 from ood.testing.controller import MemoryController
+from ood.testing.desk import MemoryDesk
 
 TOKEN = "test-token-0123456789"
 BASE = "http://127.0.0.1:2016"

@@ -19,8 +19,8 @@ from ood.cli.client import ApiClient
 from ood.cli.main import run
 from ood.cli.output import Output
 from ood.cli.session import Invocation, Session, Work
-from ood.testing.certificates import MemoryDesk
 from ood.testing.controller import MemoryController
+from ood.testing.desk import MemoryDesk
 
 TOKEN = "test-token-0123456789"
 

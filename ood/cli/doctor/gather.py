@@ -52,7 +52,7 @@ TIMEX_BYTES = 512
 def gather(home: Path, answers: Mapping[str, Any], fault: OodError | None) -> Facts:
     """Return the facts.
 
-    :param answers: what the service answered: ``version``, ``settings``, ``apps`` and
+    :param answers: what the service answered: ``version``, ``settings``, ``apps``,
         ``certificates``.
     :param fault: why it answered nothing.
     """
