@@ -74,6 +74,7 @@ class Keeper:
         self._swapping = DeferredLock()
         self._background = Background()
         self._timer: IDelayedCall | None = None
+        self._looked = now()
         self.http = HttpResponder()
         self.tls = TlsResponder(now)
         self._journal = Journal(directory)
@@ -115,15 +116,26 @@ class Keeper:
             await self._acme.stop()
 
     def _look(self) -> None:
-        for name in self._own.look():
+        self._timer = self._clock.callLater(LOOK_SECONDS, self._look)
+        changed = self._own.look()
+        for name in changed:
             own = self._own.certificates[name]
             if own.trouble:
                 self._tell(name, f"{name}: {own.trouble}", "refused")
             else:
                 until = rfc3339(own.certificate.not_after)
                 self._tell(name, f"{name} was read anew, valid until {until}", "read")
+        ended = self._ended()
+        if changed or ended or self._local.renew():
+            self._want()
             self._tabulate()
-        self._timer = self._clock.callLater(LOOK_SECONDS, self._look)
+
+    def _ended(self) -> bool:
+        """Tell whether an own certificate has expired since the last look."""
+        now, before = self._now(), self._looked
+        self._looked = now
+        own = self._own.certificates.values()
+        return any(before < one.certificate.not_after <= now for one in own)
 
     # what is wanted
 
