@@ -46,6 +46,13 @@ class Fleet:
         """Replace every worker of a running app."""
         return self._of(app).restart(app, candidate)
 
+    def deaths(self, app: str) -> DeathList:
+        """Return the last deaths of the app's workers."""
+        wanted = self._document.apps.get(app)
+        if wanted is not None and wanted.type != NODE:
+            return DeathList()
+        return self._monitor.deaths(app)
+
     def status(self, app: str) -> AppStatus:
         """Return the live state of ``app``.
 
@@ -57,10 +64,6 @@ class Fleet:
         status = self._remotes.status(app) if wanted.type == PROXY else _files(app, wanted)
         addresses = urls(app, self._document, os.getuid() == 0)
         return msgspec.structs.replace(status, urls=addresses)
-
-    def deaths(self, app: str) -> DeathList:
-        """Return the last deaths of the app's workers."""
-        return self._of(app).deaths(app)
 
     def hand_off(self, app: str, sock: socket.socket, refused: Refused) -> bool:
         """Give a client's connection to a worker of ``app``."""

@@ -35,7 +35,7 @@ from ood.events import EventBus
 from ood.fleet import Fleet
 from ood.home import Home
 from ood.interfaces import Distribution, Measure
-from ood.measures import app_measures, proxy_measures, traffic_measures
+from ood.measures import app_measures, proxy_measures, tls_measures, traffic_measures
 from ood.model.document import Document, Settings
 from ood.model.schema import changed_settings
 from ood.net.listen import bind, bind_public, port_is_free
@@ -240,7 +240,7 @@ async def _measure(
 ) -> list[Measure | Distribution]:
     """Return everything that is measured now."""
     apps, own = app_measures(controller.status(None)), proxy_measures(proxy.counters)
-    rest = [*traffic_measures(traffic), *certificates.measures()]
+    rest = [*tls_measures(proxy.tls_counters), *traffic_measures(traffic), *certificates.measures()]
     return [*apps, *own, *rest, *await balancer.measures()]
 
 

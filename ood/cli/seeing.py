@@ -1,4 +1,4 @@
-"""The commands that show what is: status, monit, and the web page."""
+"""The commands that show what is: status, monit, doctor, and the web page."""
 
 from __future__ import annotations
 
@@ -82,6 +82,24 @@ def monit(invocation: Invocation) -> None:
     invocation.run(work)
 
 
+@command(
+    "doctor",
+    "ood doctor",
+    "sudo ood doctor",
+    "ood doctor --json",
+    short_help="Find out what is wrong, and how to mend it",
+)
+@click.pass_obj
+def doctor(invocation: Invocation) -> None:
+    """Look at the service, its apps and this machine; each finding says what to do.
+
+    Works when the service is down, too.  Exit status 1 if anything fails.
+    """
+    from ood.cli.doctor.command import doctor
+
+    doctor(invocation)
+
+
 @command("web", "ood web", "ood web --no-open", short_help="Open the web page")
 @click.option("--no-open", is_flag=True, help="Only print the link.")
 @click.pass_obj
@@ -99,7 +117,7 @@ def web(invocation: Invocation, no_open: bool) -> None:
 def arrange() -> None:
     """Put these commands where help shall show them: after those that change things."""
     assert isinstance(ood, click.Group)
-    own = [ood.commands.pop(name) for name in ("status", "monit", "web")]
+    own = [ood.commands.pop(name) for name in ("status", "monit", "doctor", "web")]
     others = list(ood.commands.values())
     place = next(at for at, one in enumerate(others) if one.name == "config")
     ood.commands.clear()

@@ -113,14 +113,15 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     spare: int = 0
     access_log: str | None = None
     depends_on: tuple[str, ...] = ()
-    https: str = "auto"
-    hsts: int = 0
-    tls: str = "terminate"
     upstreams: tuple[Upstream, ...] = ()
     balance: str = "leastConn"
     health_interval: int = 1_000
     max_fails: int = 3
     fail_timeout: int = 10_000
+    sticky: str = "off"
+    https: str = "auto"
+    hsts: int = 0
+    tls: str = "terminate"
     routes: Mapping[str, Route] = {}
     redirects: Mapping[str, Redirect] = {}
     rewrites: Mapping[str, str] = {}
@@ -150,6 +151,12 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
         """Return the keys that have ood look at every request."""
         fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
         return tuple(key for key in EVERY_REQUEST if getattr(self, fields[key]))
+
+    def stickiness(self) -> str:
+        """Return by what clients stay with their workers or servers: off, ip or cookie."""
+        if self.type == "proxy" and self.sticky == "off":
+            return {"ipHash": "ip", "cookie": "cookie"}.get(self.balance, "off")
+        return self.sticky
 
     def hosts(self, name: str) -> tuple[str, ...]:
         """Return the Host names that this app, called ``name``, answers to."""

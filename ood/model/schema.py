@@ -23,7 +23,7 @@ from ood.model.rules import MAINTENANCE, RULE_KEYS, RULE_SETTINGS
 from ood.model.servicecheck import read_services
 from ood.model.services import Service
 from ood.model.tls import HTTPS_KEYS
-from ood.model.upstreams import UPSTREAMS
+from ood.model.upstreams import UPSTREAM_KEYS
 
 STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL")
 
@@ -168,24 +168,10 @@ APP_KEYS: Mapping[str, Key] = {
     "dependsOn": Key(
         kinds.APPS, "Apps that answer before this one is started; after 30 s it is in any case."
     ),
-    **{name: Key(kind, doc) for name, (kind, doc) in {**HTTPS_KEYS, **RULE_KEYS}.items()},
-    "upstreams": Key(UPSTREAMS, "With type proxy: the servers that answer."),
-    "balance": Key(
-        kinds.choice("leastConn", "roundRobin", "random", "ipHash", "cookie"),
-        "With type proxy: which server gets the next request; ipHash and cookie are as sticky.",
-    ),
-    "healthInterval": Key(
-        kinds.DURATION,
-        "With type proxy: pause between two checks of a server, by healthPath, or else by just "
-        "connecting; 0 is none.",
-    ),
-    "maxFails": Key(
-        kinds.integer(1, 1000),
-        "With type proxy: failures in a row after which a server gets no requests.",
-    ),
-    "failTimeout": Key(
-        kinds.DURATION, "With type proxy: how long a server gets none after failed requests."
-    ),
+    **{
+        name: Key(kind, doc)
+        for name, (kind, doc) in {**UPSTREAM_KEYS, **HTTPS_KEYS, **RULE_KEYS}.items()
+    },
     "maintenance": Key(
         MAINTENANCE, "Why and how the app is not asked now.", set_by="ood maintenance"
     ),

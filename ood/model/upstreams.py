@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from ood.model import kinds
 from ood.model.kinds import Kind, parse_app_name
 
 UPSTREAMS_MAX = 64
@@ -183,3 +184,32 @@ UPSTREAMS = Kind(
     "weight=N or backup after it if wanted",
     {"type": "array", "items": {"anyOf": [{"type": "string"}, _OBJECT]}},
 )
+
+UPSTREAM_KEYS = {
+    "upstreams": (UPSTREAMS, "With type proxy: the servers that answer."),
+    "balance": (
+        kinds.choice("leastConn", "roundRobin", "random", "ipHash", "cookie"),
+        "With type proxy: which server gets the next request; ipHash and cookie are as sticky.",
+    ),
+    "healthInterval": (
+        kinds.DURATION,
+        "With type proxy: pause between two checks of a server, by healthPath, or else by just "
+        "connecting; 0 is none.",
+    ),
+    "maxFails": (
+        kinds.integer(1, 1000),
+        "With type proxy: failures in a row after which a server gets no requests.",
+    ),
+    "failTimeout": (
+        kinds.DURATION,
+        "With type proxy: how long a server gets none after failed requests.",
+    ),
+    "sticky": (
+        kinds.choice("off", "ip", "cookie"),
+        "Whether a client stays with its worker or server: by its address, or by a cookie, for "
+        "which all its requests go through ood.",
+    ),
+}
+"""Keys of apps by which the proxy finds workers and servers: kind and meaning."""
+UPSTREAM_FIELDS = ("upstreams", "balance", "health_interval", "max_fails", "fail_timeout", "sticky")
+"""The same as fields."""

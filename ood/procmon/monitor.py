@@ -33,6 +33,7 @@ from ood.procmon.resources import Resources, Versions
 from ood.procmon.roll import Rolls
 from ood.procmon.roster import Roster
 from ood.procmon.runtime import NodeRuntime
+from ood.procmon.stacks import Stacks
 from ood.procmon.upkeep import Upkeep
 from ood.procmon.watch import Watches
 from ood.traffic.traffic import Traffic
@@ -96,6 +97,7 @@ class ProcessMonitor(Service):
             traffic=traffic or Traffic(clock),
             edge=edge,
             events=events or EventBus(),
+            stacks=Stacks(reactor, clock),
         )
         self._upkeep = Upkeep(
             clock,

@@ -16,6 +16,10 @@ from ood.procmon.worker import WorkerProcess
 TRY_AGAIN_SECONDS = 15.0
 """Pause before the next try after a spare has died: nobody waits for it."""
 
+NEXT_SECONDS = 0.25
+"""Pause before the next one is started once a spare was needed: a start takes the processor
+from those who wait for the answer of the first."""
+
 
 class Spared(Protocol):
     """The app that has a spare."""
@@ -103,6 +107,7 @@ class Spare:
         if worker is None or worker.state != "online":
             return False
         self.worker = None
+        self._timer = self._app.context.clock.callLater(NEXT_SECONDS, self._try_again)
         worker.instance = slot.instance
         slot.put(worker)
         worker.serve()

@@ -41,7 +41,7 @@ def begin(
     app = entry.app or context.routes.find(request.host)
     metered = Metered(context, downstream, request, peer, app or "")
     if context.secured is not None and entry.app is None:
-        page = context.secured.answer(app, request, peer)
+        page = context.secured.answer(app, request, peer, entry)
         if page is not None:
             metered.page(page)
             return

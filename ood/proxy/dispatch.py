@@ -16,6 +16,7 @@ from ood.proxy.context import Context, Entry, Incoming
 from ood.proxy.core import pages
 from ood.proxy.core.grammar import HEAD_BYTES_MAX, MalformedError
 from ood.proxy.core.head import Preface
+from ood.proxy.core.hello import HANDSHAKE
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request
 from ood.proxy.greeting import GreetedArrival
@@ -87,7 +88,7 @@ class Dispatcher:
                     and not context.sites.every_request(app)
                     and context.pool.takes_sockets(app, alone=alone)
                 ):
-                    self._hand_off(app, incoming.sock, 0)
+                    self.hand_off(app, incoming.sock)
                     return
             Client(context, incoming).serve(head, peeked)
         elif isinstance(head, MalformedError):
@@ -104,7 +105,7 @@ class Dispatcher:
             and not context.sites.every_request(app)
             and context.pool.takes_sockets(app, alone=True)
         ):
-            self._hand_off(app, incoming.sock, 0)
+            self.hand_off(app, incoming.sock)
         elif preface is Preface.HTTP2:
             page = pages.malformed(505, "HTTP/2 is only spoken over TLS")
             Client(self._context, incoming).refuse(page, peeked)
@@ -133,7 +134,8 @@ class Dispatcher:
 
     # Hand-off, and what to do when no worker takes it.
 
-    def _hand_off(self, app: str, sock: RawSocket, tries: int) -> None:
+    def hand_off(self, app: str, sock: RawSocket, tries: int = 0) -> None:
+        """Give a connection, unread, to a worker; without one it waits, and then is told."""
         refused = self._refused if not tries else partial(self._refused, tries=tries)
         if self._context.pool.hand_off(app, sock, refused):
             self._context.counters.handed_off += 1
@@ -156,7 +158,7 @@ class Dispatcher:
                 self._answer(waiting.release(), self._context.sites.dressed(page, app))
             return
         if not waiting.closed:
-            self._hand_off(app, waiting.release(), tries)
+            self.hand_off(app, waiting.release(), tries)
 
     def _answer(self, sock: RawSocket, page: Page) -> None:
         """Answer the unread request of a connection with ``page``."""
@@ -170,7 +172,7 @@ class Dispatcher:
             return
         except OSError:
             data = b""
-        if data:
+        if data[:1] not in (b"", bytes([HANDSHAKE])):  # who speaks TLS to the app reads no page
             head = look(data)
             request = head if isinstance(head, Request) else None
             Client(self._context, incoming).refuse(page, len(data), request)

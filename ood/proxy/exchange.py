@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.internet.task import deferLater
+
 from ood.errors import UnavailableError
 from ood.interfaces import Worker
 from ood.net.stream import WRITE_HIGH_BYTES
@@ -48,6 +50,7 @@ class Exchange:
         "_errand",
         "_filters",
         "_held",
+        "_repeated",
         "_reply",
         "_reply_body",
         "_request",
@@ -74,6 +77,7 @@ class Exchange:
         self._filters: list[BodyFilter] = []
         self._held = b""
         self._sent = False
+        self._repeated = False
         self._tries = 0
         self._tried: tuple[Worker, ...] = ()
         self._watched = False
@@ -100,7 +104,8 @@ class Exchange:
             return
         upstream = self._context.upstreams.take(app, worker, fresh=fresh)
         if upstream is None and worker is not None:
-            self._retry_without(worker)
+            self._tried = (*self._tried, worker)
+            self._retry_or_fail()
             return
         if upstream is None:
             self._context.background.run("waiting for a worker", self._wait())
@@ -254,10 +259,9 @@ class Exchange:
         upstream.worker.failed("the connection failed" if self._sent else "it can't be reached")
         if self._reply is not None:
             self.cancel()
-        elif self._sent:
-            self._retry_or_fail(repeat=upstream.worker.remote)
         else:
-            self._retry_without(upstream.worker)
+            self._tried = (*self._tried, upstream.worker)
+            self._retry_or_fail(pause=not upstream.worker.remote)
 
     def upstream_drained(self) -> None:
         """Let the client send more of its body."""
@@ -269,33 +273,37 @@ class Exchange:
         upstream = self._upstream
         assert upstream is not None
         self._drop_upstream()
-        if upstream.used:  # it may have ended just when the request came: that tells nothing
-            self._retry_or_fail(repeat=True)
-        else:
+        if not upstream.used:  # a used one may have ended just when the request came
             upstream.worker.failed("it ended the connection without an answer")
             self._tried = (*self._tried, upstream.worker)
-            self._retry_or_fail(repeat=upstream.worker.remote)
+        self._retry_or_fail(pause=not upstream.worker.remote)
 
-    def _retry_without(self, worker: Worker) -> None:
-        """Try again after ``worker`` could not be reached."""
-        self._tried = (*self._tried, worker)
-        self._retry_or_fail(repeat=False)
+    def _retry_or_fail(self, *, pause: bool = False) -> None:
+        """Try again what no worker has seen, and once what does no harm the second time.
 
-    def _retry_or_fail(self, *, repeat: bool) -> None:
-        """Try again if that can't do harm.
+        Once only: it may be the request itself that the worker died of.
 
-        :param repeat: a request that was sent may be sent again, if its method allows that.
+        :param pause: wait until a worker that died is known to be dead.
         """
-        if (
-            self._tries < limits.DISPATCH_TRIES_MAX
-            and not self._held
-            and (not self._sent or (repeat and self._repeatable()))
-        ):
-            self._tries += 1
-            self._sent = False
-            self._attempt(fresh=True)
-        else:
+        again = not self._sent or (self._repeatable() and not self._repeated)
+        if self._tries >= limits.DISPATCH_TRIES_MAX or self._held or not again:
             self._fail(pages.bad_upstream(self._errand.app))
+            return
+        self._tries += 1
+        if self._sent:
+            self._sent, self._repeated = False, True
+        else:
+            pause = False
+        if pause:
+            self._context.background.run("repeating a request", self._repeat())
+        else:
+            self._attempt(fresh=True)
+
+    async def _repeat(self) -> None:
+        self._downstream.watch()
+        await deferLater(self._context.clock, limits.REPEAT_PAUSE_SECONDS)
+        if self._active:
+            self._attempt(fresh=True)
 
     def _repeatable(self) -> bool:
         return not self._request.length and self._request.method in _REPEATABLE

@@ -43,6 +43,9 @@ HALF_OPEN_MAX = 8192
 """The same for all clients together; beyond it the oldest one goes."""
 DISPATCH_TRIES_MAX = 3
 """How often a request waits for a worker anew before it is answered with 503."""
+REPEAT_PAUSE_SECONDS = 0.05
+"""Pause before a request whose worker went away is repeated: a process that dies takes some
+milliseconds for it, in which it still looks like one that takes connections."""
 UPSTREAMS_PER_APP_MAX = 2048
 """Upstream connections to one app; each is a request that has not been answered yet."""
 PROBE_SECONDS = 1.0

@@ -107,8 +107,8 @@ class Remotes(Service):
             raise NotFoundError(f"there is no app {app}", "see: ood status")
         return one.status()
 
-    def deaths(self, app: str) -> DeathList:  # noqa: ARG002 nobody of an app elsewhere dies here
-        """Return no deaths: ood runs no worker of it."""
+    def deaths(self, app: str) -> DeathList:  # noqa: ARG002 whoever runs them knows
+        """Return nothing: nothing of these apps runs here."""
         return DeathList()
 
     # IWorkerPool

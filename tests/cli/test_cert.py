@@ -117,6 +117,6 @@ class TermsTests(CliCase):
             msgspec.structs.replace(one, certificate=good) for one in status(name)
         ]
         shown = self.ood("status", "shop.example").out
-        self.assertIn("partial for shop.example until 2027-01-31", shown)
+        self.assertIn("https       partial for shop.example until 2027-01-31", shown)
         self.assertIn("www.shop.example: it does not resolve", shown)
         self.assertIn("www.shop.example: it does not resolve", self.ood("status").out)

@@ -123,8 +123,8 @@ class AsWantedTests(CliCase):
         out = io.StringIO()
         app_report(Output(out, out), plain(status))
         for text in (
-            "https      partial for a.example until 2026-12-01",
-            "traffic    0.0 requests/s, 0.0 errors/s, p50 1.2 ms, lag 20 ms",
+            "https       partial for a.example until 2026-12-01",
+            "traffic     0.0 requests/s, 0.0 errors/s, p50 1.2 ms, lag 20 ms",
             "b.example does not resolve",
         ):
             self.assertIn(text, out.getvalue())

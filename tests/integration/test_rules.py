@@ -56,6 +56,10 @@ class RulesTestCase(SynchronousTestCase):
         both = zip(pairs[::2], pairs[1::2], strict=True)
         self.service.ood("config", *which, *(word for pair in both for word in ("-s", *pair)))
 
+    def status(self) -> Any:
+        """Return the app's state; the command's exit status tells whether anything is wrong."""
+        return json.loads(self.service.run("--json", "status", "site.example").stdout)
+
     def get(self, path: str = "/", host: str = "site.example", **headers: str) -> Answer:
         return get(self.service.http_port, host, path, **headers)
 
@@ -199,11 +203,10 @@ class GateTests(RulesTestCase):
 
     def test_status(self) -> None:
         """It is seen which keys keep connections from being handed off."""
-        self.assertEqual([], self.service.json("status", "site.example")["proxiedBecause"])
+        self.assertEqual([], self.status()["proxiedBecause"])
         self.set("headers.A", "b", "rateLimit", "1000")
-        status = self.service.json("status", "site.example")
-        self.assertEqual(["headers", "rateLimit"], status["proxiedBecause"])
-        self.assertIn("proxied for", self.service.ood("status", "site.example"))
+        self.assertEqual(["headers", "rateLimit"], self.status()["proxiedBecause"])
+        self.assertIn("proxied for", self.service.run("status", "site.example").stdout)
 
 
 class MaintenanceTests(RulesTestCase):
@@ -221,7 +224,7 @@ class MaintenanceTests(RulesTestCase):
         self.assertEqual(503, answer.status)
         self.assertIn(b"At noon.", answer.body)
         self.assertIn("Retry-After", answer.headers)
-        self.assertIn("is in maintenance", self.service.ood("status"))
+        self.assertIn("is in maintenance", self.service.run("status").stdout)
         self.set("errorPages.maintenance", "away.html")
         wait_until(lambda: self.get().body == b"<h1>away</h1>", "the page is read")
         self.set("maintenanceAllow", "127.0.0.0/8")
@@ -256,9 +259,10 @@ class MaintenanceTests(RulesTestCase):
         page = self.service.directory / "site.example" / "503.html"
         page.write_text("<h1>sorry</h1>")
         self.set("errorPages", '{"503": "503.html", "502": "nowhere.html"}')
-        told = lambda: self.service.json("status", "site.example")["trouble"]  # noqa: E731
-        wait_until(told, "the missing page is told")
-        self.assertIn("nowhere.html is not used: No such file", told()[0])
+        wait_until(
+            lambda: "nowhere.html is not used: No such file" in "".join(self.status()["trouble"]),
+            "the missing page is told",
+        )
         self.service.ood("stop", "site.example")
         answer = self.get()
         self.assertEqual((503, b"<h1>sorry</h1>"), (answer.status, answer.body))

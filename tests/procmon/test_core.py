@@ -102,7 +102,7 @@ class JoinTests(SynchronousTestCase):
         line = join.encode_hosts(join.Hosts(("a.b",), ("c.d",), default=True, port=3001))
         self.assertTrue(line.endswith(b"\n"))
         expected = {"ood": "hosts", "own": ["a.b"], "foreign": ["c.d"], "default": True}
-        self.assertEqual(json.loads(line), {**expected, "port": 3001})
+        self.assertEqual(json.loads(line), {**expected, "port": 3001, "log": False})
 
     def test_too_many_hosts(self) -> None:
         """If the names don't fit, the default gives way: never a message that is too long."""
@@ -263,7 +263,10 @@ class EnvironmentTests(SynchronousTestCase):
         entry = environment.Join('/o d/"g".cjs', "/j", "/b", "token")
         env = environment.build(self.wish(own={"NODE_OPTIONS": "--enable-source-maps"}, join=entry))
         words = shlex.split(env["NODE_OPTIONS"])
-        self.assertEqual(words, ["--enable-source-maps", "--require", '/o d/"g".cjs'])
+        self.assertEqual(
+            words,
+            ["--enable-source-maps", environment.QUIET_INSPECTOR, "--require", '/o d/"g".cjs'],
+        )
         self.assertEqual((env["OOD_JOIN"], env["OOD_TOKEN"]), ("/j", "token"))
 
     def test_without_guard(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ood.procmon.spare import TRY_AGAIN_SECONDS
+from ood.procmon.spare import NEXT_SECONDS, TRY_AGAIN_SECONDS
 from tests.procmon.machine import ContainerTestCase, Node
 
 
@@ -38,7 +38,8 @@ class SpareTests(ContainerTestCase):
         self.assertEqual(self.states(), ["online"])
         self.assertIs(self.container.slots[0].worker, spare)
         self.assertEqual(len(self.container.roster.streams), 1)
-        self.clock.advance(1)
+        self.assertEqual(len(self.machine.nodes), 2, "first those who wait are answered")
+        self.clock.advance(NEXT_SECONDS)
         self.assertEqual(len(self.machine.nodes), 3)
         self.assertEqual(self.machine.nodes[2].env["NODE_APP_INSTANCE"], "2")
         self.listen()

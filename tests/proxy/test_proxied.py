@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from ood.interfaces import Worker
+from ood.proxy.limits import REPEAT_PAUSE_SECONDS
 from ood.testing.workerpool import Backend
 from tests.proxy.support import ProxyTestCase, Server, Wire
 
@@ -185,7 +186,6 @@ class UpstreamTests(ProxyTestCase):
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
             b"nonsense\r\n\r\n",
             b"HTTP/1.1 200 OK\r\n",
-            b"",
         ):
             self.assertIn(b" 502 Bad Gateway\r\n", await self.answers(answer), answer)
 
@@ -212,6 +212,14 @@ class UpstreamTests(ProxyTestCase):
         await self.exchange(client, GET, OK)
         self.assertEqual(OK, await client.take(len(OK)))
 
+    async def lose(self, wire: Wire) -> None:
+        """End an upstream connection, and let pass what the proxy waits then."""
+        wire.close()
+        due = self.clock.seconds() + REPEAT_PAUSE_SECONDS
+        calls = self.clock.getDelayedCalls
+        await self.eventually(lambda: any(abs(one.getTime() - due) < 1e-6 for one in calls()))
+        self.clock.advance(REPEAT_PAUSE_SECONDS)
+
     async def test_a_close_at_reuse(self) -> None:
         """A kept-alive connection that closes just then costs a second try, not a 502."""
         client = await self.client()
@@ -219,11 +227,47 @@ class UpstreamTests(ProxyTestCase):
         await client.take(len(OK))
         client.send(GET)
         await wire.until(b"\r\n\r\n")
-        wire.close()
+        await self.lose(wire)
         again = await self.backend.next()
         await again.until(b"\r\n\r\n")
         again.send(OK)
         self.assertEqual(OK, await client.take(len(OK)))
+
+    async def test_a_worker_that_dies(self) -> None:
+        """What does no harm the second time is tried once more, on a new connection, too."""
+        client = await self.client()
+        client.send(GET)
+        wire = await self.backend.next()
+        await wire.until(b"\r\n\r\n")
+        await self.lose(wire)
+        again = await self.backend.next()
+        await again.until(b"\r\n\r\n")
+        again.send(OK)
+        self.assertEqual(OK, await client.take(len(OK)))
+
+    async def test_a_request_that_kills(self) -> None:
+        """What no worker survives is not tried a third time."""
+        client = await self.client()
+        client.send(GET)
+        wire = await self.backend.next()
+        await wire.until(b"\r\n\r\n")
+        await self.lose(wire)
+        wire = await self.backend.next()
+        await wire.until(b"\r\n\r\n")
+        wire.close()
+        self.assertIn(b"502 Bad Gateway", await client.until(b"\r\n"))
+        self.assertEqual(2, self.backend.count)
+
+    async def test_no_second_try_once_answered(self) -> None:
+        """An answer that began is not begun anew."""
+        client = await self.client()
+        client.send(GET)
+        wire = await self.backend.next()
+        await wire.until(b"\r\n\r\n")
+        wire.send(b"HTTP/1.1 200 OK\r\nConten")
+        wire.close()
+        self.assertIn(b"502 Bad Gateway", await client.until(b"\r\n"))
+        self.assertEqual(1, self.backend.count)
 
     async def test_no_second_try_for_post(self) -> None:
         """What may have had an effect is not repeated."""

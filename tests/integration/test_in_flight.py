@@ -1,0 +1,98 @@
+"""SIGKILL of one of two workers while requests are in flight, through the whole service."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import signal
+import threading
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.apps import nodes
+from tests.support.http import Client
+from tests.support.ood import RunningOod, wait_until
+
+CLIENTS = 24
+SERVER = """
+const http = require('http');
+http.createServer((request, response) => {
+  const answer = () => response.end(String(process.pid));
+  if (request.url === '/slow') setTimeout(answer, 400); else answer();
+}).listen(process.env.PORT);
+"""
+
+
+class InFlightTests(SynchronousTestCase):
+    """One app; each client asks for something slow when a worker is killed."""
+
+    if not nodes():
+        skip = "there is no node"
+
+    def setUp(self) -> None:
+        self.service = RunningOod()
+        self.addCleanup(self.service.close)
+        self.service.start()
+        site = Path(self.service.directory / "site")
+        site.mkdir()
+        (site / "server.js").write_text(SERVER)
+        self.port = self.service.add("site", site, "--instances", "2")
+
+    def workers(self) -> list[int]:
+        return [one["pid"] for one in self.service.json("status", "site")["workers"]]
+
+    def kill_meanwhile(self, method: str, **headers: str) -> tuple[int, list[str]]:
+        """Ask by every client, kill a worker; return its process id and what they got."""
+        begun = threading.Barrier(CLIENTS + 1)
+        (victim, *_) = self.workers()
+
+        def ask(client: Client) -> str:
+            with client:
+                begun.wait()
+                try:
+                    answer = client.ask("/slow", method=method, headers=headers)
+                except OSError as error:
+                    return type(error).__name__
+                return answer.body.decode() if answer.status == 200 else str(answer.status)
+
+        with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
+            clients = [Client(self.port, "site") for _ in range(CLIENTS)]
+            results = [pool.submit(ask, client) for client in clients]
+            begun.wait()
+            threading.Event().wait(0.2)  # they are in flight now
+            os.kill(victim, signal.SIGKILL)
+            return victim, [result.result() for result in results]
+
+    def all_are_answered(self, **headers: str) -> None:
+        victim, answers = self.kill_meanwhile("GET", **headers)
+        self.assertNotIn(str(victim), answers)
+        self.assertTrue(all(len(one) > 3 and one.isdigit() for one in answers), answers)
+
+    def test_one_request_per_connection(self) -> None:
+        """With ``Connection: close`` the edge proxies: no GET fails."""
+        self.all_are_answered(Connection="close")
+
+    def test_never_handed_off(self) -> None:
+        """With ``handoff: never`` the edge proxies kept connections, too: no GET fails."""
+        self.service.ood("config", "-a", "site", "-s", "handoff", "never")
+        self.service.ood("restart", "site")
+        self.all_are_answered()
+
+    def test_post(self) -> None:
+        """A POST may have had an effect: it fails if it was in flight in the one that died."""
+        other = str(self.workers()[1])
+        _, answers = self.kill_meanwhile("POST", Connection="close")
+        lost = [one for one in answers if one == "502"]
+        self.assertTrue(lost)
+        self.assertEqual(answers.count(other) + len(lost), CLIENTS, answers)
+
+    def test_handed_off(self) -> None:
+        """A connection that a worker holds ends with it; the other worker's do not."""
+        victim, answers = self.kill_meanwhile("GET")
+        (other,) = {one for one in answers if one.isdigit()}
+        self.assertNotEqual(other, str(victim))
+        lost = [one for one in answers if one != other]
+        self.assertTrue(set(lost) <= {"ConnectionResetError", "RemoteDisconnected"}, answers)
+        self.assertLess(len(lost), CLIENTS)
+        wait_until(lambda: len(self.workers()) == 2, "the worker was replaced")
