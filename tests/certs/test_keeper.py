@@ -125,6 +125,13 @@ class ServedTests(PartCase):
         self.assertNotEqual(self.part.find("shop.localhost"), first)
         self.assertGreater(self.changes, changes)
 
+    def test_asked_at_once(self) -> None:
+        """Who is told of a change may ask at once, even while the first one is made."""
+        found: list[Any] = []
+        self.part.subscribe(lambda: found.append(self.part.find("shop.localhost")))
+        self.part.find("shop.localhost")
+        self.assertEqual(len(set(map(str, found))), 1)
+
     def test_kept_over_a_restart(self) -> None:
         """Own certificates and stored ones are there before the service is started."""
         self.add(SHOP)
@@ -144,7 +151,7 @@ class SaidTests(PartCase):
         """Without the terms nothing is ordered, and that is said."""
         self.assertEqual(self.app().state, "terms")
         (status,) = self.part.certificates()
-        self.assertEqual((status.name, status.state), (SHOP, "failed"))
+        self.assertEqual((status.name, status.state), (SHOP, "pending"))
         self.assertIn("acmeAgreeTos true", status.trouble)
 
     def test_own(self) -> None:
@@ -164,7 +171,7 @@ class SaidTests(PartCase):
         self.add(SHOP)
         self.clock.pump([LOOK_SECONDS, 91 * 86_400.0, LOOK_SECONDS])
         states = {one.source: one.state for one in self.part.certificates()}
-        self.assertEqual(states, {"file": "expired", "acme": "failed"})
+        self.assertEqual(states, {"file": "expired", "acme": "pending"})
         self.assertEqual(self.app().state, "terms")
 
     def test_partial(self) -> None:
@@ -179,6 +186,13 @@ class SaidTests(PartCase):
         self.assertEqual((self.app().state, self.app().trouble), ("none", ()))
         self.converge("intranet")
         self.assertIn("single word", self.app().trouble[0])
+
+    def test_passed_through(self) -> None:
+        """An app that does TLS itself needs none from us."""
+        app = App(cwd="/", port=3001, domains=(SHOP,), running=True, tls="passthrough")
+        self.part.converge(Document(settings=Settings(https_port=443), apps={"shop": app}))
+        self.assertIsNone(self.app())
+        self.assertEqual(self.part.certificates(), [])
 
     def test_stopped(self) -> None:
         """A stopped app wants none, but what there is is shown."""
