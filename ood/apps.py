@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from ood.errors import Fault, InvalidError, NotFoundError
+from ood.errors import ConflictError, Fault, InvalidError, NotFoundError
+from ood.model.apptypes import NODE
 from ood.model.document import App, Document
 
 SCRIPT_INTERPRETERS = ("node",)
@@ -23,12 +24,24 @@ def app_of(document: Document, name: str) -> App:
     return app
 
 
+def check_has_workers(name: str, app: App) -> None:
+    """Check that ood itself runs the app.
+
+    :raises ConflictError: somebody else does, or it is just files.
+    """
+    if app.type != NODE:
+        reason = f"{name} is of type {app.type}: ood runs no workers for it"
+        raise ConflictError(reason, f"change it with: ood config --app {name} --set KEY VALUE")
+
+
 def check_files(app: App) -> None:
     """Check that what the app is to run is there.
 
     :param app: with the directory that it is really run in.
     :raises InvalidError: with every fault.
     """
+    if app.type != NODE:
+        return
     faults = []
     if not os.path.isdir(app.cwd):
         faults.append(Fault("cwd", f"{app.cwd} is not a directory", "an existing directory"))

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ood.apps import app_of, check_files
+from ood.apps import app_of, check_files, check_has_workers
 from ood.deployments import Deployments
 from ood.errors import ConflictError
 from ood.events import EventBus
@@ -35,6 +35,7 @@ from ood.model.death import DeathList
 from ood.model.document import App, Document, Settings
 from ood.model.notify import masked
 from ood.model.release import Order, Release, Step
+from ood.model.rules import Maintenance
 from ood.model.schema import (
     APP_KEYS,
     SETTINGS_KEYS,
@@ -169,6 +170,18 @@ class Controller:
         """Return an app's releases, newest first."""
         return self._deployments.listed(name)
 
+    def maintenance(self, name: str, wanted: Maintenance | None) -> Deferred[AppStatus]:
+        """Begin an app's maintenance, change it, or (None) end it."""
+        return Deferred.fromCoroutine(self._maintain(name, wanted))
+
+    async def _maintain(self, name: str, wanted: Maintenance | None) -> AppStatus:
+        def change(document: Document) -> Document:
+            app = msgspec.structs.replace(app_of(document, name), maintenance=wanted)
+            return document.with_app(name, app)
+
+        await self._store.update(change)
+        return self._status(name)
+
     def scale(self, name: str, instances: str) -> Deferred[AppStatus]:
         """Set the number of workers: ``N``, ``+N``, ``-N`` or ``max``."""
         return Deferred.fromCoroutine(self._scale(name, instances))
@@ -176,6 +189,7 @@ class Controller:
     async def _scale(self, name: str, instances: str) -> AppStatus:
         def change(document: Document) -> Document:
             app = app_of(document, name)
+            check_has_workers(name, app)
             wanted = scaled(app, instances)
             return document.with_app(name, msgspec.structs.replace(app, instances=wanted))
 
@@ -202,7 +216,7 @@ class Controller:
                 settings = changed_settings(document.settings, changes)
                 return self._checked(msgspec.structs.replace(document, settings=settings))
             app = changed_app(name, app_of(document, name), changes)
-            if {"cwd", "script", "interpreter"} & set(changes):
+            if {"type", "cwd", "script", "interpreter"} & set(changes):
                 check_files(self._releases.placed(name, app))
             return self._checked(document.with_app(name, app))
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 
-from ood.apps import app_of, check_files
+from ood.apps import app_of, check_files, check_has_workers
 from ood.background import to_the_end
 from ood.errors import ConflictError, NotFoundError, OodError, ReleaseError
 from ood.events import EventBus
@@ -59,6 +59,7 @@ class Deployments:
             elapsed_ms = round((self._clock.seconds() - began) * 1000)
             told(Step(step=step, elapsed_ms=elapsed_ms, line=line))
 
+        check_has_workers(name, self._app(name))
         with self.alone(name), self._told(name, "deploy", "deployment"):
             release = await self._releases.build(name, self._app(name), order, tell)
             await to_the_end(self._use_new(name, release, tell))

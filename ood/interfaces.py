@@ -7,7 +7,7 @@ Process monitor, proxy, store and API know one another only through these;
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from ood.model.certificates import CertificateStatus
 from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.release import Order, Release, Step
+from ood.model.rules import Maintenance
 from ood.model.status import AppStatus, LogLine
 
 
@@ -146,12 +147,27 @@ class Worker:
     :ivar instance: the worker's number within the app.
     :ivar accepting: false once it drains or has died: open nothing new to it.
     :ivar pipes: how many upstream connections the proxy holds to it; the proxy counts.
+    :ivar busy: how many of them serve a request; the proxy counts.
     """
 
     app: str
     instance: int
     accepting: bool = True
     pipes: int = 0
+    busy: int = 0
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is no process of ours: then requests that can be repeated may go to
+        another one when it loses them.  A process of ours may have died of the request.
+        """
+        return False
+
+    def answered(self) -> None:
+        """Learn that it began an answer."""
+
+    def failed(self, why: str) -> None:
+        """Learn that it could not be reached, or that a request to it was lost."""
 
 
 @dataclass(frozen=True)
@@ -188,8 +204,21 @@ class IWorkerPool(Interface):
         ``refused`` if there is none left.
         """
 
-    def connect(app: str) -> Upstream | None:
-        """Open a new upstream connection to the worker with the fewest; None if there is none."""
+    def workers(app: str) -> Sequence[Worker]:
+        """Return the workers that can take a request, those that drain included."""
+
+    def choose(app: str, tried: Collection[Worker]) -> Worker | None:
+        """Return the worker that is to get the next request; None if any may.
+
+        :param tried: workers that could not be reached for it; one of them is only
+            returned if there is no other.
+        """
+
+    def connect(app: str, worker: Worker | None = None) -> Upstream | None:
+        """Open a new upstream connection; None if that can't be done now.
+
+        :param worker: the worker to connect to; None is the one with the fewest connections.
+        """
 
     def takes_sockets(app: str, *, alone: bool) -> bool:
         """Tell whether ``app`` may get client sockets now.
@@ -351,6 +380,9 @@ class IController(Interface):
 
     def releases(name: str) -> list[Release]:
         """Return an app's releases, newest first."""
+
+    def maintenance(name: str, wanted: Maintenance | None) -> Deferred[AppStatus]:
+        """Begin an app's maintenance, change it, or (None) end it."""
 
     def scale(name: str, instances: str) -> Deferred[AppStatus]:
         """Set the number of workers: ``N``, ``+N``, ``-N`` or ``max``."""

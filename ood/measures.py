@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from ood.interfaces import Distribution, Measure
 from ood.model.status import AppStatus, WorkerStatus
 from ood.proxy.context import Counters
+from ood.proxy.tls.counters import TlsCounters
 from ood.traffic.histogram import BOUNDS_MS
 from ood.traffic.meter import Tally
 from ood.traffic.traffic import HANDED, Traffic
@@ -77,6 +78,21 @@ def proxy_measures(counters: Counters) -> list[Measure]:
         )
         for status, count in sorted(counters.statuses.items())
     ]
+    return measures
+
+
+def tls_measures(counters: TlsCounters) -> list[Measure]:
+    """Return what was counted on the HTTPS port."""
+    measures = [
+        Measure("ood_tls_handshakes", "Complete handshakes.", count, {"version": word}, total=True)
+        for word, count in sorted(counters.handshakes.items())
+    ]
+    measures += [
+        Measure("ood_tls_refused", "Others, by the reason.", count, {"reason": word}, total=True)
+        for word, count in sorted(counters.refused.items())
+    ]
+    doc = "Connections whose TLS is the app's own."
+    measures.append(Measure("ood_tls_passed_through", doc, counters.passed_through, {}, total=True))
     return measures
 
 

@@ -32,9 +32,10 @@ from ood.controller import Controller
 from ood.descriptors import raise_descriptor_limit
 from ood.errors import OodError
 from ood.events import EventBus
+from ood.fleet import Fleet
 from ood.home import Home
 from ood.interfaces import Distribution, Measure
-from ood.measures import app_measures, proxy_measures, traffic_measures
+from ood.measures import app_measures, proxy_measures, tls_measures, traffic_measures
 from ood.model.document import Document, Settings
 from ood.model.schema import changed_settings
 from ood.net.listen import bind, bind_public, port_is_free
@@ -45,6 +46,7 @@ from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
 from ood.procmon.releases import Releases
 from ood.proxy.edge import ReverseProxy
+from ood.proxy.remotes import Remotes
 from ood.store.file import FileStore
 from ood.traffic.access import AccessLogs
 from ood.traffic.traffic import Traffic
@@ -158,6 +160,8 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     traffic = Traffic(clock, access)
     monitor = ProcessMonitor(any_reactor, clock, home.run, logs, events=events, traffic=traffic)
     releases = Releases(any_reactor, clock, home.apps)
+    remotes = Remotes(any_reactor, clock, logs.remark)
+    fleet = Fleet(monitor, remotes)
     notifier = Notifier(clock, events, Hooks(any_reactor, clock, os.environ).run)
     certificates = CertificatesPart(
         home.path / CERTS_DIRECTORY,
@@ -169,7 +173,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     proxy = ReverseProxy(
         any_reactor,
         clock,
-        monitor,
+        fleet,
         http_sockets,
         lambda app, error: logs.remark(app, str(error)),
         open_files=open_files,
@@ -180,7 +184,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     monitor.set_edge(proxy)
     controller = Controller(
         store,
-        monitor,
+        fleet,
         logs,
         access=access,
         releases=releases,
@@ -213,12 +217,12 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
 
     service = OodService(home, settings.api_port, (notifier.stopService, access.close))
     api = ApiService(site, api_socket, any_reactor, clock)
-    for part in (logs, monitor, releases, certificates, proxy, balancer, api):
+    for part in (logs, monitor, remotes, releases, certificates, proxy, balancer, api):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
 
     def converge(document: Document) -> None:
         in_force = _in_force(document, overrides, releases)
-        for part in (traffic, certificates, proxy, monitor, balancer, notifier):
+        for part in (traffic, certificates, proxy, fleet, balancer, notifier):
             part.converge(in_force)
 
     store.subscribe(Configured(events, store.document))
@@ -236,7 +240,7 @@ async def _measure(
 ) -> list[Measure | Distribution]:
     """Return everything that is measured now."""
     apps, own = app_measures(controller.status(None)), proxy_measures(proxy.counters)
-    rest = [*traffic_measures(traffic), *certificates.measures()]
+    rest = [*tls_measures(proxy.tls_counters), *traffic_measures(traffic), *certificates.measures()]
     return [*apps, *own, *rest, *await balancer.measures()]
 
 

@@ -59,6 +59,10 @@ class GuardTests(TestCase):
         """Readiness, numbers, and the end of a process."""
         return Deferred.fromCoroutine(self._passes("life"))
 
+    def test_traffic(self) -> Deferred[None]:
+        """Requests are counted, and told one by one where there is an access log."""
+        return Deferred.fromCoroutine(self._passes("traffic"))
+
     def test_flight(self) -> Deferred[None]:
         """What a process was doing is known after its death."""
         return Deferred.fromCoroutine(self._passes("flight"))

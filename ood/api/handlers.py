@@ -14,6 +14,7 @@ import ood
 import twisted
 from ood.api.deploy import Stream, order_of, release_of
 from ood.api.follow import Follower
+from ood.api.maintain import maintenance_of
 from ood.api.operations import EVENTS_QUERY, LOG_QUERY, PURGE_QUERY, names_of
 from ood.api.problems import BadRequestError, MediaTypeError, WebRequest, answer
 from ood.api.query import flag, read_query, whole_number
@@ -149,6 +150,11 @@ class Handlers:
         if faults:
             raise InvalidError(faults)
         return await self._work(request, lambda: self._controller.scale(app, str(instances)))
+
+    async def maintain_app(self, request: WebRequest, app: str) -> bytes:
+        """Begin or end an app's maintenance."""
+        wanted = maintenance_of(json_body(request))
+        return await self._work(request, lambda: self._controller.maintenance(app, wanted))
 
     async def list_deaths(self, request: WebRequest, app: str) -> bytes:
         """Answer with the last deaths of an app's workers."""

@@ -13,6 +13,7 @@ import msgspec
 import ood
 from ood.api.certificates import new_certificate
 from ood.api.layer4 import layer4_paths, layer4_schemas, layer4_security
+from ood.api.maintain import SCHEMA as MAINTAIN
 from ood.api.openapi_watch import watch_schemas
 from ood.api.operations import OPERATIONS, Operation
 from ood.api.types import JSON_TYPE, LINES_TYPE
@@ -211,6 +212,7 @@ def _schemas() -> Schema:
             ["instances"],
             additionalProperties=False,
         ),
+        "Maintain": MAINTAIN,
         "Version": _object(
             {"ood": text, "python": text, "twisted": text}, ["ood", "python", "twisted"]
         ),

@@ -188,6 +188,15 @@ OPERATIONS = (
         errors=(400, 413, 415, *_WORK),
     ),
     Operation(
+        "maintain_app",
+        "POST",
+        f"{_APP}/maintenance",
+        "Begin or end an app's maintenance: ood answers instead of it, with 503.",
+        "AppStatus",
+        body="Maintain",
+        errors=_CHANGES,
+    ),
+    Operation(
         "list_releases",
         "GET",
         f"{_APP}/releases",

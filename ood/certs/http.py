@@ -88,11 +88,31 @@ class CaHttp:
     ) -> Deferred[Reply]:
         """Fire with the answer, whatever its status; fail with :class:`AcmeError`."""
 
-        def bounded() -> Deferred[Reply]:
-            work = Deferred.fromCoroutine(self._request(method, url, data, headers))
-            return work.addTimeout(REQUEST_SECONDS, self._clock)
+        return _cancellable(
+            self._places.run(
+                lambda: Deferred.fromCoroutine(_in_words(self._limited(method, url, data, headers)))
+            )
+        )
 
-        return Deferred.fromCoroutine(_in_words(self._places.run(bounded)))
+    def _limited(
+        self, method: str, url: str, data: bytes | None, headers: dict[str, str]
+    ) -> Deferred[Reply]:
+        """Give up a request that takes too long."""
+        asked = Deferred.fromCoroutine(self._request(method, url, data, headers))
+        expired: list[bool] = []
+
+        def expire() -> None:
+            expired.append(True)
+            asked.cancel()
+
+        timer = self._clock.callLater(REQUEST_SECONDS, expire)
+
+        def ended(result: Any) -> Any:
+            if timer.active():
+                timer.cancel()
+            return Failure(TimeoutError()) if expired else result  # type: ignore[no-untyped-call]
+
+        return asked.addBoth(ended)
 
     async def _request(
         self, method: str, url: str, data: bytes | None, headers: dict[str, str]
@@ -146,6 +166,24 @@ async def _body(response: Any) -> bytes:
     _ = collect(response, arrived).addBoth(ended)
     await done
     return b"".join(parts)
+
+
+def _cancellable(asked: Deferred[Reply]) -> Deferred[Reply]:
+    """Have a cancelled request fail as cancelled; Twisted's client has many errors for it."""
+    cancelled: list[bool] = []
+
+    def cancel(_: Deferred[Reply]) -> None:
+        cancelled.append(True)
+        asked.cancel()
+
+    waiter: Deferred[Reply] = Deferred(cancel)
+
+    def ended(result: Any) -> None:
+        if not cancelled:  # else the waiter has failed already, or does when this returns
+            waiter.callback(result)
+
+    _ = asked.addBoth(ended)
+    return waiter
 
 
 async def _in_words(asked: Deferred[Reply]) -> Reply:

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from ood.certs.errors import CertificateError
 from ood.certs.files import make_private, read_record, write_private, write_record
-from ood.certs.pem import Leaf, load_objects, load_pair
+from ood.certs.pem import Leaf, load_objects, load_pair, split_pem
 from ood.errors import ConflictError, NotFoundError
 from ood.interfaces import Certificate
 
@@ -89,7 +89,7 @@ class OwnCertificates:
             trouble = str(error)
             try:
                 copy = self._copy(name).read_bytes()
-                certificate, leaf = load_objects([copy], "file")
+                certificate, leaf = load_objects(split_pem(copy), "file")
             except (OSError, CertificateError):
                 self.log.error("own certificate {name}: {why}", name=name, why=trouble)
                 return

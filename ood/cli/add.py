@@ -18,6 +18,9 @@ from ood.errors import NotFoundError
 def add(invocation: Invocation, app: str, options: Mapping[str, Any]) -> None:
     """Add an app."""
     values = _given(options)
+    if options["upstreams"]:
+        _add_remote(invocation, app, values)
+        return
     directory = _directory(options["cwd"])
     values["cwd"] = str(directory)
     if not directory.is_dir():
@@ -40,6 +43,19 @@ def add(invocation: Invocation, app: str, options: Mapping[str, Any]) -> None:
         _next(invocation, app, found, owner)
 
 
+def _add_remote(invocation: Invocation, app: str, values: Mapping[str, Any]) -> None:
+    """Add an app whose servers are elsewhere."""
+
+    async def work(session: Session) -> None:
+        from ood.cli.verbs import init
+
+        await init(session, app, {**values, "type": "proxy"}, "")
+
+    invocation.run(work)
+    if not invocation.output.json:
+        _next(invocation, app, None, None)
+
+
 def _directory(cwd: str | None) -> Path:
     try:
         return Path(cwd or ".").expanduser().absolute()
@@ -54,6 +70,8 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
         for key in ("script", "interpreter", "instances", "user", "port")
         if options[key] is not None
     }
+    if options["upstreams"]:
+        values["upstreams"] = list(options["upstreams"])
     if options["domains"]:
         values["domains"] = list(options["domains"])
     if options["env"]:

@@ -127,6 +127,7 @@ ood_group.examples = (
     "ood init example.com",
     "ood init example.com --cwd /var/www/example.com --user www-data --instances max",
     "ood init api --script dist/main.js --env NODE_ENV=production --domain api.example.com",
+    "ood init api --upstream http://10.0.0.5:8080 --upstream 'unix:/run/api.sock backup'",
     short_help="Initialise a new app",
 )
 @click.argument("app")
@@ -139,6 +140,13 @@ ood_group.examples = (
 @click.option("--env", "env", metavar="K=V", multiple=True, help="An environment variable.")
 @click.option("--port", metavar="N", help="Its own port on 127.0.0.1.")
 @click.option("--default", "default", is_flag=True, help="Answer for hosts that no app names.")
+@click.option(
+    "--upstream",
+    "upstreams",
+    metavar="ADDRESS",
+    multiple=True,
+    help="A server elsewhere that answers instead of workers.",
+)
 @click.pass_obj
 def init(invocation: Invocation, /, app: str, **options: Any) -> None:
     """Add an app: finds out what to run, and assigns a port."""

@@ -79,13 +79,14 @@ def connect(reactor: Any, access: Access) -> ApiClient:
 
 
 class _Lines:
-    """Takes an answer of JSON lines apart.
+    """Takes an answer apart into lines.
 
+    :param line: takes each line, without its end.
     :ivar ended: fires at its end, or fails with what a line's taker raised: nobody
         would hear of an exception in the connection's own calls.
     """
 
-    def __init__(self, line: Callable[[dict[str, Any]], None], ended: Deferred[None]) -> None:
+    def __init__(self, line: Callable[[bytes], None], ended: Deferred[None]) -> None:
         self._line = line
         self._ended = ended
         self._rest = b""
@@ -96,7 +97,7 @@ class _Lines:
         try:
             for one in complete:
                 if not self._ended.called:
-                    self._line(json.loads(one))
+                    self._line(one)
         except (OSError, ValueError) as error:
             self._ended.errback(error)
 
@@ -153,6 +154,27 @@ class ApiClient:
         self, method: str, path: str, body: object, line: Callable[[dict[str, Any]], None]
     ) -> None:
         """Call ``line`` with each object of the answer to a request, as they come."""
+        await self._lines(method, path, body, lambda text: line(json.loads(text)))
+
+    async def events(
+        self, query: Mapping[str, str], event: Callable[[str, dict[str, Any]], None]
+    ) -> None:
+        """Call ``event`` with the kind and data of each server-sent event, to their end."""
+        kind = ""
+
+        def line(text: bytes) -> None:
+            nonlocal kind
+            name, _, value = text.partition(b": ")
+            if name == b"event":
+                kind = value.decode()
+            elif name == b"data":
+                event(kind, json.loads(value))
+
+        await self._lines("GET", f"/events?{urlencode(query)}", None, line)
+
+    async def _lines(
+        self, method: str, path: str, body: object, line: Callable[[bytes], None]
+    ) -> None:
         response = await self._send(method, PREFIX + path, body, unbuffered=True)
         if response.code != 200:
             self._read(response.code, await self._guarded(response.content()))

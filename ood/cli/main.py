@@ -11,23 +11,27 @@ from collections.abc import Sequence
 import click
 
 from ood.cli.app import ood
+from ood.cli.cert import cert
 from ood.cli.completion import VARIABLE
 from ood.cli.lb import lb
 from ood.cli.notify import notify
 from ood.cli.output import Output
 from ood.cli.reading import reading
 from ood.cli.seeing import arrange
-from ood.cli.session import Invocation, StoppedError
+from ood.cli.session import Invocation, NotAsWantedError, StoppedError
+from ood.cli.site import site_commands
 from ood.cli.text import one_line, visible
 from ood.errors import OodError
 
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, USAGE, NOT_AS_WANTED, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit statuses; the last one as shells have it for SIGINT."""
 NOT_WRITTEN = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF))
 """What writing results can end in, which is no fault of ood."""
 
 reading(ood)
+site_commands(ood)
 ood.add_command(lb)
+ood.add_command(cert)
 ood.add_command(notify)
 arrange()
 
@@ -68,6 +72,8 @@ def run(arguments: Sequence[str], invocation: Invocation) -> int:
         return USAGE
     except (StoppedError, click.Abort, KeyboardInterrupt):
         return INTERRUPTED
+    except NotAsWantedError:
+        return NOT_AS_WANTED
     except OodError as error:
         _report(output, error)
         return FAILED

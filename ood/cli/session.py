@@ -24,6 +24,10 @@ class StoppedError(OodError):
     code = "stopped"
 
 
+class NotAsWantedError(Exception):
+    """Everything was said; scripts shall see that something is not as it should be."""
+
+
 @dataclass
 class Session:
     """What a verb works with.
@@ -94,6 +98,7 @@ def run_coroutine(begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
         from twisted.python.failure import Failure
     reactor: Any = installed
     results: list[object] = []
+    running: list[Deferred[Any]] = []
 
     def ended(result: object) -> None:
         if not results:
@@ -104,9 +109,12 @@ def run_coroutine(begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
         # What the end of its connections then does to the verb is not its failure.
         if not results:
             results.append(StoppedError("stopped"))
+            for one in running:
+                one.cancel()  # a screen is put back
 
     def start() -> None:
-        _ = Deferred.fromCoroutine(begin()).addBoth(ended)
+        running.append(Deferred.fromCoroutine(begin()))
+        _ = running[0].addBoth(ended)
 
     reactor.addSystemEventTrigger("before", "shutdown", interrupted)
     reactor.callWhenRunning(start)

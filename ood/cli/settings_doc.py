@@ -53,8 +53,12 @@ Durations are written as `1500` or `1500ms`, `10s`, `5m`, `1h`. Lists are separa
 commas, or written as JSON; `args` and `nodeArgs` are split as a shell would.
 """
 
-BY_CIRCUMSTANCE = {"httpPort": "80 for root, else 8080", "httpsPort": "443 for root, else 8443"}
-"""Defaults that depend on who runs ood."""
+BY_CIRCUMSTANCE = {
+    "httpPort": "80 for root, else 8080",
+    "httpsPort": "443 for root, else 8443",
+    "cwd": "given or found by `ood init`",
+}
+"""Defaults that depend on who runs ood, and where."""
 
 
 def _default(field: msgspec.structs.FieldInfo, entry: Key) -> str:

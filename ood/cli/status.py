@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ood.cli.output import Output
-from ood.cli.text import count, duration, size
+from ood.cli.text import count, duration, milliseconds, size
 
 Status: TypeAlias = Mapping[str, Any]
 """An app's or worker's state, as the API sends it."""
@@ -34,70 +34,157 @@ WORKER_COLUMNS = (
     "cpu",
     "memory",
     "requests/s",
+    "errors/s",
+    "p50",
+    "p95",
+    "p99",
+    "lag",
     "requests",
     "via",
 )
 """Columns of ``ood status APP``."""
-NUMBERS = {"instance", "pid", "uptime", "restarts", "cpu", "memory", "requests/s", "requests"}
+UPSTREAM_COLUMNS = ("upstream", "state", "weight", "in flight", "requests", "failures")
+"""Columns of ``ood status APP`` for an app whose servers are elsewhere."""
+NUMBERS = {*WORKER_COLUMNS, *UPSTREAM_COLUMNS} - {"state", "via", "upstream"}
 """Columns that end at the right."""
+DURATIONS = {
+    "p50": "latencyP50Ms",
+    "p95": "latencyP95Ms",
+    "p99": "latencyP99Ms",
+    "lag": "loopLagMs",
+}
+"""Columns that stay empty where nobody measures."""
 
 
 def status_table(output: Output, apps: Sequence[Status]) -> None:
     """Write all apps, then what is wrong with any."""
-    rows = [row for app in apps for row in _rows(app, repeat=not output.terminal)]
-    output.table(COLUMNS, rows, NUMBERS)
+    output.table(COLUMNS, app_rows(apps, repeat=not output.terminal), NUMBERS)
     for app in apps:
-        for text in _reasons(app):
+        for text in remarks(app):
             output.say(f"{app['name']}: {text}")
+
+
+def app_rows(apps: Iterable[Status], *, repeat: bool) -> list[list[str]]:
+    """Return the rows of all apps.
+
+    :param repeat: whether each row names its app, for programs.
+    """
+    return [row for app in apps for row in _rows(app, repeat=repeat)]
 
 
 def app_report(output: Output, app: Status) -> None:
     """Write one app in depth."""
     output.say(one_line_status(app))
-    for label, text in (
+    for label, text in facts(app):
+        output.say(f"  {label:<11} {text}")
+    if app["workers"]:
+        output.say()
+        columns, rows = worker_rows(app)
+        output.table(columns, rows, NUMBERS)
+    if app["upstreams"]:
+        output.say()
+        output.table(UPSTREAM_COLUMNS, [_upstream(one) for one in app["upstreams"]], NUMBERS)
+    for text in remarks(app):
+        output.say(text)
+
+
+def facts(app: Status) -> list[tuple[str, str]]:
+    """Return what there is to say about an app, with labels."""
+    pairs = (
         ("version", app["version"]),
         ("release", app["release"]),
         ("directory", app["cwd"]),
         ("user", app["user"]),
         ("port", str(app["port"])),
         ("addresses", "  ".join(app["urls"])),
-    ):
-        if text:
-            output.say(f"  {label:<10} {text}")
-    if app["workers"]:
-        output.say()
-        rows = [[_cells(worker)[name] for name in WORKER_COLUMNS] for worker in app["workers"]]
-        output.table(WORKER_COLUMNS, rows, NUMBERS)
-    for text in _reasons(app):
-        output.say(text)
+        ("proxied for", ", ".join(app["proxiedBecause"])),
+        ("https", _https(app.get("certificate"))),
+        ("traffic", _traffic(app)),
+    )
+    return [(label, text) for label, text in pairs if text]
+
+
+def _traffic(app: Status) -> str:
+    """Return rate and latency, where they are measured."""
+    if app.get("latencyP50Ms") is None:
+        return ""
+    rates = f"{app['requestsPerSecond']:.1f} requests/s, {app['errorsPerSecond']:.1f} errors/s"
+    cells = ((name, milliseconds(app.get(key))) for name, key in DURATIONS.items())
+    return f"{rates}, {', '.join(f'{name} {cell}' for name, cell in cells if cell)}"
+
+
+def _https(certificate: Status | None) -> str:
+    """Return how HTTPS stands for an app; nothing if it has no public name."""
+    if certificate is None or certificate["state"] == "none":
+        return ""
+    until = (certificate["notAfter"] or "")[:10]
+    names = f" for {', '.join(certificate['names'])}" if certificate["names"] else ""
+    return f"{certificate['state']}{names}{f' until {until}' if until else ''}"
+
+
+def worker_rows(app: Status) -> tuple[list[str], list[list[str]]]:
+    """Return the columns that say something, and a row for each worker."""
+    all_cells = [cells(worker) for worker in app["workers"]]
+    columns = [name for name in WORKER_COLUMNS if any(one[name] for one in all_cells)]
+    return columns, [[one[name] for name in columns] for one in all_cells]
 
 
 def one_line_status(app: Status) -> str:
     """Return an app's state in a sentence."""
-    online = sum(worker["state"] == "online" for worker in app["workers"])
     if app["state"] == "stopped":
         return f"{app['name']} is stopped."
-    if online == app["wanted"]:
-        workers = count(online, "worker")
-    else:
-        workers = f"{online} of {count(app['wanted'], 'worker')}"
     where = f": {app['urls'][0]}" if app["urls"] else "."
+    if app["type"] == "static":
+        return f"{app['name']} is {app['state']}{where}"
+    noun = "upstream" if app["upstreams"] else "worker"
+    parts = app["upstreams"] or app["workers"]
+    wanted = len(app["upstreams"]) or app["wanted"]
+    online = sum(part["state"] == "online" for part in parts)
+    workers = count(online, noun) if online == wanted else f"{online} of {count(wanted, noun)}"
     return f"{app['name']} is {app['state']}, {workers}{where}"
+
+
+def is_as_wanted(app: Status) -> bool:
+    """Tell whether all wanted workers of a started app answer, everywhere they should."""
+    if not app["running"]:
+        return True
+    secure = (app.get("certificate") or {}).get("state") != "failed"
+    served = app["type"] != "node" or bool(app["workers"])
+    return app["state"] == "online" and served and not app["trouble"] and secure
+
+
+def remarks(app: Status) -> Iterable[str]:
+    """Yield what is wrong with an app, and what to do about it."""
+    yield from app["trouble"]
+    yield from (app.get("certificate") or {}).get("trouble", ())
+    if app["pendingRestart"]:
+        yield f"changed settings wait for a restart: ood restart {app['name']}"
+    for worker in app["workers"]:
+        if worker["reason"]:
+            yield f"worker {worker['instance']} is {worker['state']}: {worker['reason']}"
+    if app["running"] and app["state"] in {"errored", "waiting-restart"}:
+        yield f"to see why: ood why {app['name']}"
 
 
 def _rows(app: Status, *, repeat: bool) -> Iterable[list[str]]:
     """Yield a row for each worker; without one, a row for the app."""
     common = {"name": app["name"], "version": app["version"], "user": app["user"]}
-    if not app["workers"]:
+    for number, upstream in enumerate(app["upstreams"]):
+        name = "" if number and not repeat else app["name"]
+        there = {"name": name, "instance": upstream["address"], "state": upstream["state"]}
+        yield [there.get(column, "") for column in COLUMNS]
+    if not app["workers"] and not app["upstreams"]:
         yield [{**common, "state": app["state"]}.get(column, "") for column in COLUMNS]
     for number, worker in enumerate(app["workers"]):
-        cells = {**common, **_cells(worker)}
+        row = {**common, **cells(worker)}
         if number and not repeat:
-            cells.update(name="", version="")
-        yield [cells[column] for column in COLUMNS]
+            row.update(name="", version="")
+        yield [row[column] for column in COLUMNS]
 
 
-def _cells(worker: Status) -> dict[str, str]:
+def cells(worker: Status) -> dict[str, str]:
+    """Return what columns show of a worker."""
+    errors = worker.get("errorsPerSecond")
     return {
         "instance": str(worker["instance"]),
         "pid": str(worker["pid"] or ""),
@@ -107,13 +194,14 @@ def _cells(worker: Status) -> dict[str, str]:
         "cpu": f"{worker['cpuPercent']:.1f}%",
         "memory": size(worker["memoryBytes"]),
         "requests/s": f"{worker['requestsPerSecond']:.1f}",
+        "errors/s": "" if errors is None else f"{errors:.1f}",
+        **{name: milliseconds(worker.get(key)) for name, key in DURATIONS.items()},
         "requests": str(worker["requests"]),
         "via": worker["via"],
     }
 
 
-def _reasons(app: Status) -> Iterable[str]:
-    yield from app["trouble"]
-    for worker in app["workers"]:
-        if worker["reason"]:
-            yield f"worker {worker['instance']} is {worker['state']}: {worker['reason']}"
+def _upstream(upstream: Status) -> list[str]:
+    weight = "backup" if upstream["backup"] else str(upstream["weight"])
+    counts = [str(upstream[name]) for name in ("busy", "requests", "failures")]
+    return [upstream["address"], upstream["state"], weight, *counts]

@@ -53,6 +53,17 @@ def duration(milliseconds: int) -> str:
     return f"{seconds}s"
 
 
+def milliseconds(value: float | None) -> str:
+    """Return a short duration as it was measured; empty if nobody did."""
+    if value is None:
+        return ""
+    if value >= 10_000:
+        return f"{value / 1000:.0f} s"
+    if value >= 1000:
+        return f"{value / 1000:.1f} s"
+    return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
+
+
 def size(count: int) -> str:
     """Return a number of bytes."""
     value = float(count)

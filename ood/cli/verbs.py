@@ -7,7 +7,7 @@ from typing import Any
 
 from ood.api.types import app_path
 from ood.cli.session import Session
-from ood.cli.status import app_report, one_line_status, status_table
+from ood.cli.status import one_line_status
 from ood.cli.text import spell
 from ood.errors import NotFoundError
 
@@ -21,9 +21,11 @@ async def init(session: Session, name: str, values: Mapping[str, Any], found: st
     if session.output.json:
         session.output.value({"name": name, **configuration})
         return
+    runs = configuration["type"] == "node"
     rows = [
         ("directory", configuration["cwd"]),
-        ("runs", found or _runs(configuration)),
+        ("runs", found or (_runs(configuration) if runs else "")),
+        ("upstreams", ", ".join(one["address"] for one in configuration["upstreams"])),
         ("user", configuration["user"] or ""),
         ("port", str(configuration["port"])),
         ("domains", ", ".join(configuration["domains"])),
@@ -45,6 +47,10 @@ async def start(session: Session, app: str) -> None:
     with session.waiting(f"starting {app}"):
         status = await session.client.ask("POST", app_path(app, "start"))
     _show(session, status)
+    if (status["certificate"] or {}).get("state") == "terms":
+        from ood.cli.certverbs import ask_for_terms
+
+        await ask_for_terms(session)
 
 
 async def stop(session: Session, app: str) -> None:
@@ -79,19 +85,6 @@ async def delete(session: Session, app: str, *, purge: bool) -> None:
     else:
         rest = "and so are its releases" if purge else "its files are where they were"
         session.output.say(f"{app} is deleted; {rest}.")
-
-
-async def status(session: Session, app: str | None) -> None:
-    """Show what runs."""
-    answer = await session.client.ask("GET", app_path(app) if app else "/apps")
-    if session.output.json:
-        session.output.value(answer)
-    elif app:
-        app_report(session.output, answer)
-    elif answer["apps"]:
-        status_table(session.output, answer["apps"])
-    else:
-        session.output.say("There are no apps yet. Go to one's directory and add it: ood init NAME")
 
 
 async def get_config(session: Session, app: str | None, key: str) -> None:

@@ -17,6 +17,7 @@ from ood.model.notify import Target
 from ood.model.rules import EVERY_REQUEST, RULE_KEYS, Maintenance, Redirect, Route
 from ood.model.services import Service
 from ood.model.tls import HTTPS_FIELDS
+from ood.model.upstreams import Upstream
 
 SCHEMA_VERSION = 1
 """The version of the document's form; a newer one than this is refused."""
@@ -73,14 +74,16 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     Durations are milliseconds.  ``docs/settings.md`` describes each key.
 
     :ivar port: the app's own loopback port, assigned by ``ood init``.
+    :ivar type: what it is; see :mod:`ood.model.apptypes`.
     :ivar running: what the user wants: started or stopped.
     :ivar access_log: the format of its access log; None is as the settings say.
     :ivar release: the release that is run; None runs what is in ``cwd``.
     :ivar maintenance: set while the app is not to be asked.
     """
 
-    cwd: str
     port: int
+    type: str = "node"
+    cwd: str = ""
     script: str | None = None
     args: tuple[str, ...] = ()
     node_args: tuple[str, ...] = ()
@@ -110,6 +113,12 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     spare: int = 0
     access_log: str | None = None
     depends_on: tuple[str, ...] = ()
+    upstreams: tuple[Upstream, ...] = ()
+    balance: str = "leastConn"
+    health_interval: int = 1_000
+    max_fails: int = 3
+    fail_timeout: int = 10_000
+    sticky: str = "off"
     https: str = "auto"
     hsts: int = 0
     tls: str = "terminate"
@@ -142,6 +151,12 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
         """Return the keys that have ood look at every request."""
         fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
         return tuple(key for key in EVERY_REQUEST if getattr(self, fields[key]))
+
+    def stickiness(self) -> str:
+        """Return by what clients stay with their workers or servers: off, ip or cookie."""
+        if self.type == "proxy" and self.sticky == "off":
+            return {"ipHash": "ip", "cookie": "cookie"}.get(self.balance, "off")
+        return self.sticky
 
     def hosts(self, name: str) -> tuple[str, ...]:
         """Return the Host names that this app, called ``name``, answers to."""

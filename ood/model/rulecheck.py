@@ -35,6 +35,9 @@ def _single_faults(name: str, app: App) -> list[Fault]:
     if forcing and app.handoff in ("guard", "cluster"):
         problem = f"is {app.handoff}, but {', '.join(forcing)}: ood must look at every request"
         faults.append(Fault(f"apps.{name}.handoff", problem, "auto or never"))
+    if forcing and app.tls == "passthrough":
+        problem = f"is passthrough, but {', '.join(forcing)}: ood must see what is asked"
+        faults.append(Fault(f"apps.{name}.tls", problem, "terminate"))
     if app.basic_auth_paths and not app.basic_auth:
         problem = "protects nothing: basicAuth has no users"
         faults.append(

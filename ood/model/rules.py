@@ -12,6 +12,7 @@ import msgspec
 
 from ood.model import kinds
 from ood.model.kinds import LIST_LENGTH_MAX, Kind
+from ood.model.passwords import HASH
 from ood.model.units import parse_size_bytes
 from ood.model.urlpath import is_below, parse_path
 
@@ -31,7 +32,6 @@ HOLD_MS_MAX = 300_000
 MESSAGE_LENGTH_MAX = 500
 """Longest text on the maintenance page: it is one or two sentences."""
 
-_HASH = re.compile(r"\$scrypt\$ln=(1[0-7]),r=8,p=1\$[A-Za-z0-9+/]{16,43}\$[A-Za-z0-9+/]{43}")
 _RATE = re.compile(r"(\d{1,7})(?:\s*/\s*(s|m|h))?")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\t -~]*")
@@ -266,7 +266,7 @@ def _headers(forbidden: frozenset[str], example: str) -> Kind:
 def _user(name: str, value: Any) -> tuple[str, str]:
     if not name or len(name) > 128 or ":" in name or not name.isprintable():
         raise ValueError("can't name a user")
-    if not isinstance(value, str) or not _HASH.fullmatch(value):
+    if not isinstance(value, str) or not HASH.fullmatch(value):
         # never the value itself: it may be a password
         raise ValueError("has something else than a password's hash; use: ood password APP USER")
     return name, value

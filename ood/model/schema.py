@@ -15,6 +15,7 @@ import msgspec
 
 from ood.errors import Fault, InvalidError
 from ood.model import kinds
+from ood.model.apptypes import APP_TYPES, type_faults
 from ood.model.document import SCHEMA_VERSION, App, Document, Settings, to_plain
 from ood.model.notify import NOTIFY, restored
 from ood.model.rulecheck import rule_faults
@@ -22,6 +23,7 @@ from ood.model.rules import MAINTENANCE, RULE_KEYS, RULE_SETTINGS
 from ood.model.servicecheck import read_services
 from ood.model.services import Service
 from ood.model.tls import HTTPS_KEYS
+from ood.model.upstreams import UPSTREAM_KEYS
 
 STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL")
 
@@ -98,6 +100,10 @@ SETTINGS_KEYS: Mapping[str, Key] = {
 }
 
 APP_KEYS: Mapping[str, Key] = {
+    "type": Key(
+        kinds.choice(*APP_TYPES),
+        "What it is: a program that ood runs, servers elsewhere (upstreams), or files.",
+    ),
     "cwd": Key(kinds.ABSOLUTE_PATH, "Directory the app runs in."),
     "port": Key(kinds.port(), "The app's own port on 127.0.0.1; the app sees it as PORT."),
     "script": Key(kinds.TEXT, "What to run: a path from cwd; with interpreter npm, a script."),
@@ -120,7 +126,8 @@ APP_KEYS: Mapping[str, Key] = {
     "stopSignal": Key(kinds.choice(*STOP_SIGNALS), "Signal that asks a worker to exit."),
     "healthPath": Key(
         kinds.URL_PATH,
-        "What a new worker is asked for; it counts when it answers with a status from 200 to 399.",
+        "What a new worker or an upstream is asked for; it counts when it answers with a status "
+        "from 200 to 399.",
     ),
     "healthTimeout": Key(
         kinds.DURATION, "How long a worker that listens may take until that answer is right."
@@ -161,7 +168,10 @@ APP_KEYS: Mapping[str, Key] = {
     "dependsOn": Key(
         kinds.APPS, "Apps that answer before this one is started; after 30 s it is in any case."
     ),
-    **{name: Key(kind, doc) for name, (kind, doc) in {**HTTPS_KEYS, **RULE_KEYS}.items()},
+    **{
+        name: Key(kind, doc)
+        for name, (kind, doc) in {**UPSTREAM_KEYS, **HTTPS_KEYS, **RULE_KEYS}.items()
+    },
     "maintenance": Key(
         MAINTENANCE, "Why and how the app is not asked now.", set_by="ood maintenance"
     ),
@@ -228,6 +238,7 @@ def check_app(name: str, plain: Any) -> App:
     except ValueError as error:
         faults.append(Fault("name", str(error), kinds.APP_NAME_ALLOWED))
     app = _struct(App, APP_KEYS, plain, "", faults)
+    faults += type_faults(plain)
     if app is None or faults:
         raise InvalidError(faults)
     return app
@@ -272,6 +283,7 @@ def check_document(plain: Any) -> Document:
         except ValueError as error:
             faults.append(Fault(f"apps.{name}", str(error), kinds.APP_NAME_ALLOWED))
         app = _struct(App, APP_KEYS, one, f"apps.{name}.", faults)
+        faults += type_faults(one, f"apps.{name}.")
         if app is not None:
             apps[name] = app
     services = _services(plain.get("services", []), faults)

@@ -71,11 +71,35 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     reason: str = ""
 
 
+class UpstreamStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One server of an app of type proxy.
+
+    :ivar address: where it listens, as configured.
+    :ivar state: ``online``, ``launching`` (nothing is known yet) or ``errored``.
+    :ivar weight: its share of the requests.
+    :ivar backup: it gets requests only while no other server is well.
+    :ivar busy: requests that it has not answered yet.
+    :ivar requests: requests that it began to answer.
+    :ivar failures: requests that it lost, and connections that could not be made.
+    :ivar reason: why it is not online; empty if there is nothing to say.
+    """
+
+    address: str
+    state: str
+    weight: int = 1
+    backup: bool = False
+    busy: int = 0
+    requests: int = 0
+    failures: int = 0
+    reason: str = ""
+
+
 class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One app.
 
     :ivar state: ``stopped``, ``online`` (all wanted workers answer), or the state of
         the worker that is furthest from it.
+    :ivar type: what it is: a program, servers elsewhere, or files.
     :ivar wanted: how many workers are wanted.
     :ivar version: the version in its package.json, if it has one.
     :ivar release: the release that is run; empty if it runs what is in its ``cwd``.
@@ -87,7 +111,10 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     :ivar latency_p95_ms: 95 of 100 took no longer.
     :ivar latency_p99_ms: 99 of 100 took no longer.
     :ivar loop_lag_ms: the longest delay of an event loop among its workers; None if none tells.
+    :ivar proxied_because: keys that have ood look at every request, so that no connection is
+        handed to the app itself; none if none does.
     :ivar trouble: what keeps it from answering everywhere it should, for people.
+    :ivar upstreams: its servers, if it is of type proxy.
     :ivar certificate: how HTTPS stands for it; ``None`` if that is off.
     """
 
@@ -102,6 +129,7 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     release: str = ""
     urls: tuple[str, ...] = ()
     pending_restart: bool = False
+    proxied_because: tuple[str, ...] = ()
     requests_per_second: float = 0.0
     errors_per_second: float = 0.0
     latency_p50_ms: float | None = None
@@ -111,6 +139,8 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     trouble: tuple[str, ...] = ()
     certificate: AppCertificate | None = None
     workers: tuple[WorkerStatus, ...] = ()
+    type: str = "node"
+    upstreams: tuple[UpstreamStatus, ...] = ()
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

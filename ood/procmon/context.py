@@ -18,6 +18,7 @@ from ood.procmon.core.join import Hosts
 from ood.procmon.deaths import Death
 from ood.procmon.oomkills import OomKills
 from ood.procmon.runtime import NodeRuntime
+from ood.procmon.stacks import Stacks
 from ood.traffic.traffic import Traffic
 
 
@@ -46,6 +47,7 @@ class Context:
     :ivar public_ports: ports on which clients' connections come in.
     :ivar taken_ports: ports that workers listen on.
     :ivar events: told of what happens.
+    :ivar stacks: looks into processes that hang.
     :ivar oom: knows whether the kernel killed somebody for memory.
     """
 
@@ -64,6 +66,7 @@ class Context:
     public_ports: frozenset[int] = frozenset()
     taken_ports: set[int] = field(default_factory=set)
     events: EventBus = field(default_factory=EventBus)
+    stacks: Stacks | None = None
     oom: OomKills = field(default_factory=OomKills)
 
 

@@ -58,7 +58,8 @@ def environment(
 ) -> dict[str, str]:
     """Return a worker's environment."""
     guarded = plan.mode == "guard" or (plan.mode == "port" and plan.app.handoff != "never")
-    entry = core.Join(context.guard, places.join, places.back, identity.token)
+    debugged = any(one.startswith("--inspect") for one in plan.app.node_args)
+    entry = core.Join(context.guard, places.join, places.back, identity.token, debugged)
     return core.build(
         core.Wish(
             app=plan.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from zope.interface import implementer
 from ood.background import Background
 from ood.errors import NotFoundError, StartupError, UnavailableError, WorkerError
 from ood.events import EventBus
-from ood.interfaces import IEdge, IProcessMonitor, Refused, Upstream
+from ood.interfaces import IEdge, IProcessMonitor, Refused, Upstream, Worker
+from ood.model.apptypes import NODE
 from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.status import AppStatus
@@ -32,6 +33,7 @@ from ood.procmon.resources import Resources, Versions
 from ood.procmon.roll import Rolls
 from ood.procmon.roster import Roster
 from ood.procmon.runtime import NodeRuntime
+from ood.procmon.stacks import Stacks
 from ood.procmon.upkeep import Upkeep
 from ood.procmon.watch import Watches
 from ood.traffic.traffic import Traffic
@@ -95,6 +97,7 @@ class ProcessMonitor(Service):
             traffic=traffic or Traffic(clock),
             edge=edge,
             events=events or EventBus(),
+            stacks=Stacks(reactor, clock),
         )
         self._upkeep = Upkeep(
             clock,
@@ -162,16 +165,17 @@ class ProcessMonitor(Service):
     def _apply(self, document: Document) -> None:
         self._document = document
         self._know_ports()
-        for name in [name for name in self._apps if name not in document.apps]:
+        wanted = {name: app for name, app in document.apps.items() if app.type == NODE}
+        for name in [name for name in self._apps if name not in wanted]:
             container = self._apps[name]
             stopped = msgspec.structs.replace(container.app, running=False)
             container.converge(stopped, container.hosts)
             self._forget_if_gone(name)
-        hosts = {name: hosts_of(name, document) for name in document.apps}
-        for name, app in document.apps.items():
+        hosts = {name: hosts_of(name, document) for name in wanted}
+        for name, app in wanted.items():
             if name not in self._apps:
                 self._add(name, AppContainer(self._context, name, app, hosts[name]))
-        for name, app in document.apps.items():
+        for name, app in wanted.items():
             self._apps[name].converge(app, hosts[name])
         self._watches.converge(self._kept())
 
@@ -187,7 +191,10 @@ class ProcessMonitor(Service):
         apps = self._document.apps
         needed = apps[name].depends_on if name in apps else ()
         return [
-            one for one in needed if one in apps and apps[one].running and not self._answers(one)
+            one
+            for one in needed
+            if one in apps and apps[one].type == NODE and apps[one].running
+            if not self._answers(one)
         ]
 
     def _answers(self, name: str) -> bool:
@@ -195,8 +202,10 @@ class ProcessMonitor(Service):
         return container is not None and container.app.running and container.settled
 
     def _forget_if_gone(self, name: str) -> None:
-        if name not in self._document.apps and name in self._apps and self._apps[name].gone:
-            if self.running:  # it was deleted; ood does not just stop
+        app = self._document.apps.get(name)
+        wanted = app is not None and app.type == NODE
+        if not wanted and name in self._apps and self._apps[name].gone:
+            if app is None and self.running:  # it was deleted; ood does not just stop
                 self._apps[name].deaths.forget()
             del self._apps[name], self._rosters[name], self._rolls[name]
         self._changes.notify()
@@ -258,10 +267,19 @@ class ProcessMonitor(Service):
         roster = self._rosters.get(app)
         return roster is not None and roster.hand_off(sock, refused)
 
-    def connect(self, app: str) -> Upstream | None:
-        """Open a new upstream connection to the worker with the fewest."""
+    def workers(self, app: str) -> Sequence[Worker]:
+        """Return the workers that can take a request."""
         roster = self._rosters.get(app)
-        return None if roster is None else roster.connect()
+        return () if roster is None else [member.worker for member in roster.streams]
+
+    def choose(self, app: str, tried: Collection[Worker]) -> Worker | None:  # noqa: ARG002
+        """Return None: the proxy may choose among its connections."""
+        return None
+
+    def connect(self, app: str, worker: Worker | None = None) -> Upstream | None:
+        """Open a new upstream connection, to the worker with the fewest if none is named."""
+        roster = self._rosters.get(app)
+        return None if roster is None else roster.connect(worker)
 
     def takes_sockets(self, app: str, *, alone: bool) -> bool:
         """Tell whether ``app`` may get client sockets now."""

@@ -135,5 +135,6 @@ def app_status(
         latency_p95_ms=recent.p95_ms,
         latency_p99_ms=recent.p99_ms,
         loop_lag_ms=max(lags, default=None),
+        proxied_because=container.app.proxied_because(),
         workers=(*wanted, *rest),
     )

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterable
 from operator import attrgetter
 
-from ood.interfaces import Refused, Upstream
+from ood.interfaces import Refused, Upstream, Worker
 from ood.procmon.members.base import BLOCKED, Entry, Member, SocketMember
 from ood.procmon.untouched import untouched
 
@@ -100,9 +100,14 @@ class Roster:
         else:
             refused(self.app, sock)
 
-    def connect(self) -> Upstream | None:
-        """Open an upstream connection to the member with the fewest."""
-        for member in sorted(self.streams, key=_pipes):
+    def connect(self, worker: Worker | None) -> Upstream | None:
+        """Open an upstream connection to ``worker``, or else to the member with the fewest."""
+        members = (
+            sorted(self.streams, key=_pipes)
+            if worker is None
+            else [one for one in self.all if one.worker is worker]
+        )
+        for member in members:
             upstream = member.connect()
             if upstream is not None:
                 return upstream

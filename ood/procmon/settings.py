@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ood.model.document import RULE_FIELDS, App
+from ood.model.upstreams import UPSTREAM_FIELDS
 
 RUNTIME_KEYS = (
     "instances",
@@ -29,6 +30,7 @@ RUNTIME_KEYS = (
     "health_path",
     "health_timeout",
     *RULE_FIELDS,
+    *UPSTREAM_FIELDS,
 )
 """Settings that apply to running workers; any other one needs new workers."""
 

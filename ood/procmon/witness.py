@@ -19,6 +19,7 @@ from ood.procmon.core.lastwords import FILE_BYTES_MAX, NOTHING, LastWords, parse
 from ood.procmon.deaths import Evidence
 from ood.procmon.oomkills import OomKills
 from ood.procmon.output import Tail
+from ood.procmon.stacks import Stacks
 
 FRESH_SECONDS = 5.0
 """How long before its worker a process of it may have died to have been the reason."""
@@ -94,6 +95,13 @@ class Witness:
         words = LastWords(left.requests or _slow(joined), left.thrown)
         if words != NOTHING:
             self._words, self._words_at = words, self._clock.seconds()
+
+    async def look_into(self, stuck: Joined, stacks: Stacks | None) -> None:
+        """Find out where a process hangs."""
+        if stacks is None:
+            return
+        look = await stacks.look(stuck.pid, self._tail.err)
+        self.stack, self.requests = look.stack, look.requests
 
     def evidence(self, app: App, joined: Iterable[Joined]) -> Evidence:
         """Return what is known now that it is dead.

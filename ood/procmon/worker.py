@@ -223,7 +223,8 @@ class WorkerProcess:
 
     def _open_doors(self) -> None:
         for member in self.members:
-            accepting = self.state == "online" and member.listening and not self.held
+            serves = self.state == "online" and not self.held and not self.witness.hung
+            accepting = serves and member.listening
             if member.worker.accepting != accepting:
                 self.crew.roster.accept(member, accepting)
 
@@ -288,8 +289,18 @@ class WorkerProcess:
         self._fail(f"broke the join protocol: {why}")
 
     def hangs(self, why: str) -> None:
-        """Its event loop does not turn any more: it is replaced at once."""
-        self.witness.hung = True
+        """Its event loop does not turn any more: it is replaced, after a look into it."""
+        if not self.witness.hung:
+            self.witness.hung = True
+            self._open_doors()
+            name = f"a look into worker {self.instance} of {self.plan.name}"
+            self.context.background.run(name, self._look_into(why))
+
+    async def _look_into(self, why: str) -> None:
+        stuck = max(self.joined(), key=lambda member: member.silent_seconds())
+        await self.witness.look_into(stuck, self.context.stacks)
+        for call in self.witness.stack:
+            self.context.logs.remark(self.plan.name, f"it hangs in {call}")
         self._fail(why)
 
     def _ipc_message(self, message: cluster.Message) -> None:

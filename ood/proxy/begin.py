@@ -16,6 +16,7 @@ from ood.proxy.core.request import Request
 from ood.proxy.core.rules.site import Hold, Verdict
 from ood.proxy.downstream import Downstream, Flow
 from ood.proxy.exchange import Exchange
+from ood.proxy.metered import Metered
 from ood.proxy.waiting import Waiting
 
 
@@ -38,15 +39,16 @@ def begin(
     """Start what serves ``request``, or answer it at once."""
     peer = context.sites.real_peer(peer, request)
     app = entry.app or context.routes.find(request.host)
+    metered = Metered(context, downstream, request, peer, app or "")
     if context.secured is not None and entry.app is None:
-        page = context.secured.answer(app, request, peer)
+        page = context.secured.answer(app, request, peer, entry)
         if page is not None:
-            downstream.page(page)
+            metered.page(page)
             return
     if app is None:
-        downstream.page(pages.no_site(request.host))
-        return
-    _ask(context, downstream, Asked(app, request, peer))
+        metered.page(pages.no_site(request.host))
+    else:
+        _ask(context, metered, Asked(app, request, peer))
 
 
 def _ask(context: Context, downstream: Downstream, asked: Asked) -> None:

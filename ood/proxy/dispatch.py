@@ -16,6 +16,7 @@ from ood.proxy.context import Context, Entry, Incoming
 from ood.proxy.core import pages
 from ood.proxy.core.grammar import HEAD_BYTES_MAX, MalformedError
 from ood.proxy.core.head import Preface
+from ood.proxy.core.hello import HANDSHAKE
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request
 from ood.proxy.greeting import GreetedArrival
@@ -42,16 +43,19 @@ class Dispatcher:
         """Take a connection that was just accepted."""
         self._context.counters.connections += 1
         sites = self._context.sites
-        if sites.watchful:
-            address = incoming.address[0]
-            if incoming.entry.app is None and sites.greets(address):
-                GreetedArrival(self._context, self._half_open, self, incoming).begin()
-                return
-            if sites.trusts(address):
-                incoming = msgspec.structs.replace(incoming, proxied=True)
-        self.look(incoming)
+        if sites.watchful and incoming.entry.app is None and sites.greets(incoming.address[0]):
+            GreetedArrival(self._context, self._half_open, incoming, self._greeted).begin()
+            return
+        self._greeted(incoming)
 
-    def look(self, incoming: Incoming) -> None:
+    def _greeted(self, incoming: Incoming) -> None:
+        """Take a connection whose client is known, at least by address."""
+        sites = self._context.sites
+        if sites.watchful and sites.trusts(incoming.address[0]):
+            incoming = msgspec.structs.replace(incoming, proxied=True)
+        self._look(incoming)
+
+    def _look(self, incoming: Incoming) -> None:
         """Look at the first bytes of a connection, now or when they come."""
         try:
             data = incoming.sock.recv(HEAD_BYTES_MAX, _PEEK)
@@ -84,7 +88,7 @@ class Dispatcher:
                     and not context.sites.every_request(app)
                     and context.pool.takes_sockets(app, alone=alone)
                 ):
-                    self._hand_off(app, incoming.sock, 0)
+                    self.hand_off(app, incoming.sock)
                     return
             Client(context, incoming).serve(head, peeked)
         elif isinstance(head, MalformedError):
@@ -101,7 +105,7 @@ class Dispatcher:
             and not context.sites.every_request(app)
             and context.pool.takes_sockets(app, alone=True)
         ):
-            self._hand_off(app, incoming.sock, 0)
+            self.hand_off(app, incoming.sock)
         elif preface is Preface.HTTP2:
             page = pages.malformed(505, "HTTP/2 is only spoken over TLS")
             Client(self._context, incoming).refuse(page, peeked)
@@ -125,11 +129,13 @@ class Dispatcher:
         except OSError:
             sock.close()
             return None
-        return Incoming(sock, address[:2], self.entries.get(port) or Entry(port))
+        proxied = self._context.sites.watchful and self._context.sites.trusts(address[0])
+        return Incoming(sock, address[:2], self.entries.get(port) or Entry(port), proxied)
 
     # Hand-off, and what to do when no worker takes it.
 
-    def _hand_off(self, app: str, sock: RawSocket, tries: int) -> None:
+    def hand_off(self, app: str, sock: RawSocket, tries: int = 0) -> None:
+        """Give a connection, unread, to a worker; without one it waits, and then is told."""
         refused = self._refused if not tries else partial(self._refused, tries=tries)
         if self._context.pool.hand_off(app, sock, refused):
             self._context.counters.handed_off += 1
@@ -152,7 +158,7 @@ class Dispatcher:
                 self._answer(waiting.release(), self._context.sites.dressed(page, app))
             return
         if not waiting.closed:
-            self._hand_off(app, waiting.release(), tries)
+            self.hand_off(app, waiting.release(), tries)
 
     def _answer(self, sock: RawSocket, page: Page) -> None:
         """Answer the unread request of a connection with ``page``."""
@@ -166,7 +172,7 @@ class Dispatcher:
             return
         except OSError:
             data = b""
-        if data:
+        if data[:1] not in (b"", bytes([HANDSHAKE])):  # who speaks TLS to the app reads no page
             head = look(data)
             request = head if isinstance(head, Request) else None
             Client(self._context, incoming).refuse(page, len(data), request)

@@ -87,7 +87,7 @@ class ReverseProxy(Service):
         self._https: Https | None = None
         if certificates is not None:
             ports = self._http_port(), https[0].getsockname()[1] if https else 0
-            self._https = Https(self._context, certificates, self._dispatcher.entries, *ports)
+            self._https = Https(self._context, certificates, self._dispatcher, *ports)
             self._listeners += [self._https_listener(self._https, sock) for sock in https]
         self._apps: dict[str, Listener] = {}
         self._strangers: dict[str, set[Client]] = {}

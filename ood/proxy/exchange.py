@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import deferLater
 
 from ood.errors import UnavailableError
+from ood.interfaces import Worker
 from ood.net.stream import WRITE_HIGH_BYTES
 from ood.proxy import limits
 from ood.proxy.context import Context
@@ -35,6 +36,9 @@ class Exchange:
 
     It is a :class:`~ood.proxy.downstream.Flow`, from the request's head to the response's
     last byte; then the upstream connection goes on to another client.
+
+    :ivar way: how the request went to the app, for the books; empty before that.
+    :ivar worker: which worker it went to.
     """
 
     __slots__ = (
@@ -51,9 +55,12 @@ class Exchange:
         "_reply_body",
         "_request",
         "_sent",
+        "_tried",
         "_tries",
         "_upstream",
         "_watched",
+        "way",
+        "worker",
     )
 
     def __init__(self, context: Context, downstream: Downstream, errand: Errand) -> None:
@@ -72,7 +79,10 @@ class Exchange:
         self._sent = False
         self._repeated = False
         self._tries = 0
+        self._tried: tuple[Worker, ...] = ()
         self._watched = False
+        self.way = ""
+        self.worker: int | None = None
         context.counters.in_flight += 1
         context.counters.proxied += 1
 
@@ -87,7 +97,16 @@ class Exchange:
             self._attempt(fresh=False)
 
     def _attempt(self, *, fresh: bool) -> None:
-        upstream = self._context.upstreams.take(self._errand.app, fresh=fresh)
+        app = self._errand.app
+        worker = self._context.pool.choose(app, self._tried)
+        if worker is not None and worker in self._tried:
+            self._fail(pages.bad_upstream(app))
+            return
+        upstream = self._context.upstreams.take(app, worker, fresh=fresh)
+        if upstream is None and worker is not None:
+            self._tried = (*self._tried, worker)
+            self._retry_or_fail()
+            return
         if upstream is None:
             self._context.background.run("waiting for a worker", self._wait())
             return
@@ -120,6 +139,7 @@ class Exchange:
         """Send the request's head, and of its body what is there."""
         upstream = self._upstream
         assert upstream is not None
+        self.way, self.worker = ("pipe" if upstream.pipe else "tcp"), upstream.instance
         head = forward.request_head(self._request, self._errand.peer, pipe=upstream.pipe)
         self._sent = True
         upstream.write(head)
@@ -188,10 +208,12 @@ class Exchange:
             self._downstream.touch(limits.RESPONSE_SECONDS - limits.WATCH_SECONDS)
         elif self._reply is not None:
             self.cancel()
+        elif self._body_done:
+            self._lose("it did not answer in time")
+            self._fail(pages.upstream_late(self._errand.app))
         else:
             self._drop_upstream()
-            late = pages.malformed(408, "its body did not come in time")
-            self._fail(pages.upstream_late(self._errand.app) if self._body_done else late)
+            self._fail(pages.malformed(408, "its body did not come in time"))
 
     def drain(self) -> None:
         """Go on; the answer then says that the connection ends."""
@@ -214,8 +236,8 @@ class Exchange:
             self._held = b""
         try:
             self._read_head(data)
-        except MalformedError:
-            self._drop_upstream()
+        except MalformedError as error:
+            self._lose(error.why)
             self._fail(pages.bad_upstream(self._errand.app))
 
     def upstream_ended(self) -> None:
@@ -227,15 +249,19 @@ class Exchange:
             body.done = True
             self._relay(b"", None)
         else:
+            self._lose("it ended an answer in its midst")
             self.cancel()
 
     def upstream_failed(self) -> None:
         """Try another connection, or tell the client."""
-        self._upstream = None
-        if self._reply is None:
-            self._retry_or_fail()
-        else:
+        upstream, self._upstream = self._upstream, None
+        assert upstream is not None
+        upstream.worker.failed("the connection failed" if self._sent else "it can't be reached")
+        if self._reply is not None:
             self.cancel()
+        else:
+            self._tried = (*self._tried, upstream.worker)
+            self._retry_or_fail(pause=not upstream.worker.remote)
 
     def upstream_drained(self) -> None:
         """Let the client send more of its body."""
@@ -244,13 +270,20 @@ class Exchange:
 
     def _lost_early(self) -> None:
         """Act on an upstream connection that ended before any answer."""
+        upstream = self._upstream
+        assert upstream is not None
         self._drop_upstream()
-        self._retry_or_fail()
+        if not upstream.used:  # a used one may have ended just when the request came
+            upstream.worker.failed("it ended the connection without an answer")
+            self._tried = (*self._tried, upstream.worker)
+        self._retry_or_fail(pause=not upstream.worker.remote)
 
-    def _retry_or_fail(self) -> None:
+    def _retry_or_fail(self, *, pause: bool = False) -> None:
         """Try again what no worker has seen, and once what does no harm the second time.
 
         Once only: it may be the request itself that the worker died of.
+
+        :param pause: wait until a worker that died is known to be dead.
         """
         again = not self._sent or (self._repeatable() and not self._repeated)
         if self._tries >= limits.DISPATCH_TRIES_MAX or self._held or not again:
@@ -259,6 +292,9 @@ class Exchange:
         self._tries += 1
         if self._sent:
             self._sent, self._repeated = False, True
+        else:
+            pause = False
+        if pause:
             self._context.background.run("repeating a request", self._repeat())
         else:
             self._attempt(fresh=True)
@@ -294,6 +330,9 @@ class Exchange:
                 return
 
     def _begin_reply(self, response: Response, data: bytes) -> None:
+        upstream = self._upstream
+        assert upstream is not None
+        upstream.worker.answered()
         self._reply = response
         shown = self._change(response) if self._errand.changes else response
         length = response.length
@@ -390,6 +429,12 @@ class Exchange:
         self._end()
         site = self._errand.site or self._errand.app
         self._downstream.page(self._context.sites.dressed(page, site))
+
+    def _lose(self, why: str) -> None:
+        """Give the upstream connection up, by its worker's fault."""
+        if self._upstream is not None:
+            self._upstream.worker.failed(why)
+        self._drop_upstream()
 
     def _drop_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None

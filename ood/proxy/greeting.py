@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import socket
-from typing import Protocol
+from collections.abc import Callable
 
 import msgspec
 
-from ood.proxy.arrivals import Arrival, HalfOpen, Head, Taker
+from ood.proxy.arrivals import Arrival, HalfOpen, Head
 from ood.proxy.context import Context, Incoming
 from ood.proxy.core.rules.proxyprotocol import Greeting, read_greeting
-
-
-class Looker(Taker, Protocol):
-    """Who takes a connection whose header has been read."""
-
-    def look(self, incoming: Incoming) -> None:
-        """Look at the first bytes of a connection, now or when they come."""
 
 
 class GreetedArrival(Arrival):
     """A connection of a balancer that tells whose it is, before its first byte.
 
-    The header is taken off the socket, nothing else; what follows is looked at as on any
-    connection.  It can't be handed off, for a worker would see the balancer's address.
+    The header is taken off the socket, nothing else; what follows is as on any connection.
+    It can't be handed off, for a worker would see the balancer's address.
+
+    :param then: takes the connection after that.
     """
 
-    __slots__ = ("_looker",)
+    __slots__ = ("_then",)
 
     def __init__(
-        self, context: Context, half_open: HalfOpen, looker: Looker, incoming: Incoming
+        self,
+        context: Context,
+        half_open: HalfOpen,
+        incoming: Incoming,
+        then: Callable[[Incoming], None],
     ) -> None:
-        super().__init__(context, half_open, looker, incoming)
-        self._looker = looker
+        super().__init__(context, half_open, self, incoming)
+        self._then = then
 
     def begin(self) -> None:
         """Wait for the header, which mostly is there."""
@@ -62,8 +61,8 @@ class GreetedArrival(Arrival):
         if greeting.address:
             address = (greeting.address, greeting.port)
             incoming = msgspec.structs.replace(incoming, address=address, proxied=True)
-        self._looker.look(incoming)
+        self._then(incoming)
 
-    def _give(self, head: Head, peeked: int) -> None:  # noqa: ARG002 - it is only called when late
-        """Close: who tells nothing in time gets no answer, for none could be told to whom."""
-        self.reset()
+    def take(self, incoming: Incoming, head: Head, peeked: int) -> None:  # noqa: ARG002 - a Taker
+        """Close what was too late: there is nobody yet whom an answer could be told."""
+        incoming.sock.close()

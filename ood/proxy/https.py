@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from ood.interfaces import ICertificates
 from ood.model.document import Document
-from ood.proxy.context import Context, Entry, Incoming
+from ood.proxy.context import Context, Incoming
+from ood.proxy.dispatch import Dispatcher
+from ood.proxy.greeting import GreetedArrival
 from ood.proxy.secured import Secured
 from ood.proxy.tls.counters import TlsCounters
 
@@ -31,7 +33,7 @@ class Https:
         self,
         context: Context,
         certificates: ICertificates,
-        entries: dict[int, Entry],
+        dispatcher: Dispatcher,
         http_port: int,
         https_port: int,
     ) -> None:
@@ -40,8 +42,10 @@ class Https:
         self._context = context
         self._certificates = certificates
         self._reception: Reception | None = None
+        self._hand_off = dispatcher.hand_off
         self._default_hosts: tuple[str, ...] = ()
-        self.entries = entries
+        self._passing: frozenset[str] = frozenset()
+        self.entries = dispatcher.entries
         self.counters = TlsCounters()
 
     def accepted(self, incoming: Incoming) -> None:
@@ -49,23 +53,34 @@ class Https:
         reception = self._reception
         if reception is None:
             reception = self._reception = self._load()
-        reception.accepted(incoming)
+        sites = self._context.sites
+        if sites.watchful and sites.greets(incoming.address[0]):
+            half_open = reception.half_open
+            GreetedArrival(self._context, half_open, incoming, reception.accepted).begin()
+        else:
+            reception.accepted(incoming)
 
     def _load(self) -> Reception:
         from ood.proxy.tls.reception import Reception  # noqa: PLC0415 - see above
 
-        reception = Reception(self._context, self._certificates, self.counters)
-        reception.default_hosts = self._default_hosts
+        reception = Reception(self._context, self._certificates, self.counters, self._hand_off)
+        self._tell(reception)
         return reception
+
+    def _tell(self, reception: Reception) -> None:
+        reception.default_hosts = self._default_hosts
+        reception.passing = self._passing
 
     def converge(self, document: Document) -> None:
         """Do as ``document`` says."""
         self._secured.converge(document)
         default = default_app(document)
-        hosts = () if default is None else document.apps[default].hosts(default)
-        self._default_hosts = hosts
+        self._default_hosts = () if default is None else document.apps[default].hosts(default)
+        self._passing = frozenset(
+            name for name, app in document.apps.items() if app.tls == "passthrough"
+        )
         if self._reception is not None:
-            self._reception.default_hosts = hosts
+            self._tell(self._reception)
 
     def stop(self) -> None:
         """Begin no more handshakes."""

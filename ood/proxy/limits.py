@@ -11,7 +11,7 @@ BODY_IDLE_SECONDS = 60.0
 RESPONSE_SECONDS = 60.0
 """An app must begin its answer by then."""
 CONNECT_SECONDS = 3.0
-"""A local upstream that needs longer to accept is stuck."""
+"""An upstream that needs longer to accept is stuck, or far away and gone."""
 UPSTREAM_IDLE_SECONDS = 4.0
 """An idle upstream connection is not used after that: Node closes its side at 5 s."""
 UPSTREAM_IDLE_MARGIN_SECONDS = 1.0

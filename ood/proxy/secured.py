@@ -82,6 +82,8 @@ class Secured:
             return True
         if not self._ports[1]:
             return False
+        if app.tls == "passthrough":
+            return True  # it has certificates of its own
         found = self._certificates.find(host)
         # nobody's browser trusts what we signed ourselves
         return found is not None and found.source != "self-signed"
@@ -102,8 +104,10 @@ class Secured:
 
     # For requests.
 
-    def answer(self, app: str | None, request: Request, peer: Peer) -> Page | None:
+    def answer(self, app: str | None, request: Request, peer: Peer, entry: Place) -> Page | None:
         """Return the answer to a request that goes to no app."""
+        if entry.scheme == b"https" and app is not None and self._apps[app].tls == "passthrough":
+            return pages.misdirected()
         if peer.scheme == b"https":
             return None
         if request.target.startswith(VALIDATIONS):

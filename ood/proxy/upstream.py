@@ -35,7 +35,9 @@ class UpstreamUser(Protocol):
 class UpstreamConnection(Stream):
     """One connection to a worker, used by one request after another.
 
+    :ivar worker: the worker at its other end.
     :ivar pipe: it is a unix pipe into the worker.
+    :ivar instance: the worker's number.
     :ivar user: who uses it now; None while it is idle.
     :ivar used: how many requests it has served before the present one.
     """
@@ -46,9 +48,11 @@ class UpstreamConnection(Stream):
         "deadline",
         "idle_limit",
         "idle_since",
+        "instance",
         "pipe",
         "used",
         "user",
+        "worker",
     )
 
     def __init__(
@@ -57,7 +61,9 @@ class UpstreamConnection(Stream):
         super().__init__(upstreams.reactor, upstream.sock, connecting=connecting)
         self._upstreams = upstreams
         self._lane = lane
+        self.worker = upstream.worker
         self.pipe = upstream.pipe
+        self.instance = upstream.worker.instance
         self.user: UpstreamUser | None = None
         self.used = 0
         self.idle_since = 0.0
@@ -137,19 +143,17 @@ class UpstreamConnection(Stream):
 
 
 class Lane:
-    """The connections to one worker.
+    """The connections to one worker, which itself knows how many are in use.
 
     :ivar idle: those that wait for a request; the last one used is the last.
-    :ivar busy: how many are in use.
     """
 
-    __slots__ = ("busy", "idle", "lanes", "worker")
+    __slots__ = ("idle", "lanes", "worker")
 
     def __init__(self, worker: Worker, lanes: AppLanes) -> None:
         self.worker = worker
         self.lanes = lanes
         self.idle: list[UpstreamConnection] = []
-        self.busy = 0
 
     def close_idle(self) -> None:
         """Close what waits for requests."""
@@ -181,14 +185,21 @@ class Upstreams:
         self._apps: dict[str, AppLanes] = {}
         self.draining = False
 
-    def take(self, app: str, *, fresh: bool = False) -> UpstreamConnection | None:
-        """Return a connection to the least busy worker of ``app``; None if there is none.
+    def take(
+        self, app: str, worker: Worker | None = None, *, fresh: bool = False
+    ) -> UpstreamConnection | None:
+        """Return a connection to a worker of ``app``; None if there is none.
 
+        :param worker: the worker to connect to; None is the least busy one.
         :param fresh: do not take one that was used before.
         """
         lanes = self._apps.get(app)
         if lanes is None:
             lanes = self._apps[app] = AppLanes()
+        if worker is not None:
+            lane = lanes.lanes.get(worker)
+            found = None if fresh or lane is None else self._idle(lane)
+            return found or self._connect(app, lanes, worker)
         if fresh or self._live.now >= lanes.next_probe:
             lanes.next_probe = self._live.now + limits.PROBE_SECONDS
             return self._connect(app, lanes) or self._reuse(lanes)
@@ -200,26 +211,30 @@ class Upstreams:
         for lane in lanes.lanes.values():
             if not lane.worker.accepting:
                 leaving = lane
-            elif best is None or lane.busy < best.busy:
+            elif best is None or lane.worker.busy < best.worker.busy:
                 best = lane
         if leaving is not None:
             leaving.close_idle()
-        if best is None:
-            return None
-        while best.idle:
-            connection = best.idle.pop()
+        return None if best is None else self._idle(best)
+
+    def _idle(self, lane: Lane) -> UpstreamConnection | None:
+        """Return a connection that waits for a request, the one that was used last."""
+        while lane.idle:
+            connection = lane.idle.pop()
             if connection.deadline > self._live.now:
                 connection.deadline = NEVER
-                best.busy += 1
+                lane.worker.busy += 1
                 return connection
-            best.idle.append(connection)
+            lane.idle.append(connection)
             connection.close()
         return None
 
-    def _connect(self, app: str, lanes: AppLanes) -> UpstreamConnection | None:
+    def _connect(
+        self, app: str, lanes: AppLanes, wanted: Worker | None = None
+    ) -> UpstreamConnection | None:
         if lanes.total >= limits.UPSTREAMS_PER_APP_MAX:
             return None
-        upstream = self._pool.connect(app)
+        upstream = self._pool.connect(app, wanted)
         if upstream is None:
             return None
         worker = upstream.worker
@@ -233,11 +248,12 @@ class Upstreams:
         if upstream.pipe:
             connection.resume_reading()
         else:
-            upstream.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if upstream.sock.family != socket.AF_UNIX:
+                upstream.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.deadline = self._live.now + limits.CONNECT_SECONDS
         upstream.worker.pipes += 1
+        upstream.worker.busy += 1
         lanes.total += 1
-        lane.busy += 1
         self._live.add(connection)
         return connection
 
@@ -246,7 +262,7 @@ class Upstreams:
         if self.draining or not lane.worker.accepting:
             connection.close()
             return
-        lane.busy -= 1
+        lane.worker.busy -= 1
         # ``now`` is up to one tick behind when it is compared: be early rather than late
         connection.deadline = self._live.now + connection.idle_limit - TICK_SECONDS
         lane.idle.append(connection)
@@ -260,6 +276,6 @@ class Upstreams:
         if connection in lane.idle:
             lane.idle.remove(connection)
         else:
-            lane.busy -= 1
-        if not lane.busy and not lane.idle:
+            lane.worker.busy -= 1
+        if not lane.worker.busy and not lane.idle:
             lanes.lanes.pop(lane.worker, None)

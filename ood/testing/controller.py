@@ -19,6 +19,7 @@ from ood.model.death import DeathList
 from ood.model.document import App, Document, Settings
 from ood.model.notify import masked
 from ood.model.release import Order, Release, Step
+from ood.model.rules import Maintenance
 from ood.model.schema import (
     APP_KEYS,
     SETTINGS_KEYS,
@@ -147,6 +148,11 @@ class MemoryController:
             msgspec.structs.replace(one, current=one.name == current)
             for one in self.made.get(name, ())
         ]
+
+    def maintenance(self, name: str, wanted: Maintenance | None) -> Deferred[AppStatus]:
+        """Begin an app's maintenance, change it, or (None) end it."""
+        words = ("maintenance", name, "off" if wanted is None else "on")
+        return self._carry_out(lambda: self._change(name, maintenance=wanted), *words)
 
     def scale(self, name: str, instances: str) -> Deferred[AppStatus]:
         """Set the number of workers: ``N``, ``+N``, ``-N`` or ``max``."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Collection, Sequence
 
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from ood.errors import UnavailableError, WorkerError
-from ood.interfaces import IProcessMonitor, Refused, Upstream
+from ood.interfaces import IProcessMonitor, Refused, Upstream, Worker
 from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.status import AppStatus, WorkerStatus
@@ -80,7 +81,15 @@ class MemoryMonitor:
         """Take nothing: there is no process."""
         return False
 
-    def connect(self, app: str) -> Upstream | None:
+    def workers(self, app: str) -> Sequence[Worker]:
+        """Return none: there is no process."""
+        return ()
+
+    def choose(self, app: str, tried: Collection[Worker]) -> Worker | None:
+        """Return none: there is no process."""
+        return None
+
+    def connect(self, app: str, worker: Worker | None = None) -> Upstream | None:
         """Return nothing: there is no process."""
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -34,6 +34,8 @@ class FakeApp:
     :ivar backends: its workers; one is taken if it accepts.
     :ivar sockets: called with a client's socket and says whether it was taken; None
         where the app's connections may only be proxied.
+    :ivar choose: which worker is to get a request, after those that were tried; None where
+        the proxy may choose.
     :ivar guarded: workers check Host themselves, so they may get any connection.
     :ivar why_none: why there is no worker; waiting fails with it.  None lets callers
         wait until :meth:`FakeWorkerPool.wake`.
@@ -41,6 +43,7 @@ class FakeApp:
 
     backends: list[Backend] = field(default_factory=list)
     sockets: Callable[[socket.socket, Refused], bool] | None = None
+    choose: Callable[[Collection[Worker]], Worker | None] | None = None
     guarded: bool = True
     why_none: str | None = "the app is stopped"
     waiting: list[Deferred[None]] = field(default_factory=list)
@@ -78,10 +81,24 @@ class FakeWorkerPool:
         known = self.apps.get(app)
         return known is not None and known.sockets is not None and known.sockets(sock, refused)
 
-    def connect(self, app: str) -> Upstream | None:
-        """Connect to the accepting backend with the fewest connections."""
+    def workers(self, app: str) -> Sequence[Worker]:
+        """Return the workers of all backends."""
         known = self.apps.get(app)
-        ready = [one for one in known.backends if one.worker.accepting] if known else []
+        return [one.worker for one in known.backends] if known else []
+
+    def choose(self, app: str, tried: Collection[Worker]) -> Worker | None:
+        """Return what the app's ``choose`` says."""
+        known = self.apps.get(app)
+        return None if known is None or known.choose is None else known.choose(tried)
+
+    def connect(self, app: str, worker: Worker | None = None) -> Upstream | None:
+        """Connect to a worker, or else to the accepting backend with the fewest connections."""
+        known = self.apps.get(app)
+        there = known.backends if known else []
+        if worker is None:
+            ready = [one for one in there if one.worker.accepting]
+        else:
+            ready = [one for one in there if one.worker is worker]
         if not ready:
             return None
         self.connects += 1

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -110,7 +110,8 @@ class AccessLogs:
         self._logs: dict[str, AccessLog] = {}
         self._due: set[AccessLog] = set()
         self._timer: IDelayedCall | None = None
-        self._writing: Deferred[None] | None = None
+        self._busy = False
+        self._written: Deferred[None] = succeed(None)
         self._failing: set[AccessLog] = set()
 
     def of(self, app: str) -> AccessLog:
@@ -136,11 +137,12 @@ class AccessLogs:
 
     def _flush(self) -> None:
         self._timer = None
-        if self._writing is not None:
+        if self._busy:
             self._arm()  # the disk is slow: one write at a time
             return
-        self._writing = Deferred.fromCoroutine(self._write())
-        _ = self._writing.addErrback(
+        self._busy = True
+        self._written = Deferred.fromCoroutine(self._write())
+        _ = self._written.addErrback(
             lambda failure: self.log.failure("writing access logs failed", failure=failure)
         )
 
@@ -149,7 +151,7 @@ class AccessLogs:
             while self._due:
                 await self._write_one(self._due.pop())
         finally:
-            self._writing = None
+            self._busy = False
 
     async def _write_one(self, log: AccessLog) -> None:
         data, lines = log.take()
@@ -182,8 +184,7 @@ class AccessLogs:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._writing is not None:
-            await self._writing
+        await self._written
         await self._write()
         for log in self._logs.values():
             log.file.close()

@@ -82,8 +82,9 @@ def common(record: Record) -> bytes:
 
 def _common(record: Record) -> str:
     line = f"{record.method} {record.target} HTTP/{record.version}"
+    client = escape(record.client).replace(" ", r"\x20")
     return (
-        f"{escape(record.client) or '-'} - - [{moment(record.time)}] "
+        f"{client or '-'} - - [{moment(record.time)}] "
         f'"{escape(line)}" {record.status} {record.size or "-"}'
     )
 

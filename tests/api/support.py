@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ood.api.site import Api
 from ood.testing.controller import MemoryController
+from ood.testing.desk import MemoryDesk
 
 TOKEN = "test-token-0123456789"
 BASE = "http://127.0.0.1:2016"
@@ -44,7 +45,8 @@ class ApiCase(SynchronousTestCase):
         self.controller = MemoryController()
         self.successResultOf(self.controller.init("shop.example", {"cwd": "/srv/shop"}))
         self.controller.calls.clear()
-        self.api = Api(self.controller, TOKEN)
+        self.desk = MemoryDesk()
+        self.api = Api(self.controller, TOKEN, certificates=self.desk)
         self.treq = StubTreq(self.api.root)
 
     def send(self, method: str, path: str, **options: Any) -> Deferred[Any]:

@@ -94,8 +94,8 @@ class AppTests(ApiCase):
         for operation in OPERATIONS:
             if "{app}" not in operation.path:
                 continue
-            plain = {} if operation.body in {"Order", "Rollback"} else {"instances": 1}
-            body = {"json": plain} if operation.body else {}
+            bodies = {"Order": {}, "Rollback": {}, "Maintain": {"on": True}}
+            body = {"json": bodies.get(operation.body, {"instances": 1})} if operation.body else {}
             path = operation.path.replace("{app}", "nobody")
             answer = self.ask(operation.method, path, **body)
             self.assertEqual((answer.status, answer.error["code"]), (404, "not_found"), path)

@@ -20,6 +20,7 @@ from ood.cli.main import run
 from ood.cli.output import Output
 from ood.cli.session import Invocation, Session, Work
 from ood.testing.controller import MemoryController
+from ood.testing.desk import MemoryDesk
 
 TOKEN = "test-token-0123456789"
 
@@ -53,7 +54,8 @@ class CliCase(SynchronousTestCase):
         self.controller.calls.clear()
         self.token = TOKEN
         self.clock = Clock()
-        self.api = Api(self.controller, TOKEN)
+        self.desk = MemoryDesk()
+        self.api = Api(self.controller, TOKEN, certificates=self.desk)
         self.stub = StubTreq(self.api.root)
 
     def begin(self, invocation: Invocation, work: Work) -> Deferred[None]:

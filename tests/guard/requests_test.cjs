@@ -155,6 +155,16 @@ test('on a pipe each request shows the address that ood says, and every host is 
   }
 });
 
+test('on a pipe each request shows whether its client came by HTTPS', async (t) => {
+  const ood = await FakeOod.start(t, OURS);
+  const { member } = await ood.serve(`require('http').createServer((q, r) => r.end(String(Boolean(q.socket.encrypted)))).listen(3000);`);
+  const { socket, reader } = await pipe(t, ood, member);
+  for (const [text, encrypted] of [['10.1.2.3 4567 https', 'true'], ['10.1.2.3 4567', 'false'], ['10.1.2.3 4567 https', 'true']]) {
+    socket.write(get('/', 'a.test', `X-Ood-Peer: ${text}\r\n`));
+    assert.strictEqual((await reader.answer()).body, encrypted);
+  }
+});
+
 test("the app's own unix clients are not believed", async (t) => {
   const ood = await FakeOod.start(t, OURS);
   const own = `${ood.directory}/own`;

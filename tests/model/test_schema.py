@@ -68,7 +68,7 @@ class Tables(SynchronousTestCase):
     def test_defaults_are_allowed(self):
         """Every default would be accepted if a user wrote it."""
         for field in msgspec.structs.fields(App):
-            if not field.required and field.default is not None:
+            if not field.required and field.default not in (None, ""):
                 default = (
                     field.default_factory() if field.default is msgspec.NODEFAULT else field.default
                 )

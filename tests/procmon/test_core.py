@@ -263,7 +263,10 @@ class EnvironmentTests(SynchronousTestCase):
         entry = environment.Join('/o d/"g".cjs', "/j", "/b", "token")
         env = environment.build(self.wish(own={"NODE_OPTIONS": "--enable-source-maps"}, join=entry))
         words = shlex.split(env["NODE_OPTIONS"])
-        self.assertEqual(words, ["--enable-source-maps", "--require", '/o d/"g".cjs'])
+        self.assertEqual(
+            words,
+            ["--enable-source-maps", environment.QUIET_INSPECTOR, "--require", '/o d/"g".cjs'],
+        )
         self.assertEqual((env["OOD_JOIN"], env["OOD_TOKEN"]), ("/j", "token"))
 
     def test_without_guard(self) -> None:

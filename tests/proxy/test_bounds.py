@@ -110,7 +110,7 @@ class PoolTroubleTests(ProxyTestCase):
     async def test_a_worker_that_never_takes(self) -> None:
         """A pool that promises and does not deliver is asked a bounded number of times."""
 
-        def nothing(app: str) -> Upstream | None:
+        def nothing(app: str, worker: Worker | None = None) -> Upstream | None:
             return None
 
         self.patch(self.pool, "connect", nothing)

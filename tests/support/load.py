@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -137,13 +138,17 @@ STYLES: tuple[Style, ...] = (
 class Load:
     """Clients in a thread of their own, from ``start`` to ``stop``.
 
+    :param tls: how they speak TLS; None for plain HTTP.
     :ivar requests: answers that were right.
     :ivar failures: what went wrong: wrong answers, and requests that got none.
     :ivar closes: keep-alive connections that were closed while nothing was asked.
     """
 
-    def __init__(self, port: int, keep_alive: int, short: int) -> None:
+    def __init__(
+        self, port: int, keep_alive: int, short: int, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._port = port
+        self._tls = tls
         self._counts = keep_alive, short
         self._chance = random.Random(3)
         self._ending = threading.Event()
@@ -171,7 +176,11 @@ class Load:
         )
 
     async def _connect(self) -> _Connection:
-        return _Connection(*await asyncio.open_connection("127.0.0.1", self._port))
+        host = None if self._tls is None else "site.localhost"
+        opened = asyncio.open_connection(
+            "127.0.0.1", self._port, ssl=self._tls, server_hostname=host
+        )
+        return _Connection(*await opened)
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._chance.uniform(0.2, 2) * PAUSE_SECONDS)

@@ -25,6 +25,9 @@ RETRY_AFTER_MAX_SECONDS = 8 * 86_400
 ORDERS_MAX = 10
 ORDERS_WINDOW_SECONDS = 10.0
 """At most so many orders within so many seconds, over all names, as CertMagic."""
+EARLY_LEAST_AGE_SECONDS = 6 * 3600
+"""A certificate younger than this is not renewed because its CA would like that: one that
+always does must not be asked all the time."""
 
 
 class Standing(Enum):
@@ -72,9 +75,15 @@ def standing(
     left, lifetime = span.end - now, span.end - span.start
     if left <= min(panic, lifetime / 6):
         return Standing.PANIC
-    if left <= min(reissue, lifetime / 3) or (window is not None and window.chosen <= now):
+    if left <= min(reissue, lifetime / 3):
+        return Standing.REISSUE
+    if window is not None and _wanted_back(span, window) <= now:
         return Standing.REISSUE
     return Standing.VALID
+
+
+def _wanted_back(span: Span, window: Window) -> float:
+    return max(window.chosen, span.start + EARLY_LEAST_AGE_SECONDS)
 
 
 def next_change(
@@ -84,7 +93,7 @@ def next_change(
 ) -> float:
     """Return when a valid certificate is due."""
     due = span.end - min(reissue, (span.end - span.start) / 3)
-    return due if window is None else min(due, window.chosen)
+    return due if window is None else min(due, _wanted_back(span, window))
 
 
 def pause_after(failures: int, retry_after: float | None = None) -> float:

@@ -32,12 +32,14 @@ class Join:
     """How a process finds ood.
 
     :ivar guard: path of the guard's entry file.
+    :ivar debugged: whether the app's own options open the inspector, for a person.
     """
 
     guard: str
     join: str
     back: str
     token: str
+    debugged: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,15 @@ def build(wish: Wish) -> dict[str, str]:
     return env
 
 
+QUIET_INSPECTOR = "--inspect-publish-uid=stderr"
+"""Should ood have to look into a process that hangs, nobody else shall be able to: the
+inspector's address is told on stderr only."""
+
+
 def _joining(join: Join, options: str) -> dict[str, str]:
     require = f"--require {quote_option(join.guard)}"
+    if not join.debugged and "--inspect" not in options:
+        require = f"{QUIET_INSPECTOR} {require}"
     return {
         "OOD_JOIN": join.join,
         "OOD_BACK": join.back,

@@ -27,6 +27,10 @@ const FATAL_PAUSE_MILLISECONDS = 1000;
 /** While ood watches: so many requests have a place of so many bytes in the file. */
 const SLOTS = 64;
 const SLOT_BYTES = 256;
+/** The inspector's own port, which only one process can have, and those of which one is chosen instead. */
+const INSPECTOR_PORT = 9229;
+const FIRST_PORT = 16384;
+const PORTS = 16384;
 /** On a socket: its place. */
 const kSlot = Symbol('ood.slot');
 /** Under it the process tells its requests to whoever looks at it from outside while it hangs. */
@@ -44,6 +48,8 @@ class Flight {
     this.file = path.join(path.dirname(env.OOD_JOIN), `last-${process.pid}`);
     this.fatal = null; // the last uncaught exception
     if (!isMainThread) return;
+    // Should ood have to look into several processes at once, each needs a port of its own.
+    if (process.debugPort === INSPECTOR_PORT) process.debugPort = FIRST_PORT + Math.floor(Math.random() * PORTS);
     Object.defineProperty(process, kFlight, { value: () => JSON.stringify(this.list(LEFT)) });
     process.on('uncaughtExceptionMonitor', (error) => this.caught(error));
     process.on('exit', (code) => this.leave(code));

@@ -31,6 +31,9 @@ const UNDERSCORE = 95;
 const LOWER_O = 111;
 const UPPER_O = 79;
 
+/** As nginx has it, and ood's proxied path. */
+const CLIENT_LEFT = 499;
+
 const MISDIRECTED = 'HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 
 /** What is known about this process's requests. */
@@ -199,7 +202,7 @@ class Requests {
       this.inFlight -= socket[kOpen];
       socket[kMeter].inFlight -= socket[kOpen];
       socket[kOpen] = null;
-      if (this.access !== null && socket._httpMessage) this.unfinished(socket._httpMessage, socket);
+      if (socket._httpMessage) this.unfinished(socket._httpMessage, socket);
       if (this.watcher !== null) this.watcher.end(socket);
       this.answered(socket);
     });
@@ -231,11 +234,7 @@ class Requests {
 
   /** The client left before its answer was complete. */
   unfinished(response, socket) {
-    const request = response[kRequest];
-    if (request === undefined) return;
-    const status = response.headersSent ? response.statusCode : 499;
-    const bytes = bodyBytes(response, socket.bytesWritten - socket[kWritten]);
-    this.access.note(request, socket, status, bytes, performance.now() - response[kBegan]);
+    if (response[kBegan] !== undefined) this.measure(response, socket, response.headersSent ? response.statusCode : CLIENT_LEFT);
   }
 
   done(response, socket) {

@@ -92,6 +92,11 @@ def https_only() -> Page:
     return Page(403, "This site is served over HTTPS only.", "Set httpsPort, or the app's https.")
 
 
+def misdirected() -> Page:
+    """Return the page for a site that wants connections of its own."""
+    return Page(421, "This site is not to be had on a connection that was made for another one.")
+
+
 def unauthorized(realm: str) -> Page:
     """Return the page that asks for name and password."""
     challenge = f'WWW-Authenticate: Basic realm="{realm}", charset="UTF-8"\r\n'

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from OpenSSL import SSL
 from twisted.logger import Logger
 
 from ood.clock import Seldom
 from ood.interfaces import Certificate, ICertificates
-from ood.proxy.arrivals import HalfOpen, Head
+from ood.net.listen import RawSocket
+from ood.proxy.arrivals import HalfOpen
 from ood.proxy.client import Client
 from ood.proxy.context import Context, Incoming
 from ood.proxy.core import pages
 from ood.proxy.core.hello import NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME, Hello
-from ood.proxy.greeting import GreetedArrival
 from ood.proxy.tls import counters
 from ood.proxy.tls.contexts import ACME, Contexts, challenge_context
 from ood.proxy.tls.counters import TlsCounters
 from ood.proxy.tls.handshake import Handshake
+from ood.proxy.tls.passage import Passage
 from ood.proxy.tls.socket import TlsSocket
 from ood.proxy.tls.speakers import HTTP1, SPEAKERS
 from ood.proxy.tls.turns import Turns
@@ -30,12 +31,21 @@ WARNING_SECONDS = 60.0
 class Reception:
     """Takes connections that were accepted on the HTTPS port.
 
+    :param hand_off: gives a connection, unread, to a worker of an app.
     :ivar default_hosts: the hosts of the app that gets what names no host.
+    :ivar passing: apps that do TLS themselves.
     """
 
     log = Logger()
 
-    def __init__(self, context: Context, certificates: ICertificates, counted: TlsCounters) -> None:
+    def __init__(
+        self,
+        context: Context,
+        certificates: ICertificates,
+        counted: TlsCounters,
+        hand_off: Callable[[str, RawSocket], None],
+    ) -> None:
+        self._hand_off = hand_off
         self._certificates = certificates
         self._contexts = Contexts(context.clock, tuple(SPEAKERS))
         self._warning = Seldom(context.clock, WARNING_SECONDS)
@@ -44,25 +54,20 @@ class Reception:
         self.half_open = HalfOpen()
         self.turns = Turns(context.clock)
         self.default_hosts: tuple[str, ...] = ()
+        self.passing: Set[str] = frozenset()
 
     def accepted(self, incoming: Incoming) -> None:
         """Take a connection that was just accepted."""
         self.context.counters.connections += 1
-        sites = self.context.sites
-        if sites.watchful and sites.greets(incoming.address[0]):
-            GreetedArrival(self.context, self.half_open, self, incoming).begin()
-        else:
-            self.look(incoming)
-
-    def look(self, incoming: Incoming) -> None:
-        """Look at the first bytes of a connection, now or when they come."""
         Handshake(self, incoming).start()
-
-    def take(self, incoming: Incoming, head: Head, peeked: int) -> None:
-        """Not called: a greeting gives connections to :meth:`look`."""
 
     def greet(self, handshake: Handshake, hello: Hello) -> None:
         """Choose the certificate, and begin; or refuse."""
+        validation = ACME in hello.protocols and self._certificates.challenge(hello.server_name)
+        app = self.context.routes.find(hello.server_name.encode("ascii") or None)
+        if app is not None and app in self.passing and not validation:
+            self._pass(handshake, app)
+            return
         if ACME in hello.protocols:
             self._validate(handshake, hello)
             return
@@ -94,6 +99,15 @@ class Reception:
             handshake.refuse(UNRECOGNIZED_NAME, counters.UNUSABLE)
             return
         handshake.begin(settings)
+
+    def _pass(self, handshake: Handshake, app: str) -> None:
+        """Let the app do TLS itself."""
+        self.counters.passed_through += 1
+        handshake.release()
+        if self.context.pool.takes_sockets(app, alone=True):
+            self._hand_off(app, handshake.incoming.sock)
+        else:
+            Passage(self.context, handshake.incoming, app).start()
 
     def _validate(self, handshake: Handshake, hello: Hello) -> None:
         """Show a certificate authority that we are who is to get a certificate."""

@@ -57,6 +57,8 @@ class EchoWire(Wire):
             self._cut(len(head) + 4 + length)
             self.heads.append(head)
             self._answer(head.split(b" ")[1], body[:length])
+            if b"Connection: close" in head:
+                self.close()
 
     def _answer(self, path: bytes, body: bytes) -> None:
         big = re.match(rb"/big/(\d+)", path)

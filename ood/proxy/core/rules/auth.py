@@ -5,23 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import hmac
 import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from ood.model.passwords import verify
 from ood.model.urlpath import is_below, wide_prefix
 
-COST_LOG2 = 14
-"""scrypt's cost for new hashes, as a power of two: 16 MiB and some 50 ms for each guess."""
 VERDICTS_MAX = 4096
 """Verdicts remembered, 100 bytes each: far above the users that are active at once."""
 CREDENTIALS_BYTES_MAX = 1024
 """Longest name and password together; nobody types more."""
-SALT_BYTES = 16
 
-_HASH = re.compile(r"\$scrypt\$ln=(\d+),r=(\d+),p=(\d+)\$([^$]+)\$([^$]+)")
 _AUTHORIZATION = re.compile(rb"\n(?i:authorization):([^\r\n]*)\r(?=\n)")
 _BASIC = re.compile(rb"[ \t]*(?i:basic)[ \t]+([A-Za-z0-9+/]{1,2048}={0,2})[ \t]*")
 
@@ -47,35 +43,6 @@ class Check(msgspec.Struct, frozen=True):
     def verify(self) -> bool:
         """Tell whether the password is right; takes a processor for some 50 ms."""
         return verify(self.stored, self.password)
-
-
-def make_hash(password: bytes, salt: bytes) -> str:
-    """Return the hash of ``password`` as ``basicAuth`` keeps it."""
-    key = _scrypt(password, salt, COST_LOG2, 8, 1)
-    return f"$scrypt$ln={COST_LOG2},r=8,p=1${_encode(salt)}${_encode(key)}"
-
-
-def verify(stored: str, password: bytes) -> bool:
-    """Tell whether ``stored`` is a hash of ``password``."""
-    match = _HASH.fullmatch(stored)
-    assert match is not None, "the model has checked it"
-    cost, size, parallel = (int(match[number]) for number in (1, 2, 3))
-    key = _scrypt(password, _decode(match[4]), cost, size, parallel)
-    return hmac.compare_digest(key, _decode(match[5]))
-
-
-def _scrypt(password: bytes, salt: bytes, cost: int, size: int, parallel: int) -> bytes:
-    count = 1 << cost
-    memory = 128 * count * size + (1 << 20)
-    return hashlib.scrypt(password, salt=salt, n=count, r=size, p=parallel, maxmem=memory, dklen=32)
-
-
-def _encode(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii").rstrip("=")
-
-
-def _decode(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4))
 
 
 def credentials(fields: bytes) -> Credentials | None:

@@ -14,7 +14,7 @@ HOPS_MAX = 32
 _FIELDS = re.compile(rb"\n(?i:(x-forwarded-(?:for|proto|host|port)|forwarded)):([^\r\n]*)(?=\r\n)")
 _ELEMENT = re.compile(rb'[ \t]*(?:([A-Za-z]+)=(?:"([^"\\]*)"|([^;,"\s]*)))?[ \t]*([;,]|$)')
 _ADDRESS = re.compile(
-    rb'"?(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)|([0-9A-Fa-f:.]{2,45}?))(?::(\d{1,5}))?"?'
+    rb'"?(?:(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(\d{1,5}))?|([0-9A-Fa-f:.]{2,45}))"?'
 )
 _HOST = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,255}")
 _PORT = re.compile(rb"[0-9]{1,5}")
@@ -85,11 +85,11 @@ def _client(peer: Peer, hops: list[bytes], trusted: Networks) -> tuple[str, int,
     address, port, place = peer.address, peer.port, len(hops)
     for position in range(len(hops) - 1, max(-1, len(hops) - 1 - HOPS_MAX), -1):
         match = _ADDRESS.fullmatch(hops[position])
-        read = read_address((match[1] or match[2] or match[3]).decode("ascii")) if match else None
+        read = read_address((match[1] or match[2] or match[4]).decode("ascii")) if match else None
         if read is None:  # "unknown", or not an address: who said so is all we know
             break
         assert match is not None
-        address, port, place = str(read), _number(match[4]), position
+        address, port, place = str(read), _number(match[3]), position
         if not trusted.find(address):
             break
     return address, port, place

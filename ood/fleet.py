@@ -1,0 +1,106 @@
+"""All apps, whoever runs them: each question goes to the part that knows the app."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Collection, Sequence
+
+import msgspec
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from ood.interfaces import IProcessMonitor, Refused, Upstream, Worker
+from ood.model.apptypes import NODE, PROXY
+from ood.model.death import DeathList
+from ood.model.document import App, Document
+from ood.model.status import AppStatus
+from ood.procmon.monitor import ProcessMonitor
+from ood.procmon.report import urls
+from ood.proxy.remotes import Remotes
+
+
+@implementer(IProcessMonitor)
+class Fleet:
+    """The process monitor's apps, and those whose servers are elsewhere."""
+
+    def __init__(self, monitor: ProcessMonitor, remotes: Remotes) -> None:
+        self._monitor = monitor
+        self._remotes = remotes
+        self._document = Document()
+
+    def _of(self, app: str) -> ProcessMonitor | Remotes:
+        return self._remotes if app in self._remotes else self._monitor
+
+    def converge(self, document: Document) -> None:
+        """Make both parts be what ``document`` wants."""
+        self._document = document
+        self._remotes.converge(document)
+        self._monitor.converge(document)
+
+    def settled(self, app: str) -> Deferred[None]:
+        """Fire when the app is as the last document wants it."""
+        return self._of(app).settled(app)
+
+    def restart(self, app: str, candidate: App | None = None) -> Deferred[None]:
+        """Replace every worker of a running app."""
+        return self._of(app).restart(app, candidate)
+
+    def deaths(self, app: str) -> DeathList:
+        """Return the last deaths of the app's workers."""
+        wanted = self._document.apps.get(app)
+        if wanted is not None and wanted.type != NODE:
+            return DeathList()
+        return self._monitor.deaths(app)
+
+    def status(self, app: str) -> AppStatus:
+        """Return the live state of ``app``.
+
+        :raises NotFoundError: there is no such app.
+        """
+        wanted = self._document.apps.get(app)
+        if wanted is None or wanted.type == NODE:
+            return self._monitor.status(app)
+        status = self._remotes.status(app) if wanted.type == PROXY else _files(app, wanted)
+        addresses = urls(app, self._document, os.getuid() == 0)
+        return msgspec.structs.replace(status, urls=addresses)
+
+    def hand_off(self, app: str, sock: socket.socket, refused: Refused) -> bool:
+        """Give a client's connection to a worker of ``app``."""
+        return self._monitor.hand_off(app, sock, refused)
+
+    def takes_sockets(self, app: str, *, alone: bool) -> bool:
+        """Tell whether ``app`` may get client sockets now."""
+        return self._monitor.takes_sockets(app, alone=alone)
+
+    def workers(self, app: str) -> Sequence[Worker]:
+        """Return the workers that can take a request."""
+        return self._of(app).workers(app)
+
+    def choose(self, app: str, tried: Collection[Worker]) -> Worker | None:
+        """Return the worker that is to get the next request; None if any may."""
+        return self._remotes.choose(app, tried)
+
+    def connect(self, app: str, worker: Worker | None = None) -> Upstream | None:
+        """Open a new upstream connection."""
+        return self._of(app).connect(app, worker)
+
+    def when_available(self, app: str) -> Deferred[None]:
+        """Fire when a worker of ``app`` can take requests."""
+        return self._of(app).when_available(app)
+
+
+def _files(name: str, app: App) -> AppStatus:
+    """Return the state of an app that is just files: nothing runs that could fail."""
+    state = "online" if app.running else "stopped"
+    return AppStatus(
+        name=name,
+        type=app.type,
+        state=state,
+        running=app.running,
+        wanted=0,
+        port=app.port,
+        user="",
+        cwd=app.cwd,
+        release=app.release or "",
+    )

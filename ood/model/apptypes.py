@@ -1,0 +1,41 @@
+"""The types of apps: what each of them needs, and what has no meaning for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ood.errors import Fault
+from ood.model import kinds
+from ood.model.upstreams import UPSTREAMS
+
+NODE = "node"
+"""Programs that ood runs: Node.js, or others."""
+PROXY = "proxy"
+"""Servers that somebody else runs."""
+STATIC = "static"
+"""Files."""
+APP_TYPES = (NODE, PROXY, STATIC)
+
+
+def type_faults(plain: Any, prefix: str = "") -> list[Fault]:
+    """Return what is missing, or too much, for an app of its type.
+
+    :param plain: the app as the user wrote it; what else is wrong with it is told elsewhere.
+    """
+    if not isinstance(plain, Mapping):
+        return []
+    kind = plain.get("type", NODE)
+    try:
+        upstreams = UPSTREAMS.parse(plain.get("upstreams", ()))
+    except ValueError:
+        return []
+    if kind == NODE and "cwd" not in plain:
+        return [Fault(f"{prefix}cwd", "is missing", kinds.ABSOLUTE_PATH.allowed)]
+    if kind == PROXY and not upstreams:
+        problem = "is missing: an app of type proxy has servers elsewhere"
+        return [Fault(f"{prefix}upstreams", problem, UPSTREAMS.allowed)]
+    if kind != PROXY and upstreams:
+        problem = f"has no meaning for an app of type {kind}"
+        return [Fault(f"{prefix}upstreams", problem, "nothing, or set type to proxy")]
+    return []

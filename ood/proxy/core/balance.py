@@ -1,0 +1,84 @@
+"""Which server gets the next request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from math import log
+from typing import Protocol, TypeVar
+
+_HASHES = 1 << 64
+
+
+class Server(Protocol):
+    """What can be chosen.
+
+    :ivar weight: its share.
+    :ivar busy: requests that it is serving.
+    :ivar turn: how long it has been passed over, by weight; :func:`round_robin` counts.
+    """
+
+    weight: int
+    busy: int
+    turn: int
+
+
+class Named(Protocol):
+    """What keeps its place among others by its name."""
+
+    @property
+    def identity(self) -> bytes:
+        """What tells it from the others; the same after a restart."""
+
+    @property
+    def weight(self) -> int:
+        """Its share."""
+
+
+S = TypeVar("S", bound=Server)
+N = TypeVar("N", bound=Named)
+
+
+def round_robin(servers: Sequence[S]) -> S:
+    """Return the server whose turn it is: each as often as its weight says, and spread out."""
+    total = 0
+    for one in servers:
+        one.turn += one.weight
+        total += one.weight
+    best = max(servers, key=lambda one: one.turn)
+    best.turn -= total
+    return best
+
+
+def least_busy(servers: Sequence[S]) -> S:
+    """Return the server with the least to do for its weight; among equals whose turn it is."""
+    load = [(one.busy + 1) / one.weight for one in servers]
+    least = min(load)
+    equals = [one for one, found in zip(servers, load, strict=True) if found == least]
+    return equals[0] if len(equals) == 1 else round_robin(equals)
+
+
+def at_random(servers: Sequence[S], chance: float) -> S:
+    """Return any server, by weight.
+
+    :param chance: a random number from 0 to 1.
+    """
+    left = chance * sum(one.weight for one in servers)
+    for one in servers:
+        left -= one.weight
+        if left < 0:
+            return one
+    return servers[-1]
+
+
+def by_key(servers: Sequence[N], key: bytes) -> N:
+    """Return the server that ``key`` belongs to (rendezvous hashing).
+
+    When a server goes only its own keys move, and when it comes back they return.
+    """
+    return max(servers, key=lambda one: _score(one, key))
+
+
+def _score(server: Named, key: bytes) -> float:
+    digest = blake2b(key, digest_size=8, key=server.identity[:64]).digest()
+    return -server.weight / log((int.from_bytes(digest, "big") + 1) / (_HASHES + 1))

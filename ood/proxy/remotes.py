@@ -1,0 +1,144 @@
+"""The apps whose servers somebody else runs: what the process monitor is for the others."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, fail, succeed
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from ood.errors import NotFoundError, UnavailableError, WorkerError
+from ood.interfaces import IProcessMonitor, Refused, Upstream, Worker
+from ood.model.apptypes import PROXY
+from ood.model.death import DeathList
+from ood.model.document import App, Document
+from ood.model.status import AppStatus
+from ood.proxy.remoteapp import RemoteApp
+
+
+@implementer(IProcessMonitor)
+class Remotes(Service):
+    """Knows which servers of apps of type proxy are well, and connects to them.
+
+    :param reactor: for checks and look-ups.
+    :param remark: ``remark(app, text)`` tells the reader of the app's log.
+    """
+
+    name = "remotes"
+
+    def __init__(
+        self,
+        reactor: Any,
+        clock: IReactorTime,
+        remark: Callable[[str, str], None],
+        chance: random.Random | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._clock = clock
+        self._remark = remark
+        self._chance = chance or random.Random()  # noqa: S311 - spreads load, keeps no secret
+        self._apps: dict[str, RemoteApp] = {}
+        self._pending: Document | None = None
+        self._ending: list[Deferred[None]] = []
+
+    def __contains__(self, app: str) -> bool:
+        """Tell whether ``app`` is one of these."""
+        return app in self._apps
+
+    def startService(self) -> None:
+        """Begin to check."""
+        super().startService()  # type: ignore[no-untyped-call]
+        if self._pending is not None:
+            self._apply(self._pending)
+
+    def stopService(self) -> Deferred[None]:
+        """Check no more; fire when no check is under way."""
+        _ = super().stopService()  # type: ignore[no-untyped-call]
+        stopped = DeferredList([one.stop() for one in self._apps.values()])
+        return stopped.addCallback(lambda _: None)
+
+    def converge(self, document: Document) -> None:
+        """Take over what ``document`` says."""
+        self._pending = document
+        self._apply(document)
+
+    def _apply(self, document: Document) -> None:
+        apps = {name: app for name, app in document.apps.items() if app.type == PROXY}
+        for name in [name for name in self._apps if name not in apps]:
+            _ = self._apps.pop(name).stop()
+        for name, app in apps.items():
+            if name not in self._apps:
+                self._apps[name] = self._made(name, app)
+            if self.running:
+                self._apps[name].converge(app)
+
+    def _made(self, name: str, app: App) -> RemoteApp:
+        def remark(text: str) -> None:
+            self._remark(name, text)
+
+        chance = self._chance.random
+        return RemoteApp(self._reactor, self._clock, name, app, remark=remark, chance=chance)
+
+    # IProcessMonitor
+
+    def settled(self, app: str) -> Deferred[None]:
+        """Fire when a server answers, or the app is stopped; fail when none answers."""
+        one = self._apps.get(app)
+        return succeed(None) if one is None else one.when_settled()
+
+    def restart(self, app: str, candidate: App | None = None) -> Deferred[None]:
+        """There is nothing to restart: tell whether a server answers."""
+        if candidate is not None:
+            return fail(WorkerError(f"{app} runs elsewhere: there is nothing to deploy to"))
+        return self.settled(app)
+
+    def status(self, app: str) -> AppStatus:
+        """Return the live state of ``app``.
+
+        :raises NotFoundError: there is no such app.
+        """
+        one = self._apps.get(app)
+        if one is None:
+            raise NotFoundError(f"there is no app {app}", "see: ood status")
+        return one.status()
+
+    def deaths(self, app: str) -> DeathList:  # noqa: ARG002 whoever runs them knows
+        """Return nothing: nothing of these apps runs here."""
+        return DeathList()
+
+    # IWorkerPool
+
+    def hand_off(self, app: str, sock: socket.socket, refused: Refused) -> bool:  # noqa: ARG002
+        """Take nothing: a socket can't leave this machine."""
+        return False
+
+    def takes_sockets(self, app: str, *, alone: bool) -> bool:  # noqa: ARG002
+        """Take nothing: a socket can't leave this machine."""
+        return False
+
+    def workers(self, app: str) -> Sequence[Worker]:
+        """Return the servers that can take a request."""
+        one = self._apps.get(app)
+        return () if one is None else one.workers()
+
+    def choose(self, app: str, tried: Collection[Worker]) -> Worker | None:
+        """Return the server that is to get the next request; None if there is none."""
+        one = self._apps.get(app)
+        return None if one is None else one.choose(tried)
+
+    def connect(self, app: str, worker: Worker | None = None) -> Upstream | None:
+        """Begin a connection."""
+        one = self._apps.get(app)
+        return None if one is None else one.connect(worker)
+
+    def when_available(self, app: str) -> Deferred[None]:
+        """Fire when a server can take requests."""
+        one = self._apps.get(app)
+        if one is None:
+            return fail(UnavailableError(f"there is no app {app}", "see: ood status"))
+        return one.when_available()

@@ -1,0 +1,1 @@
+"""Tests of :mod:`ood.cli.doctor`."""

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ood.errors import InvalidError
+from ood.model.document import App, to_plain
+from ood.model.schema import changed_app, check_app
+from ood.model.upstreams import UPSTREAMS, Upstream, parse_address
+
+
+class AddressTests(SynchronousTestCase):
+    def test_forms(self) -> None:
+        """Every way to write an address ends in one."""
+        for text, written in {
+            "http://10.0.0.5:8080": "10.0.0.5:8080",
+            "http://10.0.0.5:8080/": "10.0.0.5:8080",
+            "10.0.0.5:8080": "10.0.0.5:8080",
+            "http://Api.Example.COM": "api.example.com:80",
+            "localhost:3000": "localhost:3000",
+            "[::1]:80": "[::1]:80",
+            "http://[2001:DB8:0::1]": "[2001:db8::1]:80",
+            "unix:/run/x.sock": "unix:/run/x.sock",
+            "unix:///run/x.sock": "unix:/run/x.sock",
+        }.items():
+            self.assertEqual(written, str(parse_address(text)), text)
+            self.assertEqual(written, str(parse_address(written)))
+
+    def test_refused(self) -> None:
+        """What can't be connected to is refused with what is wrong."""
+        for text, problem in {
+            "https://10.0.0.5": "TLS",
+            "10.0.0.5": "no port",
+            "10.0.0.5:0": "1 to 65535",
+            "10.0.0.5:http": "1 to 65535",
+            "http://10.0.0.5:99999": "1 to 65535",
+            "http://a/path": "more than a host",
+            "http://user@a": "more than a host",
+            "unix:run/x.sock": "absolute",
+            "unix:/" + "x" * 200: "107 bytes",
+            ":80": "not a host name",
+            "a b:80": "not a host name",
+            "[::1": "1 to 65535",
+        }.items():
+            self.assertIn(problem, str(self.assertRaises(ValueError, parse_address, text)))
+
+
+class UpstreamsTests(SynchronousTestCase):
+    def test_forms(self) -> None:
+        """A text, a list and objects say the same."""
+        wanted = (Upstream("10.0.0.5:8080", 3), Upstream("unix:/x", backup=True))
+        for value in (
+            "10.0.0.5:8080 weight=3, unix:/x backup",
+            '["10.0.0.5:8080 weight=3", {"address": "unix:/x", "backup": true}]',
+            ["http://10.0.0.5:8080 weight=3", {"address": "unix:/x", "backup": True}],
+        ):
+            self.assertEqual(wanted, UPSTREAMS.parse(value))
+
+    def test_refused(self) -> None:
+        """Lists that make no sense are refused."""
+        for value, problem in (
+            (["a:1", "http://a:1"], "twice"),
+            (["a:1 backup"], "backups"),
+            (["a:1 weight=0"], "weight"),
+            (["a:1 weight=x"], "weight"),
+            (["a:1 wight=1"], "neither"),
+            ([{"addr": "a:1"}], "no addr"),
+            ([{}], "no address"),
+            ([7], "neither"),
+            ("[", "JSON"),
+            (7, "list"),
+            ([f"a:{port}" for port in range(1, 66)], "more than 64"),
+        ):
+            self.assertIn(problem, str(self.assertRaises(ValueError, UPSTREAMS.parse, value)))
+
+
+class TypeTests(SynchronousTestCase):
+    def faults(self, **values: object) -> list[str]:
+        error = self.assertRaises(InvalidError, check_app, "x", {"port": 3001, **values})
+        return [f"{fault.key}: {fault.problem}" for fault in error.faults]
+
+    def test_proxy(self) -> None:
+        """An app whose servers are elsewhere needs them, and no directory."""
+        app = check_app("x", {"port": 3001, "type": "proxy", "upstreams": "a:1, b:2"})
+        self.assertEqual(("a:1", "b:2"), tuple(one.address for one in app.upstreams))
+        self.assertEqual(app, check_app("x", to_plain(app)))
+        (fault,) = self.faults(type="proxy")
+        self.assertIn("upstreams: is missing", fault)
+
+    def test_node(self) -> None:
+        """A program needs a directory, and has no upstreams."""
+        self.assertEqual(["cwd: is missing"], self.faults())
+        self.assertEqual(["cwd: is missing"], self.faults(type="node", script="x.js"))
+        (fault,) = self.faults(cwd="/srv", upstreams=["a:1"])
+        self.assertIn("no meaning", fault)
+
+    def test_a_change_of_the_type(self) -> None:
+        """It takes both keys at once."""
+        app = App(cwd="/srv", port=3001)
+        self.assertRaises(InvalidError, changed_app, "x", app, {"type": "proxy"})
+        changed = changed_app("x", app, {"type": "proxy", "upstreams": "a:1"})
+        self.assertRaises(InvalidError, changed_app, "x", changed, {"type": None})
+        back = changed_app("x", changed, {"type": None, "upstreams": None})
+        self.assertEqual(app, back)
