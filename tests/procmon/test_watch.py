@@ -19,7 +19,7 @@ class WatchTests(ContainerTestCase):
         self.set_watch()
 
     def set_watch(self, value: bool = True) -> None:
-        self.converge(watch=value)
+        self.converge(watch=value, ignore_watch=("run",))
         self.watches.converge([(self.container, self.rolls)])
         self.turn()
 
