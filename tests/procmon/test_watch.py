@@ -19,7 +19,7 @@ class WatchTests(ContainerTestCase):
         self.set_watch()
 
     def set_watch(self, value: bool = True) -> None:
-        self.converge(watch=value, ignore_watch=("run",))
+        self.converge(watch=value)
         self.watches.converge([(self.container, self.rolls)])
         self.turn()
 
@@ -126,6 +126,18 @@ class WatchTests(ContainerTestCase):
         self.assertEqual(len(self.machine.nodes), 1)
         self.set_watch()
         self.assertEqual(len(self.machine.readers), readers + 1)
+
+    def test_own_files(self) -> None:
+        """What ood writes below the app's directory is no change; the same name elsewhere is."""
+        (self.home / "lib").mkdir()
+        (self.home / "lib/run").mkdir()
+        (self.home / "run/x.js").write_text("x")
+        self.turn()
+        self.rest()
+        self.assertEqual(len(self.machine.nodes), 1)
+        self.save("lib/run/x.js")
+        self.rest()
+        self.assertEqual(len(self.machine.nodes), 2)
 
     def test_stopped(self) -> None:
         """A stopped app is not watched."""
