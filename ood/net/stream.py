@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
+from fcntl import ioctl
+from termios import TIOCOUTQ
 
 from twisted.internet.interfaces import IReactorFDSet, IReadWriteDescriptor
 from twisted.python.failure import Failure
@@ -39,11 +42,12 @@ class Stream:
     """A connected (or connecting) stream socket: TCP, or one end of a unix pair.
 
     It does not read before :meth:`resume_reading`.  Subclasses override
-    :meth:`received`, :meth:`ended`, :meth:`drained`, :meth:`flushed`,
+    :meth:`received`, :meth:`ended`, :meth:`backed_up`, :meth:`drained`, :meth:`flushed`,
     :meth:`connected`, :meth:`failed` and :meth:`gone`.
 
     :ivar sock: the socket.
     :ivar backlog: bytes accepted by :meth:`write` that the kernel has not taken yet.
+    :ivar queued_bytes: bytes that were ever part of the backlog.
     :ivar connecting: the connection is not established yet; writes are kept.
     :ivar broken: the peer can't be written to any more; nobody was called.
     :ivar closed: the socket is closed; nothing is called any more.
@@ -62,6 +66,7 @@ class Stream:
         "broken",
         "closed",
         "connecting",
+        "queued_bytes",
         "sock",
     )
 
@@ -70,6 +75,7 @@ class Stream:
     ) -> None:
         self.sock = sock
         self.backlog = 0
+        self.queued_bytes = 0
         self.connecting = connecting
         self.broken = False
         self.closed = False
@@ -91,6 +97,9 @@ class Stream:
 
     def ended(self) -> None:
         """Learn that the peer will send no more; reading has stopped."""
+
+    def backed_up(self) -> None:
+        """Learn that the kernel did not take all; must neither write nor close."""
 
     def drained(self) -> None:
         """Learn that the backlog fell to the low-water mark."""
@@ -139,6 +148,14 @@ class Stream:
             self._queue(memoryview(data)[sent:])
         elif data:
             self._queue(data)
+
+    def undelivered(self) -> int:
+        """Return how many of the bytes written the peer has not acknowledged yet."""
+        try:
+            ioctl(self._fd, TIOCOUTQ, left := bytearray(4))
+        except OSError:
+            return self.backlog
+        return self.backlog + int.from_bytes(left, sys.byteorder)
 
     def end_writing(self) -> None:
         """Tell the peer, after everything written, that no more will come."""
@@ -255,9 +272,13 @@ class Stream:
     def _queue(self, data: bytes | memoryview) -> None:
         if self.closed or self.broken:
             return
+        size, before = len(data), self.backlog
         self._out.append(data)
-        self.backlog += len(data)
+        self.backlog = before + size
+        self.queued_bytes += size
         self._start_writing()
+        if not before:
+            self.backed_up()
 
     def _send_queue(self) -> None:
         data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
