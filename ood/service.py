@@ -162,7 +162,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     monitor = ProcessMonitor(any_reactor, clock, home.run, logs, events=events, traffic=traffic)
     releases = Releases(any_reactor, clock, home.apps)
     remotes = Remotes(any_reactor, clock, logs.remark)
-    fleet = Fleet(monitor, remotes)
+    fleet = Fleet(monitor, remotes, traffic)
     notifier = Notifier(clock, events, Hooks(any_reactor, clock, os.environ).run)
     certificates = CertificatesPart(
         home.path / CERTS_DIRECTORY,

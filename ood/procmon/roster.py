@@ -112,7 +112,7 @@ class Roster:
         else:
             refused(self.app, sock)
 
-    def connect(self, worker: Worker | None) -> Upstream | None:
+    def connect(self, worker: Worker | None = None) -> Upstream | None:
         """Open an upstream connection to ``worker``, or else to the member with the fewest."""
         members = (
             sorted(self.streams, key=_pipes)

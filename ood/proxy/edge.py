@@ -27,6 +27,7 @@ from ood.proxy.https import Https
 from ood.proxy.listener import Listener
 from ood.proxy.live import Live
 from ood.proxy.sites import Sites
+from ood.proxy.static.answers import statics
 from ood.proxy.sticky import Stickiness
 from ood.proxy.tls.counters import TlsCounters
 from ood.proxy.upstream import Upstreams
@@ -143,6 +144,7 @@ class ReverseProxy(Service):
     def converge(self, document: Document) -> None:
         """Route as ``document`` says, and listen on each app's own port."""
         self._context.routes = Table(document.apps)
+        self._context.statics = statics(document)
         self._sites.converge(document)
         self._context.sticky.converge(document.apps)
         self._context.one_app = len(document.apps) == 1
