@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ood.cli.pm2 import Imported, read, translate
+from ood.cli.pm2dump import gather, is_dump
 from ood.cli.session import Invocation, Session
 from ood.errors import OodError
 
 
 def import_file(invocation: Invocation, file: str, choice: str | None, *, dry_run: bool) -> None:
     """Add every app of ``file``; one that is refused does not keep the others away."""
+    invocation.must_be_here("import")
     path = Path(file).expanduser().absolute()
     processors = len(os.sched_getaffinity(0))
+    entries: Sequence[Mapping[str, Any]] = read(path, shutil.which("node"))
+    if is_dump(entries):
+        entries = gather(entries, os.environ)
     found = [
-        translate(entry, path.parent, choice=choice, processors=processors)
-        for entry in read(path, shutil.which("node"))
+        translate(entry, path.parent, choice=choice, processors=processors) for entry in entries
     ]
     if dry_run:
         _report(invocation, found, {})

@@ -70,6 +70,9 @@ NEEDLESS: Mapping[str, str] = {
     "treekill": "the whole process group is always ended",
     "force": "one script may serve several apps",
     "windowsHide": "ood runs on Linux",
+    "autostart": "ood start starts an app, and the service remembers it",
+    "kill_retry_time": "ood asks the kernel when a process is gone",
+    "watch_delay": "a restart waits until nothing has changed for 200 ms",
     "name": "",
     "version": "read from package.json",
 }
@@ -78,6 +81,8 @@ NEEDLESS: Mapping[str, str] = {
 _LOG_KEYS = ("out_file", "error_file", "err_file", "log_file", "output", "error", "log")
 _ERROR = re.compile(r"\w*Error\b")
 _RUNNERS = ("npm", "pnpm", "yarn")
+_OFF = frozenset({"cron_restart", "watch"})
+"""Keys for which 0 and false mean that there is none."""
 _DUMP_STATE = re.compile(
     r"^(pm_(?!exec_path|cwd)\w+|status|created_at|restart_time|unstable_restarts|exit_code|"
     r"axm_\w+|km_link|node_version|versioning|unique_id|prev_restart_delay|vizion_running|"
@@ -165,11 +170,18 @@ def translate(
     interpreter = _interpreter(entry)
     if interpreter is not None:
         result.values["interpreter"] = interpreter
-    environment = {} if is_dump else _environment(entry, choice)
+    environment = _environment(entry, choice)
     if environment.pop("PORT", None) is not None:
         result.notes.append("env.PORT: ood says which port; several apps may listen on the same")
     if environment:
         result.values["env"] = environment
+    if is_dump:
+        taken = ", ".join(environment) or "none"
+        result.notes.append(
+            f"env: a dump mixes the app's variables with the shell's; taken as the app's: {taken}"
+        )
+    _settle_interpreter(result)
+    _settle_watch(result)
     _settle_paths(result.values, base)
     package = _package_script(entry)
     if package is not None:
@@ -185,15 +197,12 @@ def _carry(result: Imported, key: str, value: Any, choice: str | None, *, is_dum
     """Carry one key over, or note why not."""
     target = RENAMED.get(key)
     if target is not None and target in APP_KEYS:
-        if value not in ("", []):
+        if value not in ("", []) and not (key in _OFF and value in (0, "0")):
             result.values[target] = value
     elif key in {"instances", "interpreter", "exec_interpreter"} or NEEDLESS.get(key) == "":
         return
-    elif is_dump and (key == "env" or _DUMP_STATE.match(key)):
-        if key == "env":
-            result.notes.append(
-                "env: the dump mixes the app's variables with the shell's; set yours"
-            )
+    elif is_dump and (key in NEEDLESS or _DUMP_STATE.match(key) or key.startswith("env_")):
+        return  # defaults of PM2's that nobody set, and variables that are in env already
     elif key in {"env", f"env_{choice}"}:
         return
     elif key.startswith("env_"):
@@ -204,6 +213,32 @@ def _carry(result: Imported, key: str, value: Any, choice: str | None, *, is_dum
         result.notes.append(f"{key}: not needed, {NEEDLESS[key]}")
     else:
         result.notes.append(f"{key}: ood has no such setting")
+
+
+def _settle_interpreter(result: Imported) -> None:
+    """Leave out what only Node takes."""
+    interpreter = result.values.get("interpreter")
+    if interpreter is not None and result.values.pop("nodeArgs", None):
+        result.notes.append(
+            f"interpreter_args: only node gets some; make a script that calls {interpreter}"
+        )
+
+
+def _settle_watch(result: Imported) -> None:
+    """Leave out patterns that are regular expressions: ood takes globs."""
+    patterns = result.values.pop("ignoreWatch", [])
+    patterns = [patterns] if isinstance(patterns, str) else patterns
+    if not isinstance(patterns, list):
+        patterns = [patterns]
+    globs = [one for one in patterns if isinstance(one, str) and one and "\\" not in one]
+    if globs:
+        result.values["ignoreWatch"] = globs
+    for one in patterns:
+        if one not in globs:
+            shown = one if isinstance(one, str) else "a regular expression"
+            result.notes.append(
+                f"ignore_watch: {shown} is no glob; names that begin with a dot are never watched"
+            )
 
 
 def _settle_paths(values: dict[str, Any], base: Path) -> None:

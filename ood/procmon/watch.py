@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from twisted.internet.interfaces import IDelayedCall
 
@@ -48,7 +50,7 @@ class Watch:
             context.clock,
             app.cwd,
             roots=list(dict.fromkeys(roots)),
-            ignored=Ignored(app.ignore_watch),
+            ignored=Ignored((*app.ignore_watch, *_own_paths(app.cwd, context.run))),
             changed=self._changed,
             trouble=self._trouble,
         )
@@ -114,6 +116,13 @@ class Watch:
     def _still(self) -> str:
         slots = self._container.slots.values()
         return "; the old workers serve on" if any(slot.online for slot in slots) else ""
+
+
+def _own_paths(cwd: str, run: Path) -> list[str]:
+    """Return what ood itself writes in ``cwd``: its home may lie there."""
+    found = [one for one in (run, run.parent) if one.is_relative_to(cwd) and str(one) != cwd]
+    # From cwd on, not that name anywhere; what would mean something else in a glob is any letter.
+    return ["/" + re.sub(r"[*?\[{]", "?", str(one.relative_to(cwd))) for one in found]
 
 
 def _root(path: str) -> str:

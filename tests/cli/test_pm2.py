@@ -9,6 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from ood.cli.pm2 import fitting_name, read, translate
+from ood.cli.pm2dump import gather
 from ood.errors import InvalidError
 from ood.model.schema import APP_KEYS, check_app
 from tests.cli.support import CliCase
@@ -87,12 +88,56 @@ class TranslateTests(SynchronousTestCase):
             "pm_id": 0,
             "status": "online",
             "restart_time": 3,
-            "env": {"HOME": "/root"},
-            "HOME": "/root",
+            "env": {"HOME": "/home/dev"},
+            "HOME": "/home/dev",
         }
+        (entry,) = gather([entry], {})
         result = translate(entry, BASE)
         self.assertEqual(result.values, {"script": "server.js", "cwd": "/srv/api", "instances": 2})
         self.assertEqual([note.partition(":")[0] for note in result.notes], ["env"])
+
+    def test_dump_environment(self) -> None:
+        """What not every app has, and the shell does not have, is the app's own."""
+        shell = {"HOME": "/home/dev", "SSH_TTY": "/dev/pts/1", "CORP_PROXY": "p", "BOTH": "1"}
+        one = {"name": "one", "pm_exec_path": "/x/1.js", "env": {**shell, "A": "a", "one": "{}"}}
+        two = {"name": "two", "pm_exec_path": "/x/2.js", "env": {**shell, "BOTH": "2"}}
+        for entry in (one, two):
+            entry["env"]["NODE_ENV"] = "production"
+        first, second = gather([one, two, two], {})
+        self.assertEqual(first["env"], {"A": "a", "BOTH": "1", "NODE_ENV": "production"})
+        self.assertEqual(second["env"], {"BOTH": "2", "NODE_ENV": "production"})
+        self.assertEqual((first.get("instances"), second["instances"]), (None, 2))
+        (alone,) = gather([one], {"CORP_PROXY": "p"})
+        self.assertEqual(alone["env"], {"A": "a", "BOTH": "1", "NODE_ENV": "production"})
+
+    def test_watch(self) -> None:
+        """Globs are carried over, regular expressions are named."""
+        for ignore, globs, notes in (
+            ("logs", ["logs"], 0),
+            (["a", "[\\\\/]\\\\./", {}], ["a"], 2),
+            ([], None, 0),
+        ):
+            entry = {"script": "x.js", "watch": ["src"], "ignore_watch": ignore}
+            result = translate(entry, BASE)
+            self.assertEqual(result.values["watch"], ["src"])
+            self.assertEqual(result.values.get("ignoreWatch"), globs)
+            self.assertEqual(len(result.notes), notes)
+            check_app("x", {"port": 3001, **result.values})
+        off = translate({"script": "x.js", "watch": False, "cron_restart": 0}, BASE)
+        self.assertEqual(set(off.values), {"script", "cwd"})
+
+    def test_false_is_a_value(self) -> None:
+        """Only where it means "none" is it left out."""
+        result = translate({"script": "x.js", "autorestart": False, "restart_delay": 0}, BASE)
+        self.assertIs(result.values["autorestart"], False)
+        self.assertEqual(result.values["restartDelay"], 0)
+
+    def test_other_interpreters(self) -> None:
+        """Arguments for another interpreter than node can't be carried over, and that is said."""
+        entry = {"script": "x.py", "interpreter": "python3", "interpreter_args": "-u"}
+        result = translate(entry, BASE)
+        self.assertNotIn("nodeArgs", result.values)
+        self.assertIn("only node gets some", result.notes[0])
 
     def test_names_fit(self) -> None:
         """Any text becomes a name that an app may have."""

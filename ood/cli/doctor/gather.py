@@ -52,7 +52,8 @@ TIMEX_BYTES = 512
 def gather(home: Path, answers: Mapping[str, Any], fault: OodError | None) -> Facts:
     """Return the facts.
 
-    :param answers: what the service answered: ``version``, ``settings``, ``apps``, ``certificates``.
+    :param answers: what the service answered: ``version``, ``settings``, ``apps``,
+        ``certificates``.
     :param fault: why it answered nothing.
     """
     document, document_fault = _document(home / DOCUMENT_FILE)
