@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from ood.model.files import COMPRESS_KEYS, FILE_KEYS
 from ood.model.notify import Target
 from ood.model.rulekinds import RULE_KEYS
 from ood.model.rules import EVERY_REQUEST, Maintenance, Redirect, Route
@@ -125,6 +126,11 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     https: str = "auto"
     hsts: int = 0
     tls: str = "terminate"
+    index: str = "index.html"
+    fallback: str | None = None
+    precompressed: bool = True
+    cache_control: str | None = None
+    compress: bool = False
     routes: Mapping[str, Route] = {}
     redirects: Mapping[str, Redirect] = {}
     rewrites: Mapping[str, str] = {}
@@ -153,7 +159,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     def proxied_because(self) -> tuple[str, ...]:
         """Return the keys that have ood look at every request."""
         fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
-        return tuple(key for key in EVERY_REQUEST if getattr(self, fields[key]))
+        keys = tuple(key for key in EVERY_REQUEST if getattr(self, fields[key]))
+        return (*keys, "sticky") if self.sticky == "cookie" else keys
 
     def stickiness(self) -> str:
         """Return by what clients stay with their workers or servers: off, ip or cookie."""
@@ -171,7 +178,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
 RULE_FIELDS = tuple(
     field.name
     for field in msgspec.structs.fields(App)
-    if field.encode_name in (*RULE_KEYS, *HTTPS_FIELDS, "maintenance")
+    if field.encode_name in (*RULE_KEYS, *HTTPS_FIELDS, *FILE_KEYS, *COMPRESS_KEYS, "maintenance")
 )
 """Fields of an app that only ood itself acts on, not the app's workers."""
 

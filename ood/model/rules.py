@@ -70,5 +70,6 @@ EVERY_REQUEST: tuple[str, ...] = (
     "bodyLimit",
     "requestId",
     "maintenance",
+    "compress",
 )
 """Keys that have ood look at every request: none of the app's connections is handed off."""

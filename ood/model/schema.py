@@ -17,6 +17,7 @@ from ood.errors import Fault, InvalidError
 from ood.model import kinds
 from ood.model.apptypes import APP_TYPES, type_faults
 from ood.model.document import SCHEMA_VERSION, App, Document, Settings, to_plain
+from ood.model.files import COMPRESS_KEYS, FILE_KEYS
 from ood.model.notify import NOTIFY, restored
 from ood.model.rulecheck import rule_faults
 from ood.model.rulekinds import MAINTENANCE, RULE_KEYS, RULE_SETTINGS
@@ -99,6 +100,8 @@ SETTINGS_KEYS: Mapping[str, Key] = {
     ),
 }
 
+_MORE_KEYS = {**UPSTREAM_KEYS, **FILE_KEYS, **COMPRESS_KEYS, **HTTPS_KEYS, **RULE_KEYS}
+
 APP_KEYS: Mapping[str, Key] = {
     "type": Key(
         kinds.choice(*APP_TYPES),
@@ -168,10 +171,7 @@ APP_KEYS: Mapping[str, Key] = {
     "dependsOn": Key(
         kinds.APPS, "Apps that answer before this one is started; after 30 s it is in any case."
     ),
-    **{
-        name: Key(kind, doc)
-        for name, (kind, doc) in {**UPSTREAM_KEYS, **HTTPS_KEYS, **RULE_KEYS}.items()
-    },
+    **{name: Key(kind, doc) for name, (kind, doc) in _MORE_KEYS.items()},
     "maintenance": Key(
         MAINTENANCE, "Why and how the app is not asked now.", set_by="ood maintenance"
     ),

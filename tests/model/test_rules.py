@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ood.errors import InvalidError
 from ood.model.document import RULE_FIELDS, App, Document, to_plain
+from ood.model.files import COMPRESS_KEYS
 from ood.model.passwords import make_hash
 from ood.model.rulekinds import RULE_KEYS
 from ood.model.rules import EVERY_REQUEST, Maintenance, Redirect, Route
@@ -203,7 +204,7 @@ class TogetherTests(SynchronousTestCase):
     def test_keys(self) -> None:
         """Every rule is a field of an app, and what forces the proxy is one of them."""
         self.assertLess(len(RULE_KEYS), len(RULE_FIELDS))
-        self.assertLessEqual(set(EVERY_REQUEST), {*RULE_KEYS, "maintenance"})
+        self.assertLessEqual(set(EVERY_REQUEST), {*RULE_KEYS, *COMPRESS_KEYS, "maintenance"})
         self.assertEqual((), BASE.proxied_because())
         site = changed_app("site", BASE, {"headers.A": "1", "errorPages.502": "x"})
         self.assertEqual(("headers",), site.proxied_because())
