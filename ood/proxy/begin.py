@@ -9,6 +9,7 @@ import msgspec
 from ood.proxy import limits
 from ood.proxy.context import Context, Entry
 from ood.proxy.core import pages
+from ood.proxy.core.compress import Compression
 from ood.proxy.core.errand import Errand
 from ood.proxy.core.forward import Peer
 from ood.proxy.core.pages import Page
@@ -75,6 +76,9 @@ def _ask(context: Context, downstream: Downstream, asked: Asked) -> None:
 
 def flow_of(context: Context, downstream: Downstream, errand: Errand) -> Flow:
     """Return what serves an errand; it is not started yet."""
+    if errand.app in context.compressing:
+        changes = (*errand.changes, Compression(errand.request))
+        errand = msgspec.structs.replace(errand, changes=changes)
     if errand.app in context.statics:
         return StaticFlow(context, downstream, errand, context.statics[errand.app])
     return Exchange(context, downstream, errand)
