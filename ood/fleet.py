@@ -79,9 +79,11 @@ class Fleet:
             latency_p99_ms=recent.p99_ms,
         )
 
-    def hand_off(self, app: str, sock: socket.socket, refused: Refused) -> bool:
+    def hand_off(
+        self, app: str, sock: socket.socket, refused: Refused, key: bytes | None = None
+    ) -> bool:
         """Give a client's connection to a worker of ``app``."""
-        return self._monitor.hand_off(app, sock, refused)
+        return self._monitor.hand_off(app, sock, refused, key)
 
     def takes_sockets(self, app: str, *, alone: bool) -> bool:
         """Tell whether ``app`` may get client sockets now."""

@@ -7,6 +7,7 @@ changed; it ends with one line on stderr and exit status 1.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -178,6 +179,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         lambda app, error: logs.remark(app, str(error)),
         open_files=open_files,
         traffic=traffic,
+        secret=hashlib.sha256(b"ood-worker " + token.encode()).digest(),
         https=https_sockets,
         certificates=certificates,
     )

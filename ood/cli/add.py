@@ -21,6 +21,7 @@ def add(invocation: Invocation, app: str, options: Mapping[str, Any]) -> None:
     if options["upstreams"]:
         _add_remote(invocation, app, values)
         return
+    invocation.must_be_here("init")
     if options["static"]:
         _add_files(invocation, app, {**values, "cwd": str(_directory(options["static"]))})
         return

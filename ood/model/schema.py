@@ -20,7 +20,7 @@ from ood.model.document import SCHEMA_VERSION, App, Document, Settings, to_plain
 from ood.model.files import COMPRESS_KEYS, FILE_KEYS
 from ood.model.notify import NOTIFY, restored
 from ood.model.rulecheck import rule_faults
-from ood.model.rules import MAINTENANCE, RULE_KEYS, RULE_SETTINGS
+from ood.model.rulekinds import MAINTENANCE, RULE_KEYS, RULE_SETTINGS
 from ood.model.servicecheck import read_services
 from ood.model.services import Service
 from ood.model.tls import HTTPS_KEYS
@@ -364,16 +364,21 @@ def changed_app(name: str, app: App, changes: Mapping[str, Any]) -> App:
         every key that has entries, and a value of ``None`` puts the key back to its default.
     :raises InvalidError: with every fault.
     """
-    plain = to_plain(app)
+    return check_app(name, _changed(to_plain(app), APP_KEYS, changes))
+
+
+def _changed(
+    plain: dict[str, Any], table: Mapping[str, Key], changes: Mapping[str, Any]
+) -> dict[str, Any]:
     for key, value in changes.items():
         head, _, entry = key.partition(".")
-        if entry and head in APP_KEYS and APP_KEYS[head].kind.entries:
+        if entry and head in table and table[head].kind.entries:
             plain[head] = _with_entry(plain.get(head, {}), entry, value)
         elif value is None:
             plain.pop(key, None)
         else:
             plain[key] = value
-    return check_app(name, plain)
+    return plain
 
 
 def _with_entry(entries: Any, name: str, value: Any) -> Any:
@@ -386,12 +391,11 @@ def _with_entry(entries: Any, name: str, value: Any) -> Any:
 
 
 def changed_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """Return ``settings`` with ``changes`` applied; ``None`` puts a key back to its default.
+    """Return ``settings`` with ``changes`` applied, as :func:`changed_app` does.
 
     :raises InvalidError: with every fault.
     """
-    plain = {**to_plain(settings), **changes}
-    new = check_settings({key: value for key, value in plain.items() if value is not None})
+    new = check_settings(_changed(to_plain(settings), SETTINGS_KEYS, changes))
     return msgspec.structs.replace(new, notify=restored(new.notify, settings.notify))
 
 

@@ -48,7 +48,7 @@ def begin(
             metered.page(page)
             return
     if app is None:
-        metered.page(pages.no_site(request.host))
+        metered.page(context.sites.dressed(pages.no_site(request.host), ""))
     else:
         _ask(context, metered, Asked(app, request, peer))
 

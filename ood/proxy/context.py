@@ -17,6 +17,7 @@ from ood.proxy.live import Live
 from ood.proxy.secured import Secured
 from ood.proxy.sites import Sites
 from ood.proxy.static.answers import StaticSite
+from ood.proxy.sticky import Stickiness
 from ood.proxy.upstream import Upstreams
 from ood.traffic.traffic import Traffic
 
@@ -82,6 +83,7 @@ class Context:
     :ivar statics: the apps that are just files.
     :ivar compressing: the apps whose answers are compressed.
     :ivar one_app: there is just one app, so no connection can bring another one's request.
+    :ivar sticky: which apps' clients stay with their workers.
     :ivar secured: what HTTPS makes of plain requests; None without HTTPS.
     :ivar draining: the service ends: answers close their connections.
     """
@@ -96,6 +98,7 @@ class Context:
     background: Background = field(default_factory=Background)
     counters: Counters = field(default_factory=Counters)
     routes: Table = field(default_factory=lambda: Table({}))
+    sticky: Stickiness = field(default_factory=Stickiness)
     statics: Mapping[str, StaticSite] = field(default_factory=dict)
     compressing: Set[str] = frozenset()
     one_app: bool = False

@@ -28,6 +28,7 @@ from ood.proxy.listener import Listener
 from ood.proxy.live import Live
 from ood.proxy.sites import Sites
 from ood.proxy.static.answers import statics
+from ood.proxy.sticky import Stickiness
 from ood.proxy.tls.counters import TlsCounters
 from ood.proxy.upstream import Upstreams
 from ood.traffic.traffic import Traffic
@@ -48,6 +49,7 @@ class ReverseProxy(Service):
     :param https: listening sockets for HTTPS; they need ``certificates``.
     :param open_files: how many descriptors this process may have; clients get not quite all.
     :param traffic: where requests are counted and written down.
+    :param secret: makes cookies by which clients stay with workers; by chance if absent.
     """
 
     name = "proxy"
@@ -65,6 +67,7 @@ class ReverseProxy(Service):
         certificates: ICertificates | None = None,
         open_files: int = sys.maxsize,
         traffic: Traffic | None = None,
+        secret: bytes | None = None,
     ) -> None:
         self._ceiling = max(open_files - limits.DESCRIPTORS_KEPT_BACK, open_files // 2)
         live = Live(clock)
@@ -82,6 +85,7 @@ class ReverseProxy(Service):
             traffic=traffic or Traffic(clock),
             sites=self._sites,
             background=background,
+            sticky=Stickiness(secret),
         )
         self._dispatcher = Dispatcher(self._context)
         self._listeners = [self._listener(sock, Entry(sock.getsockname()[1])) for sock in http]
@@ -143,6 +147,7 @@ class ReverseProxy(Service):
         self._context.statics = statics(document)
         self._context.compressing = {name for name, app in document.apps.items() if app.compress}
         self._sites.converge(document)
+        self._context.sticky.converge(document.apps)
         self._context.one_app = len(document.apps) == 1
         if self._https is not None:
             self._https.converge(document)
