@@ -25,7 +25,10 @@ class MetricsTests(SynchronousTestCase):
         """Return what Prometheus' own parser finds."""
         text = render(measures)[1].decode()
         return {
-            (sample.name, ",".join(sample.labels.values())): sample.value
+            (
+                sample.name,
+                ",".join(value for _, value in sorted(sample.labels.items())),
+            ): sample.value
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         }
@@ -78,14 +81,14 @@ class MetricsTests(SynchronousTestCase):
             shop.tally("pipe").count(clock.seconds(), status, milliseconds / 1000, 100)
         shop.tally("handoff").in_flight = 7
         found = self.parsed(traffic_measures(traffic))
-        self.assertEqual(found["ood_http_requests_total", "shop,pipe,2xx"], 3)
-        self.assertEqual(found["ood_http_requests_total", "shop,pipe,5xx"], 1)
+        self.assertEqual(found["ood_http_requests_total", "shop,2xx,pipe"], 3)
+        self.assertEqual(found["ood_http_requests_total", "shop,5xx,pipe"], 1)
         self.assertEqual(found["ood_http_response_bytes_total", "shop,pipe"], 400)
         self.assertEqual(found["ood_http_requests_in_flight", "shop,proxied"], 2)
         self.assertEqual(found["ood_http_requests_in_flight", "shop,handoff"], 7)
         name = "ood_http_request_duration_seconds"
         buckets = {"0.0005": 1, "0.0025": 1, "0.005": 2, "0.05": 3, "10.0": 3, "+Inf": 4}
         for bound, count in buckets.items():
-            self.assertEqual(found[f"{name}_bucket", f"shop,pipe,{bound}"], count, bound)
+            self.assertEqual(found[f"{name}_bucket", f"shop,{bound},pipe"], count, bound)
         self.assertEqual(found[f"{name}_count", "shop,pipe"], 4)
         self.assertAlmostEqual(found[f"{name}_sum", "shop,pipe"], 20.0334)
