@@ -140,11 +140,13 @@ ood_group.examples = (
     "init",
     "ood init example.com",
     "ood init example.com --cwd /var/www/example.com --user www-data --instances max",
+    "ood init docs --static /var/www/docs",
     "ood init api --script dist/main.js --env NODE_ENV=production --domain api.example.com",
     "ood init api --upstream http://10.0.0.5:8080 --upstream 'unix:/run/api.sock backup'",
     short_help="Initialise a new app",
 )
 @click.argument("app")
+@click.option("--static", metavar="DIR", help="Serve the files of a directory; nothing runs.")
 @click.option("--cwd", metavar="DIR", help="The app's directory; this one if not given.")
 @click.option("--script", metavar="FILE", help="What to run; found in the directory if not given.")
 @click.option("--interpreter", metavar="X", help="node, npm, none, or a program.")
