@@ -7,6 +7,7 @@ changed; it ends with one line on stderr and exit status 1.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -161,7 +162,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     monitor = ProcessMonitor(any_reactor, clock, home.run, logs, events=events, traffic=traffic)
     releases = Releases(any_reactor, clock, home.apps)
     remotes = Remotes(any_reactor, clock, logs.remark)
-    fleet = Fleet(monitor, remotes)
+    fleet = Fleet(monitor, remotes, traffic)
     notifier = Notifier(clock, events, Hooks(any_reactor, clock, os.environ).run)
     certificates = CertificatesPart(
         home.path / CERTS_DIRECTORY,
@@ -178,6 +179,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         lambda app, error: logs.remark(app, str(error)),
         open_files=open_files,
         traffic=traffic,
+        secret=hashlib.sha256(b"ood-worker " + token.encode()).digest(),
         https=https_sockets,
         certificates=certificates,
     )

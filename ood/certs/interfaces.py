@@ -42,3 +42,16 @@ class ICertificateStore(Interface):
 
     def as_dict() -> Deferred[dict[str, list[Any]]]:
         """Fire with all PEM objects by name."""
+
+
+def _also_txacme() -> None:
+    """Make these txacme's interfaces, too, where ``ood[txacme]`` is installed."""
+    try:
+        from txacme import interfaces as theirs  # noqa: PLC0415 - it may not be there
+    except ImportError:
+        return
+    IResponder.__bases__ = (theirs.IResponder,)
+    ICertificateStore.__bases__ = (theirs.ICertificateStore,)
+
+
+_also_txacme()

@@ -74,6 +74,7 @@ class Keeper:
         self._swapping = DeferredLock()
         self._background = Background()
         self._timer: IDelayedCall | None = None
+        self._looked = now()
         self.http = HttpResponder()
         self.tls = TlsResponder(now)
         self._journal = Journal(directory)
@@ -81,8 +82,7 @@ class Keeper:
         self._held = self._load()
         self._local = LocalAuthority(directory / "local", now)
         self._own = OwnCertificates(directory / "own", now, self._apps_of)
-        self._table: dict[str, Certificate] = {}
-        self._tabulate()
+        self._table = self._tabulated()
 
     def _load(self) -> dict[str, Held]:
         held: dict[str, Held] = {}
@@ -115,15 +115,26 @@ class Keeper:
             await self._acme.stop()
 
     def _look(self) -> None:
-        for name in self._own.look():
+        self._timer = self._clock.callLater(LOOK_SECONDS, self._look)
+        changed = self._own.look()
+        for name in changed:
             own = self._own.certificates[name]
             if own.trouble:
                 self._tell(name, f"{name}: {own.trouble}", "refused")
             else:
                 until = rfc3339(own.certificate.not_after)
                 self._tell(name, f"{name} was read anew, valid until {until}", "read")
+        ended = self._ended()
+        if changed or ended or self._local.renew():
+            self._want()
             self._tabulate()
-        self._timer = self._clock.callLater(LOOK_SECONDS, self._look)
+
+    def _ended(self) -> bool:
+        """Tell whether an own certificate has expired since the last look."""
+        now, before = self._now(), self._looked
+        self._looked = now
+        own = self._own.certificates.values()
+        return any(before < one.certificate.not_after <= now for one in own)
 
     # what is wanted
 
@@ -196,7 +207,12 @@ class Keeper:
     # what is served
 
     def _tabulate(self) -> None:
-        """Put together which certificate serves which name, and tell who wants to know."""
+        """Serve what there is now, and tell who wants to know."""
+        self._table = self._tabulated()
+        self._changed()
+
+    def _tabulated(self) -> dict[str, Certificate]:
+        """Return which certificate serves which name."""
         now = self._now()
         table: dict[str, Certificate] = {}
         own = [one.certificate for one in self._own.certificates.values()]
@@ -205,8 +221,7 @@ class Keeper:
                 before = table.get(name)
                 if before is None or certificate.not_after > now or before.not_after <= now:
                     table[name] = certificate
-        self._table = table
-        self._changed()
+        return table
 
     def find(self, server_name: str) -> Certificate | None:
         """Return the certificate for a host."""
@@ -292,7 +307,7 @@ class Keeper:
         }
         if held is not None:
             return self._status(name, held.certificate, held.leaf, **more)
-        state = "failed" if more["trouble"] else "pending"
+        state = "failed" if agreed and more["trouble"] else "pending"
         return CertificateStatus(name=name, names=(name,), source="acme", state=state, **more)
 
     def status(self, name: str) -> CertificateStatus:

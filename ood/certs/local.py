@@ -63,6 +63,14 @@ class LocalAuthority:
         self._made[name] = found
         return found[0]
 
+    def renew(self) -> bool:
+        """Make anew what is near its end; return whether anything was."""
+        limit = self._now() + timedelta(days=RENEWED_DAYS)
+        due = [name for name, (made, _) in self._made.items() if made.not_after < limit]
+        for name in due:
+            self.get(name)
+        return bool(due)
+
     def _file(self, name: str) -> Path:
         return self._directory / f"{name}.pem"
 

@@ -85,8 +85,10 @@ class CertificatesPart(Service):
         """Want what ``document`` wants; returns at once."""
         _, https = document.settings.ports(root=self._root)
         self._settings = document.settings
-        hosts = {name: app.hosts(name) for name, app in document.apps.items()}
-        running = [name for name, app in document.apps.items() if app.running]
+        # who passes TLS on to its app has certificates there
+        apps = {name: app for name, app in document.apps.items() if app.tls == "terminate"}
+        hosts = {name: app.hosts(name) for name, app in apps.items()}
+        running = [name for name, app in apps.items() if app.running]
         self._plan = plan(hosts, running) if https else NOTHING
         if self._keeper is None:
             ordered = self._plan.public and self._settings.acme_agree_tos
@@ -113,6 +115,7 @@ class CertificatesPart(Service):
                 tell=self._tell,
             )
             self._keeper = keeper
+            self._notify()
             if self.running:
                 self._begin(keeper)
         return self._keeper

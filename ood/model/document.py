@@ -13,8 +13,10 @@ from typing import Any
 
 import msgspec
 
+from ood.model.files import COMPRESS_KEYS, FILE_KEYS
 from ood.model.notify import Target
-from ood.model.rules import EVERY_REQUEST, RULE_KEYS, Maintenance, Redirect, Route
+from ood.model.rulekinds import RULE_KEYS
+from ood.model.rules import EVERY_REQUEST, Maintenance, Redirect, Route
 from ood.model.services import Service
 from ood.model.tls import HTTPS_FIELDS
 from ood.model.upstreams import Upstream
@@ -36,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     :ivar api_port: loopback port of the JSON API.
     :ivar balancer_engine: what spreads the connections of the L4 services.
     :ivar notify: who is told of events; has secrets in it.
+    :ivar error_pages: files for what no app has a page of its own for.
     :ivar trusted_proxies: networks of proxies whose word about clients is taken.
     :ivar proxy_protocol: networks from which connections begin with the PROXY protocol.
     :ivar acme_agree_tos: whether somebody has accepted the CA's terms; None: nobody was asked.
@@ -46,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     api_port: int = 2016
     balancer_engine: str = "auto"
     notify: tuple[Target, ...] = ()
+    error_pages: Mapping[str, str] = {}
     trusted_proxies: tuple[str, ...] = ()
     proxy_protocol: tuple[str, ...] = ()
     access_log: str = "off"
@@ -122,6 +126,11 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     https: str = "auto"
     hsts: int = 0
     tls: str = "terminate"
+    index: str = "index.html"
+    fallback: str | None = None
+    precompressed: bool = True
+    cache_control: str | None = None
+    compress: bool = False
     routes: Mapping[str, Route] = {}
     redirects: Mapping[str, Redirect] = {}
     rewrites: Mapping[str, str] = {}
@@ -150,7 +159,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     def proxied_because(self) -> tuple[str, ...]:
         """Return the keys that have ood look at every request."""
         fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
-        return tuple(key for key in EVERY_REQUEST if getattr(self, fields[key]))
+        keys = tuple(key for key in EVERY_REQUEST if getattr(self, fields[key]))
+        return (*keys, "sticky") if self.sticky == "cookie" else keys
 
     def stickiness(self) -> str:
         """Return by what clients stay with their workers or servers: off, ip or cookie."""
@@ -168,7 +178,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
 RULE_FIELDS = tuple(
     field.name
     for field in msgspec.structs.fields(App)
-    if field.encode_name in (*RULE_KEYS, *HTTPS_FIELDS, "maintenance")
+    if field.encode_name in (*RULE_KEYS, *HTTPS_FIELDS, *FILE_KEYS, *COMPRESS_KEYS, "maintenance")
 )
 """Fields of an app that only ood itself acts on, not the app's workers."""
 

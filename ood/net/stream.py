@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import socket
 import struct
+from typing import cast
 
 from twisted.internet.interfaces import IReactorFDSet, IReadWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ood.net.filepart import FilePart, OpenFile
 from ood.net.listen import RawSocket
 
 READ_BYTES = 65_536
@@ -54,6 +56,7 @@ class Stream:
         "_finishing",
         "_out",
         "_owing",
+        "_parts",
         "_reactor",
         "_reading",
         "_shutting",
@@ -75,7 +78,8 @@ class Stream:
         self.closed = False
         self._reactor = reactor
         self._fd = sock.fileno()
-        self._out: list[bytes | memoryview] = []
+        self._out: list[bytes | memoryview | FilePart] = []
+        self._parts = 0  # how many of these are files
         self._reading = False
         self._writing = False
         self._finishing = False
@@ -139,6 +143,24 @@ class Stream:
             self._queue(memoryview(data)[sent:])
         elif data:
             self._queue(data)
+
+    def write_file(self, file: OpenFile, start: int, length: int) -> bool:
+        """Have the kernel send a part of a file after what was written before.
+
+        False if it can't do that on this socket; then nothing was done.  After true the
+        file is the stream's, which closes it.
+        """
+        sock: object = self.sock
+        if not isinstance(sock, RawSocket):
+            return False
+        if self.closed or self.broken:
+            file.close()
+            return True
+        self._out.append(FilePart(file, start, length))
+        self._parts += 1
+        self.backlog += length
+        self._start_writing()
+        return True
 
     def end_writing(self) -> None:
         """Tell the peer, after everything written, that no more will come."""
@@ -260,10 +282,32 @@ class Stream:
         self._start_writing()
 
     def _send_queue(self) -> None:
-        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        if self._parts:
+            self._sent(self._send_first())
+            return
+        waiting = cast("list[bytes | memoryview]", self._out)
+        data = waiting[0] if len(waiting) == 1 else b"".join(waiting)
         sent = self.sock.send(data, _DONTWAIT)
-        before, self.backlog = self.backlog, self.backlog - sent
-        self._out = [memoryview(data)[sent:]] if self.backlog else []
+        self._out = [memoryview(data)[sent:]] if sent < self.backlog else []
+        self._sent(sent)
+
+    def _send_first(self) -> int:
+        """Send of the first thing in the queue what the socket takes."""
+        first = self._out[0]
+        if isinstance(first, FilePart):
+            sent = first.send(self._fd)
+            if not first.left:
+                first.close()
+                self._parts -= 1
+                del self._out[0]
+        else:
+            sent = self.sock.send(first, _DONTWAIT)
+            rest = memoryview(first)[sent:]
+            self._out[:1] = [rest] if rest else []
+        return sent
+
+    def _sent(self, count: int) -> None:
+        before, self.backlog = self.backlog, self.backlog - count
         self.flushed()
         if self.backlog <= WRITE_LOW_BYTES < before and not self.closed:
             self.drained()
@@ -288,7 +332,10 @@ class Stream:
         if self._writing:
             self._writing = False
             self._reactor.removeWriter(self)
-        self._out = []
+        for part in self._out if self._parts else ():
+            if isinstance(part, FilePart):
+                part.close()
+        self._out, self._parts = [], 0
         self.backlog = 0
 
     def _fail(self) -> None:

@@ -17,6 +17,7 @@ from ood.proxy.core.rules.site import Hold, Verdict
 from ood.proxy.downstream import Downstream, Flow
 from ood.proxy.exchange import Exchange
 from ood.proxy.metered import Metered
+from ood.proxy.static.flow import StaticFlow
 from ood.proxy.waiting import Waiting
 
 
@@ -46,7 +47,7 @@ def begin(
             metered.page(page)
             return
     if app is None:
-        metered.page(pages.no_site(request.host))
+        metered.page(context.sites.dressed(pages.no_site(request.host), ""))
     else:
         _ask(context, metered, Asked(app, request, peer))
 
@@ -74,6 +75,8 @@ def _ask(context: Context, downstream: Downstream, asked: Asked) -> None:
 
 def flow_of(context: Context, downstream: Downstream, errand: Errand) -> Flow:
     """Return what serves an errand; it is not started yet."""
+    if errand.app in context.statics:
+        return StaticFlow(context, downstream, errand, context.statics[errand.app])
     return Exchange(context, downstream, errand)
 
 

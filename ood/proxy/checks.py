@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 
@@ -136,5 +137,6 @@ def _endpoint(reactor: Any, address: Address, seconds: float) -> Any:
 
 
 def _why(error: ConnectError) -> str:
-    text = str(error.osError and getattr(error.osError, "strerror", "")) or str(error)
+    number = error.osError
+    text = os.strerror(number) if isinstance(number, int) else str(error)
     return f"it can't be reached: {text}"

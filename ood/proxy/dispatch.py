@@ -137,7 +137,8 @@ class Dispatcher:
     def hand_off(self, app: str, sock: RawSocket, tries: int = 0) -> None:
         """Give a connection, unread, to a worker; without one it waits, and then is told."""
         refused = self._refused if not tries else partial(self._refused, tries=tries)
-        if self._context.pool.hand_off(app, sock, refused):
+        key = self._context.sticky.key(app, sock)
+        if self._context.pool.hand_off(app, sock, refused, key):
             self._context.counters.handed_off += 1
         else:
             self._refused(app, sock, tries=tries)

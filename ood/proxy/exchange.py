@@ -10,19 +10,12 @@ from ood.net.stream import WRITE_HIGH_BYTES
 from ood.proxy import limits
 from ood.proxy.context import Context
 from ood.proxy.core import forward, pages
-from ood.proxy.core.errand import BodyFilter, Errand
-from ood.proxy.core.framing import (
-    Body,
-    ChunkedBody,
-    CloseBody,
-    LengthBody,
-    encode_chunk,
-    encode_end,
-)
+from ood.proxy.core.errand import BodyFilter, Errand, changed, filtered
+from ood.proxy.core.framing import Body, CloseBody, encode_chunk, encode_end
 from ood.proxy.core.grammar import MalformedError
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import CHUNKED
-from ood.proxy.core.response import UNTIL_CLOSE, Response, parse_response
+from ood.proxy.core.response import Response, body_of, parse_response
 from ood.proxy.downstream import Downstream
 from ood.proxy.live import NEVER
 from ood.proxy.tunnel import Tunnel
@@ -43,6 +36,7 @@ class Exchange:
 
     __slots__ = (
         "_active",
+        "_affinity",
         "_body_bytes",
         "_body_done",
         "_context",
@@ -69,6 +63,7 @@ class Exchange:
         self._errand = errand
         self._request = errand.request
         self._active = True
+        self._affinity = context.sticky.affinity(errand)
         self._body_done = not errand.request.length
         self._body_bytes = 0
         self._upstream: UpstreamConnection | None = None
@@ -98,7 +93,7 @@ class Exchange:
 
     def _attempt(self, *, fresh: bool) -> None:
         app = self._errand.app
-        worker = self._context.pool.choose(app, self._tried)
+        worker = self._wanted()
         if worker is not None and worker in self._tried:
             self._fail(pages.bad_upstream(app))
             return
@@ -119,6 +114,12 @@ class Exchange:
             self._lost_early()
         else:
             self.upstream_connected()
+
+    def _wanted(self) -> Worker | None:
+        """Return the worker that the request has to go to; None if any may have it."""
+        pool = self._context.pool
+        worker = None if self._affinity is None else self._affinity.worker(pool, self._tried)
+        return worker or pool.choose(self._errand.app, self._tried)
 
     async def _wait(self) -> None:
         self._tries += 1
@@ -334,24 +335,18 @@ class Exchange:
         assert upstream is not None
         upstream.worker.answered()
         self._reply = response
-        shown = self._change(response) if self._errand.changes else response
+        shown = response
+        if self._errand.changes:
+            shown, self._filters = changed(response, self._errand.changes)
+        if self._affinity is not None:
+            shown = self._affinity.shown(shown, upstream.worker, self._context.live.now)
         length = response.length
         if length == len(data) and not self._filters:
             self._let_go(clean=True)
             self._downstream.reply(shown, data, end=True)
             return
-        if length >= 0:
-            self._reply_body = LengthBody(length)
-        else:
-            self._reply_body = CloseBody() if length == UNTIL_CLOSE else ChunkedBody()
+        self._reply_body = body_of(response)
         self._relay(data, shown)
-
-    def _change(self, response: Response) -> Response:
-        for one in self._errand.changes:
-            response, body_filter = one.change(response)
-            if body_filter is not None:
-                self._filters.append(body_filter)
-        return response
 
     def _relay(self, data: bytes, head: Response | None) -> None:
         """Pass on a part of the response's body, with its head if that was not sent yet."""
@@ -363,7 +358,7 @@ class Exchange:
             self.cancel()
             return
         if self._filters:
-            payload = self._filtered(payload, end=body.done)
+            payload = filtered(self._filters, payload, end=body.done)
         if body.done:
             self._let_go(clean=not rest)
             if head is not None:
@@ -376,14 +371,6 @@ class Exchange:
         elif payload:
             downstream.data(payload)
         self._go_on()
-
-    def _filtered(self, payload: bytes, *, end: bool) -> bytes:
-        for one in self._filters:
-            if payload:
-                payload = one.feed(payload)
-            if end:
-                payload += one.end()
-        return payload
 
     def _go_on(self) -> None:
         """Prepare for a response that takes more than one read."""

@@ -11,6 +11,7 @@ from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request
 from ood.proxy.core.response import Response
 from ood.proxy.downstream import Downstream, Flow
+from ood.proxy.static.files import File
 from ood.traffic.records import OFF, Record
 from ood.traffic.traffic import AppTraffic
 
@@ -101,6 +102,17 @@ class Metered:
         """Note the length."""
         self._size += len(payload)
         self._downstream.data(payload)
+
+    def file(self, file: File, start: int, length: int) -> bool:
+        """Have a part of a file sent as data; false if only :meth:`data` can send it.
+
+        After true the file is the connection's.
+        """
+        send = getattr(self._downstream, "file", None)
+        if send is None or not send(file, start, length):
+            return False
+        self._size += length
+        return True
 
     def end(self, payload: bytes = b"", trailers: bytes = b"") -> None:
         """Note the end, unless it is a tunnel's."""

@@ -113,7 +113,13 @@ class Remotes(Service):
 
     # IWorkerPool
 
-    def hand_off(self, app: str, sock: socket.socket, refused: Refused) -> bool:  # noqa: ARG002
+    def hand_off(
+        self,
+        app: str,  # noqa: ARG002
+        sock: socket.socket,  # noqa: ARG002
+        refused: Refused,  # noqa: ARG002
+        key: bytes | None = None,  # noqa: ARG002
+    ) -> bool:
         """Take nothing: a socket can't leave this machine."""
         return False
 

@@ -131,6 +131,10 @@ class WatchTests(ContainerTestCase):
         """What ood writes below the app's directory is no change; the same name elsewhere is."""
         (self.home / "lib").mkdir()
         (self.home / "lib/run").mkdir()
+        self.container.context.run = self.home / "run"
+        self.container.context.run.mkdir()
+        self.set_watch(False)
+        self.set_watch()
         (self.home / "run/x.js").write_text("x")
         self.turn()
         self.rest()

@@ -86,9 +86,15 @@ class Drain {
       const list = connectionsOf(server);
       if (list === null) continue;
       for (const parser of list.idle()) this.release(parser.socket);
-      for (const parser of list.all()) if (parser.socket && parser.socket.bytesRead === 0) this.release(parser.socket);
+      for (const parser of list.all()) if (this.untouched(parser.socket)) this.release(parser.socket);
     }
     this.report();
+  }
+
+  /** @returns {boolean} whether nothing came; ood writes at once into a pipe, so there it is under way */
+  untouched(socket) {
+    if (!socket || socket.bytesRead > 0) return false;
+    return !this.requests.trusts(socket) || this.stayedLong(socket);
   }
 
   /** Let go of a connection if it is idle. */
