@@ -119,7 +119,11 @@ def main() -> None:
     support.READY_SECONDS = support.COMMAND_SECONDS = support.STOP_SECONDS = SLOW_SECONDS
     assert probe(), describe()
     with RunningOod() as service:
-        play(service)
+        try:
+            play(service)
+        except BaseException:
+            print(service.log()[-3000:], service.ood("log", "site", "-n", "60"))
+            raise
     print("done")
 
 
