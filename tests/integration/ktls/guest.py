@@ -36,6 +36,7 @@ app.on('clientError', (error, socket) => {
   console.log('clientError', error.code);
   socket.destroy();
 });
+app.keepAliveTimeout = 600000; // a restart takes long in the guest
 app.listen(process.env.PORT);
 process.on('uncaughtException', (error) => console.log('uncaught', error.stack));
 """
