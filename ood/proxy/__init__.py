@@ -17,6 +17,9 @@ A connection's way through the files, first to last:
 ``exchange``    one request and its response, streamed both ways
 ``upstream``    connections to workers, kept alive and shared out
 ``tunnel``      a WebSocket after the upstream's 101
+``sticky``      which worker a client stays with
+``remotes``     apps whose servers are elsewhere; ``remoteapp`` is one of
+                them, ``remote`` a server, ``checks`` and ``names`` ask for it
 ``edge``        the service: routes from the document, own ports, drain
 ``live``        every socket's deadline; what a stop waits for
 ``limits``      every limit with its reason

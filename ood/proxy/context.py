@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 import msgspec
@@ -81,6 +81,7 @@ class Context:
     :ivar sites: the rules of each app.
     :ivar routes: which app answers to which Host; replaced as a whole.
     :ivar statics: the apps that are just files.
+    :ivar compressing: the apps whose answers are compressed.
     :ivar one_app: there is just one app, so no connection can bring another one's request.
     :ivar sticky: which apps' clients stay with their workers.
     :ivar secured: what HTTPS makes of plain requests; None without HTTPS.
@@ -99,6 +100,7 @@ class Context:
     routes: Table = field(default_factory=lambda: Table({}))
     sticky: Stickiness = field(default_factory=Stickiness)
     statics: Mapping[str, StaticSite] = field(default_factory=dict)
+    compressing: Set[str] = frozenset()
     one_app: bool = False
     draining: bool = False
     secured: Secured | None = None

@@ -145,6 +145,7 @@ class ReverseProxy(Service):
         """Route as ``document`` says, and listen on each app's own port."""
         self._context.routes = Table(document.apps)
         self._context.statics = statics(document)
+        self._context.compressing = {name for name, app in document.apps.items() if app.compress}
         self._sites.converge(document)
         self._context.sticky.converge(document.apps)
         self._context.one_app = len(document.apps) == 1

@@ -30,6 +30,8 @@ class Metered:
 
     To either it is the other one.  What serves the request may say how and by whom: a
     flow's ``way`` is one of :data:`ood.traffic.records.WAYS`, its ``worker`` is a number.
+
+    :ivar named: the request's fields, with the name that the rules gave it.
     """
 
     __slots__ = (
@@ -43,6 +45,7 @@ class Metered:
         "_size",
         "_source",
         "_status",
+        "named",
     )
 
     def __init__(
@@ -51,6 +54,7 @@ class Metered:
         self._context = context
         self._downstream = downstream
         self._request = request
+        self.named = request.fields
         self._peer = peer
         self._flow: Flow | None = None
         self._source: Flow | None = None
@@ -243,7 +247,7 @@ class Metered:
         self, app: str, status: int, seconds: float, way: str, worker: int | None
     ) -> Record:
         request = self._request
-        told = {name.lower(): value for name, value in _TOLD.findall(b"\n" + request.fields)}
+        told = {name.lower(): value for name, value in _TOLD.findall(b"\n" + self.named)}
         return Record(
             time=wall_time().timestamp(),
             client=self._peer.address,
