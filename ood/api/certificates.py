@@ -75,6 +75,11 @@ class CertificateHandlers(Handlers):
         desk = self._desk
         return await self._work(request, lambda: desk.renew_certificate(certificate))
 
+    async def revoke_certificate(self, request: WebRequest, certificate: str) -> bytes:
+        """Get a certificate anew, and have the old one revoked."""
+        desk = self._desk
+        return await self._work(request, lambda: desk.revoke_certificate(certificate))
+
     async def remove_certificate(self, request: WebRequest, certificate: str) -> bytes:
         """Forget a certificate."""
         desk = self._desk

@@ -30,6 +30,8 @@ ARI_LOOK_SECONDS = (3600.0, 86_400.0)
 """Least and greatest pause between two looks at a certificate's renewal information."""
 ARI_USUAL_SECONDS = 21_600.0
 """The same where the CA names none (RFC 9773, 4.3.3)."""
+KEY_COMPROMISE = 1
+"""Why a certificate is revoked (RFC 5280, 5.3.1)."""
 CHAIN_TYPE = "application/pem-certificate-chain"
 
 T = TypeVar("T", "Order", "Authorization")
@@ -261,13 +263,13 @@ class Client:
         look = min(max(pause, least), greatest)
         return window.start.timestamp(), window.end.timestamp(), look
 
-    async def revoke(self, chain: bytes, reason: int = 0) -> None:
-        """Have a certificate revoked.
+    async def revoke(self, chain: bytes) -> None:
+        """Have a certificate revoked, whose key may be in wrong hands.
 
         :param chain: its PEM, the certificate itself first.
         """
         directory = await self.session.directory()
-        payload = {"certificate": b64(to_der(chain)), "reason": reason}
+        payload = {"certificate": b64(to_der(chain)), "reason": KEY_COMPROMISE}
         await self.session.post(directory.revoke_cert, payload)
 
 

@@ -342,7 +342,7 @@ class AcmeIssuingService(Service):
         ]
         if not able:
             raise AcmeError(
-                "unsupported", f"{name} can only be proved in the DNS", "set acmeDnsHook"
+                "unsupported", "a wildcard can only be proved in the DNS", "set acmeDnsHook"
             )
         first = self.journal.entry(name).failures % len(able)
         return able[first:] + able[:first]

@@ -337,15 +337,33 @@ class Keeper:
         if status.source == "file":
             self._look_now()
         elif status.source == "acme" and status.name in self._plan.public:
-            if self._acme is None:
-                raise ConflictError(
-                    "there is no CA to ask",
-                    self._acme_trouble or "ood config --set acmeAgreeTos true",
-                )
-            await self._acme.service.issue_cert(status.name)
+            await self._ca().service.issue_cert(status.name)
         else:
             raise ConflictError(f"{status.name} is not renewed", "no running app needs it")
         return self.status(status.name)
+
+    def _ca(self) -> Acme:
+        """Return the CA in use.
+
+        :raises ConflictError: there is none.
+        """
+        if self._acme is None:
+            advice = self._acme_trouble or "ood config --set acmeAgreeTos true"
+            raise ConflictError("there is no CA to ask", advice)
+        return self._acme
+
+    def revoke(self, name: str) -> Deferred[CertificateStatus]:
+        """Get a certificate with a new key, then have the old one revoked."""
+        return Deferred.fromCoroutine(self._revoke(self.status(name)))
+
+    async def _revoke(self, status: CertificateStatus) -> CertificateStatus:
+        held = self._held.get(status.name)
+        if status.source != "acme" or held is None:
+            raise ConflictError(f"{status.name} does not come from a CA that ood asks")
+        renewed = await self._renew(status)
+        await self._ca().client.revoke(held.certificate.chain_pem)
+        self._tell(status.name, f"the old certificate of {status.name} is revoked", "revoked")
+        return renewed
 
     def _look_now(self) -> None:
         if self._timer is not None and self._timer.active():

@@ -185,6 +185,10 @@ class CertificatesPart(Service):
         """Get a certificate anew, now."""
         return maybeDeferred(lambda: self._load().renew(name))
 
+    def revoke_certificate(self, name: str) -> Deferred[CertificateStatus]:
+        """Get a certificate with a new key; fires when the CA has revoked the old one."""
+        return maybeDeferred(lambda: self._load().revoke(name))
+
     def remove_certificate(self, name: str) -> Deferred[None]:
         """Forget a certificate that nobody needs."""
         return maybeDeferred(lambda: self._load().remove(name))

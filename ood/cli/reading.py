@@ -98,18 +98,18 @@ def log_filter(options: Mapping[str, Any]) -> Filter:
     "-n",
     "--number",
     type=click.IntRange(1, DEATHS_MAX),
-    default=DEATHS_DEFAULT,
     metavar="N",
-    help=f"How many of the last deaths; {DEATHS_DEFAULT} if not given.",
+    help=f"How many of the last deaths; {DEATHS_DEFAULT}, with --json all, if not given.",
 )
 @click.pass_obj
-def why(invocation: Invocation, app: str, number: int) -> None:
+def why(invocation: Invocation, app: str, number: int | None) -> None:
     """Show the last deaths of an app's workers: what happened, and what to do about it."""
 
     async def work(session: Session) -> None:
         from ood.cli.why import why
 
-        await why(session, app, number)
+        few = DEATHS_MAX if invocation.output.json else DEATHS_DEFAULT
+        await why(session, app, number or few)
 
     invocation.run(work)
 

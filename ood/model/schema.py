@@ -15,6 +15,7 @@ import msgspec
 
 from ood.errors import Fault, InvalidError
 from ood.model import kinds
+from ood.model.apitls import API_TLS
 from ood.model.apptypes import APP_TYPES, type_faults
 from ood.model.document import SCHEMA_VERSION, App, Document, Settings, to_plain
 from ood.model.files import COMPRESS_KEYS, FILE_KEYS
@@ -65,6 +66,15 @@ SETTINGS_KEYS: Mapping[str, Key] = {
         "Port for HTTPS (443 for root, else 8443), from the next start of the service.",
     ),
     "apiPort": Key(kinds.port(), "Loopback port of the API, from the next start of the service."),
+    "apiTls": Key(
+        API_TLS,
+        "Where the API listens for other machines, whose certificates it checks, from the next "
+        "start of the service (docs/remote.md).",
+    ),
+    "metricsAccess": Key(
+        kinds.choice("token", "loopback"),
+        "What /metrics asks for: the API's token, or nothing on this machine's loopback.",
+    ),
     "balancerEngine": Key(
         kinds.choice("auto", "ipvs", "userspace"),
         "What spreads the connections of ood lb: the kernel or ood, from the next start.",
@@ -311,6 +321,8 @@ def check_together(document: Document) -> None:
     """
     faults: list[Fault] = []
     ports: dict[int, str] = {document.settings.api_port: "settings.apiPort"}
+    if document.settings.api_tls is not None:
+        ports.setdefault(document.settings.api_tls.port, "settings.apiTls")
     for key in ("http_port", "https_port"):
         port = getattr(document.settings, key)
         if port:

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
+from fcntl import ioctl
+from termios import TIOCOUTQ
 from typing import cast
 
 from twisted.internet.interfaces import IReactorFDSet, IReadWriteDescriptor
@@ -41,11 +44,12 @@ class Stream:
     """A connected (or connecting) stream socket: TCP, or one end of a unix pair.
 
     It does not read before :meth:`resume_reading`.  Subclasses override
-    :meth:`received`, :meth:`ended`, :meth:`drained`, :meth:`flushed`,
+    :meth:`received`, :meth:`ended`, :meth:`backed_up`, :meth:`drained`, :meth:`flushed`,
     :meth:`connected`, :meth:`failed` and :meth:`gone`.
 
     :ivar sock: the socket.
     :ivar backlog: bytes accepted by :meth:`write` that the kernel has not taken yet.
+    :ivar queued_bytes: bytes that were ever part of the backlog.
     :ivar connecting: the connection is not established yet; writes are kept.
     :ivar broken: the peer can't be written to any more; nobody was called.
     :ivar closed: the socket is closed; nothing is called any more.
@@ -65,6 +69,7 @@ class Stream:
         "broken",
         "closed",
         "connecting",
+        "queued_bytes",
         "sock",
     )
 
@@ -73,6 +78,7 @@ class Stream:
     ) -> None:
         self.sock = sock
         self.backlog = 0
+        self.queued_bytes = 0
         self.connecting = connecting
         self.broken = False
         self.closed = False
@@ -95,6 +101,9 @@ class Stream:
 
     def ended(self) -> None:
         """Learn that the peer will send no more; reading has stopped."""
+
+    def backed_up(self) -> None:
+        """Learn that the kernel did not take all; must neither write nor close."""
 
     def drained(self) -> None:
         """Learn that the backlog fell to the low-water mark."""
@@ -144,6 +153,14 @@ class Stream:
         elif data:
             self._queue(data)
 
+    def undelivered(self) -> int:
+        """Return how many of the bytes written the peer has not acknowledged yet."""
+        try:
+            ioctl(self._fd, TIOCOUTQ, left := bytearray(4))
+        except OSError:
+            return self.backlog
+        return self.backlog + int.from_bytes(left, sys.byteorder)
+
     def write_file(self, file: OpenFile, start: int, length: int) -> bool:
         """Have the kernel send a part of a file after what was written before.
 
@@ -158,8 +175,7 @@ class Stream:
             return True
         self._out.append(FilePart(file, start, length))
         self._parts += 1
-        self.backlog += length
-        self._start_writing()
+        self._grown(length)
         return True
 
     def end_writing(self) -> None:
@@ -278,8 +294,15 @@ class Stream:
         if self.closed or self.broken:
             return
         self._out.append(data)
-        self.backlog += len(data)
+        self._grown(len(data))
+
+    def _grown(self, size: int) -> None:
+        before = self.backlog
+        self.backlog = before + size
+        self.queued_bytes += size
         self._start_writing()
+        if not before:
+            self.backed_up()
 
     def _send_queue(self) -> None:
         if self._parts:

@@ -6,13 +6,13 @@ import os
 import socket
 from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import (
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
     UNIXClientEndpoint,
 )
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, ConnectingCancelledError
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -119,7 +119,10 @@ def _request(host: str, path: str) -> bytes:
 
 async def _ask(reactor: Any, address: Address, request: bytes, seconds: float) -> int:
     asking = _Asking(request)
-    await _endpoint(reactor, address, seconds + 1).connect(_Once(asking))
+    try:
+        await _endpoint(reactor, address, seconds + 1).connect(_Once(asking))
+    except ConnectingCancelledError:  # an end, or a time-out, as any other
+        raise CancelledError from None
     try:
         return await asking.answer
     finally:

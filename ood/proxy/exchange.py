@@ -13,6 +13,7 @@ from ood.proxy.core import forward, pages
 from ood.proxy.core.errand import BodyFilter, Errand, changed, filtered
 from ood.proxy.core.framing import Body, CloseBody, encode_chunk, encode_end
 from ood.proxy.core.grammar import MalformedError
+from ood.proxy.core.pace import Intake
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import CHUNKED
 from ood.proxy.core.response import Response, body_of, parse_response
@@ -37,13 +38,13 @@ class Exchange:
     __slots__ = (
         "_active",
         "_affinity",
-        "_body_bytes",
         "_body_done",
         "_context",
         "_downstream",
         "_errand",
         "_filters",
         "_held",
+        "_intake",
         "_repeated",
         "_reply",
         "_reply_body",
@@ -65,7 +66,6 @@ class Exchange:
         self._active = True
         self._affinity = context.sticky.affinity(errand)
         self._body_done = not errand.request.length
-        self._body_bytes = 0
         self._upstream: UpstreamConnection | None = None
         self._reply: Response | None = None
         self._reply_body: Body | None = None
@@ -149,19 +149,19 @@ class Exchange:
         elif not self._body_done:
             self._downstream.touch(limits.BODY_IDLE_SECONDS)
             self._watched = True
+            self._intake = Intake(self._errand.body_bytes_max, self._context.live.now)
             self._downstream.resume_body()
 
     # The client's events.
 
     def body(self, payload: bytes) -> None:
         """Forward a part of the request's body."""
-        upstream, longest = self._upstream, self._errand.body_bytes_max
+        upstream, now = self._upstream, self._context.live.now
         assert upstream is not None
-        if longest is not None:
-            self._body_bytes += len(payload)
-            if self._body_bytes > longest:
-                self._refuse_body(pages.too_large(longest))
-                return
+        refusal = self._intake.take(len(payload), now, waiting=self._reply is None)
+        if refusal is not None:
+            self._refuse_body(refusal)
+            return
         self._downstream.touch(limits.BODY_IDLE_SECONDS)
         upstream.write(encode_chunk(payload) if self._request.length == CHUNKED else payload)
         if upstream.backlog > WRITE_HIGH_BYTES:
@@ -188,13 +188,15 @@ class Exchange:
 
     def client_flushed(self) -> None:
         """Count that as progress."""
-        if self._reply is not None and not self._reply.event_stream:
+        if self._reply is not None and (self._downstream.full or not self._reply.event_stream):
             self._downstream.touch(limits.BODY_IDLE_SECONDS)
 
     def client_drained(self) -> None:
         """Let the upstream send again."""
         if self._upstream is not None:
             self._upstream.resume_reading()
+        if self._reply is not None and self._reply.event_stream:
+            self._downstream.touch(NEVER)
 
     def client_failed(self) -> None:
         """Stop the upstream: nobody waits for its answer."""
@@ -267,6 +269,7 @@ class Exchange:
     def upstream_drained(self) -> None:
         """Let the client send more of its body."""
         if not self._body_done:
+            self._intake.pace.begin(self._context.live.now)
             self._downstream.resume_body()
 
     def _lost_early(self) -> None:
@@ -379,11 +382,12 @@ class Exchange:
         if downstream.broken:
             self.cancel()
             return
-        downstream.touch(NEVER if reply.event_stream else limits.BODY_IDLE_SECONDS)
+        full = downstream.full
+        downstream.touch(limits.BODY_IDLE_SECONDS if full or not reply.event_stream else NEVER)
         if not self._watched:
             self._watched = True
             downstream.watch()
-        if downstream.full:
+        if full:
             upstream.pause_reading()
 
     def _switch(self, response: Response, data: bytes) -> None:

@@ -221,5 +221,7 @@ class Http1Downstream:
             self._client.reset()
         elif self._client.at_end and not self._raw:
             flow.cancel()
+        elif self._status and self._client.backlog and not self._client.too_slow():
+            pass  # it is neither the flow nor the client that is late: the network is slow
         else:
             flow.expired()

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prometheus_client.parser import text_string_to_metric_families
+from treq.testing import StubTreq
+from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.test.requesthelper import DummyRequest
 
-from ood.api.metrics import families, render
+from ood.api.guard import Mount, _is_from_here
+from ood.api.metrics import MetricsResource, families, render
+from ood.api.site import Api
 from ood.interfaces import Distribution, Measure
 from ood.measures import app_measures, proxy_measures, traffic_measures
 from ood.model.status import AppStatus, WorkerStatus
 from ood.proxy.context import Counters
 from ood.traffic.traffic import Traffic
+from tests.api.support import TOKEN, ApiCase
 
 
 def worker(instance: int, state: str, requests: int) -> WorkerStatus:
@@ -92,3 +98,41 @@ class MetricsTests(SynchronousTestCase):
             self.assertEqual(found[f"{name}_bucket", f"shop,{bound},pipe"], count, bound)
         self.assertEqual(found[f"{name}_count", "shop,pipe"], 4)
         self.assertAlmostEqual(found[f"{name}_sum", "shop,pipe"], 20.0334)
+
+
+class AccessTests(ApiCase):
+    """Who may scrape."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.open = False
+
+        async def collect() -> list[Measure]:
+            return [Measure("ood_x", "X.", 1, {})]
+
+        mount = Mount(MetricsResource(collect), is_open=lambda: self.open)
+        self.api = Api(self.controller, TOKEN, {"metrics": mount})
+
+    def scrape(self, token: bool, host: str = "127.0.0.1:2016") -> int:
+        self.treq = StubTreq(self.api.root)
+        options = {} if token else {"Authorization": None}
+        return self.ask("GET", "/metrics", headers={**options, "Host": host}).status
+
+    def test_token(self) -> None:
+        """The token is asked for, unless the setting says otherwise."""
+        self.assertEqual((self.scrape(False), self.scrape(True)), (401, 200))
+        self.open = True
+        self.assertEqual((self.scrape(False), self.scrape(True)), (200, 200))
+        self.assertEqual(self.scrape(False, "evil.example"), 403)
+        self.assertEqual(
+            self.ask("GET", "/api/v1/apps", headers={"Authorization": None}).status, 401
+        )
+
+    def test_not_from_elsewhere(self) -> None:
+        """Only loopback is loopback."""
+        for address, here in (("127.0.0.9", True), ("::1", True), ("10.0.0.1", False), ("", False)):
+            request = DummyRequest([])
+            request.client = IPv4Address("TCP", address, 1)
+            request.isSecure = lambda: False
+            request.getClientAddress = lambda request=request: request.client
+            self.assertEqual(_is_from_here(request), here, address)

@@ -214,6 +214,9 @@ class FailureTests(IssuingCase):
         self.machine.turn(2 * HOUR)
         self.assertEqual(self.ca.chosen, ["dns-01"])
         self.assertTrue((self.directory / "acme" / "_.example.com.pem").exists())
+        self.successResultOf(self.machine.service.stopService())
+        self.machine.start("*.example.com")
+        self.assertIn("*.example.com", self.machine.service.held)
 
     def test_stop_while_polling(self) -> None:
         """A stop in the middle leaves no timer and no token, and is no failure."""

@@ -241,6 +241,9 @@ LEAVE = b'{"ood":"leave"}\n'
 """Close the servers."""
 
 
-def connection(server: int) -> bytes:
-    """Return the two bytes that go with a connection for server ``server``."""
-    return bytes((ord("C"), 64 + server))
+def connection(server: int, *, sealed: bool = False) -> bytes:
+    """Return the two bytes that go with a connection for server ``server``.
+
+    :param sealed: the kernel does the connection's TLS.
+    """
+    return bytes((ord("T" if sealed else "C"), 64 + server))

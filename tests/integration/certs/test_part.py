@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from ood.certs.errors import AcmeError
 from ood.certs.part import CertificatesPart
 from ood.clock import MonotonicClock
 from ood.model.document import App, Document, Settings
@@ -173,6 +174,23 @@ class FreshTests(PartCase):
             )
             self.begin("shop.ood-test.com")
             await self.served("shop.ood-test.com")
+
+        return Deferred.fromCoroutine(work())
+
+    def test_revoked(self) -> Deferred[None]:
+        """A certificate is replaced, then revoked: the CA says that it is."""
+
+        async def work() -> None:
+            self.begin("shop.ood-test.com")
+            before = await self.served("shop.ood-test.com")
+            await self.part.revoke_certificate("shop.ood-test.com")
+            after = await self.served("shop.ood-test.com")
+            self.assertNotEqual(after.fingerprint, before.fingerprint)
+            self.assertNotEqual(after.key_pem, before.key_pem)
+            assert self.part._keeper is not None
+            with self.assertRaises(AcmeError) as caught:
+                await self.part._keeper._ca().client.revoke(before.chain_pem)
+            self.assertEqual(caught.exception.kind, "alreadyRevoked")
 
         return Deferred.fromCoroutine(work())
 
