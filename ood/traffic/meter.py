@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -64,7 +63,7 @@ class Tally:
         if now >= self._until:
             self._begin_slot(now)
         self.classes[status // 100] += 1
-        self.buckets[bisect_left(histogram.BOUNDS_MS, seconds * 1000)] += 1
+        self.buckets[histogram.bucket(seconds * 1000)] += 1
         self.seconds += seconds
         self.size += size
 

@@ -99,9 +99,9 @@ def combined(record: Record) -> bytes:
 
 def as_json(record: Record) -> bytes:
     """Return the line of the JSON format, which has everything."""
-    when = datetime.fromtimestamp(record.time, timezone.utc)
+    second = int(record.time)
     fields = {
-        "time": f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03d}Z",
+        "time": f"{_second(second)}.{int((record.time - second) * 1000):03d}Z",
         "client": record.client,
         "method": record.method,
         "target": record.target,
@@ -118,6 +118,11 @@ def as_json(record: Record) -> bytes:
         "requestId": record.request_id,
     }
     return _ascii(msgspec.json.encode(fields)) + b"\n"
+
+
+@lru_cache(maxsize=16)
+def _second(time: int) -> str:
+    return f"{datetime.fromtimestamp(time, timezone.utc):%Y-%m-%dT%H:%M:%S}"
 
 
 def _ascii(encoded: bytes) -> bytes:
