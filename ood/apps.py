@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ood.errors import ConflictError, Fault, InvalidError, NotFoundError
-from ood.model.apptypes import NODE
+from ood.model.apptypes import NODE, PROXY, STATIC
 from ood.model.document import App, Document
 
 SCRIPT_INTERPRETERS = ("node",)
@@ -34,17 +34,29 @@ def check_has_workers(name: str, app: App) -> None:
         raise ConflictError(reason, f"change it with: ood config --app {name} --set KEY VALUE")
 
 
+def check_has_files(name: str, app: App) -> None:
+    """Check that there is something of the app on this machine.
+
+    :raises ConflictError: somebody else runs it.
+    """
+    if app.type == PROXY:
+        reason = f"{name} is of type {app.type}: nothing of it is here"
+        raise ConflictError(reason, f"change it with: ood config --app {name} --set KEY VALUE")
+
+
 def check_files(app: App) -> None:
     """Check that what the app is to run is there.
 
     :param app: with the directory that it is really run in.
     :raises InvalidError: with every fault.
     """
-    if app.type != NODE:
+    if app.type == PROXY:
         return
     faults = []
     if not os.path.isdir(app.cwd):
         faults.append(Fault("cwd", f"{app.cwd} is not a directory", "an existing directory"))
+    elif app.type == STATIC:
+        pass
     elif app.script is None:
         faults.append(Fault("script", "is missing", "a file, relative to cwd, such as server.js"))
     elif app.interpreter in SCRIPT_INTERPRETERS:

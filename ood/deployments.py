@@ -11,11 +11,12 @@ from contextlib import contextmanager, suppress
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 
-from ood.apps import app_of, check_files, check_has_workers
+from ood.apps import app_of, check_files, check_has_files
 from ood.background import to_the_end
 from ood.errors import ConflictError, NotFoundError, OodError, ReleaseError
 from ood.events import EventBus
 from ood.interfaces import IProcessMonitor, IReleases, IStore
+from ood.model.apptypes import NODE
 from ood.model.document import App, Document
 from ood.model.release import Order, Release, Step
 from ood.model.status import AppStatus
@@ -59,7 +60,7 @@ class Deployments:
             elapsed_ms = round((self._clock.seconds() - began) * 1000)
             told(Step(step=step, elapsed_ms=elapsed_ms, line=line))
 
-        check_has_workers(name, self._app(name))
+        check_has_files(name, self._app(name))
         with self.alone(name), self._told(name, "deploy", "deployment"):
             release = await self._releases.build(name, self._app(name), order, tell)
             await to_the_end(self._use_new(name, release, tell))
@@ -119,7 +120,9 @@ class Deployments:
 
     async def _use_new(self, name: str, release: str, tell: Callable[[str], None]) -> None:
         try:
-            tell("starting it beside the old one" if self._app(name).running else "switching")
+            app = self._app(name)
+            starts = app.running and app.type == NODE
+            tell("starting it beside the old one" if starts else "switching")
             await self._switch(name, release)
         except BaseException:
             with suppress(OodError):  # what is left of it goes with the next deployment

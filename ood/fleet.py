@@ -7,25 +7,27 @@ import socket
 from collections.abc import Collection, Sequence
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from ood.interfaces import IProcessMonitor, Refused, Upstream, Worker
-from ood.model.apptypes import NODE, PROXY
+from ood.model.apptypes import NODE, PROXY, STATIC
 from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.status import AppStatus
 from ood.procmon.monitor import ProcessMonitor
 from ood.procmon.report import urls
 from ood.proxy.remotes import Remotes
+from ood.traffic.traffic import Traffic
 
 
 @implementer(IProcessMonitor)
 class Fleet:
     """The process monitor's apps, and those whose servers are elsewhere."""
 
-    def __init__(self, monitor: ProcessMonitor, remotes: Remotes) -> None:
+    def __init__(self, monitor: ProcessMonitor, remotes: Remotes, traffic: Traffic) -> None:
         self._monitor = monitor
+        self._traffic = traffic
         self._remotes = remotes
         self._document = Document()
 
@@ -44,6 +46,9 @@ class Fleet:
 
     def restart(self, app: str, candidate: App | None = None) -> Deferred[None]:
         """Replace every worker of a running app."""
+        wanted = self._document.apps.get(app)
+        if wanted is not None and wanted.type == STATIC:
+            return succeed(None)  # files are what they are
         return self._of(app).restart(app, candidate)
 
     def deaths(self, app: str) -> DeathList:
@@ -63,11 +68,22 @@ class Fleet:
             return self._monitor.status(app)
         status = self._remotes.status(app) if wanted.type == PROXY else _files(app, wanted)
         addresses = urls(app, self._document, os.getuid() == 0)
-        return msgspec.structs.replace(status, urls=addresses)
+        recent = self._traffic.of(app).lately(self._traffic.now())
+        return msgspec.structs.replace(
+            status,
+            urls=addresses,
+            requests_per_second=recent.requests_per_second,
+            errors_per_second=recent.errors_per_second,
+            latency_p50_ms=recent.p50_ms,
+            latency_p95_ms=recent.p95_ms,
+            latency_p99_ms=recent.p99_ms,
+        )
 
-    def hand_off(self, app: str, sock: socket.socket, refused: Refused) -> bool:
+    def hand_off(
+        self, app: str, sock: socket.socket, refused: Refused, key: bytes | None = None
+    ) -> bool:
         """Give a client's connection to a worker of ``app``."""
-        return self._monitor.hand_off(app, sock, refused)
+        return self._monitor.hand_off(app, sock, refused, key)
 
     def takes_sockets(self, app: str, *, alone: bool) -> bool:
         """Tell whether ``app`` may get client sockets now."""
@@ -91,8 +107,9 @@ class Fleet:
 
 
 def _files(name: str, app: App) -> AppStatus:
-    """Return the state of an app that is just files: nothing runs that could fail."""
-    state = "online" if app.running else "stopped"
+    """Return the state of an app that is just files: its directory is there, or not."""
+    there = os.access(app.cwd, os.R_OK | os.X_OK) and os.path.isdir(app.cwd)
+    state = ("online" if there else "errored") if app.running else "stopped"
     return AppStatus(
         name=name,
         type=app.type,

@@ -6,6 +6,8 @@ Process monitor, proxy, store and API know one another only through these;
 
 from __future__ import annotations
 
+import itertools
+import math
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -151,6 +153,10 @@ class Worker:
     :ivar accepting: false once it drains or has died: open nothing new to it.
     :ivar pipes: how many upstream connections the proxy holds to it; the proxy counts.
     :ivar busy: how many of them serve a request; the proxy counts.
+    :ivar lingers: it takes no new clients, but still those that stay with it.
+    :ivar visited: when such a client was last here, by the clock; the proxy tells.
+    :ivar number: no other worker has it.
+    :ivar weight: its share of the requests.
     """
 
     app: str
@@ -158,6 +164,15 @@ class Worker:
     accepting: bool = True
     pipes: int = 0
     busy: int = 0
+    lingers: bool = False
+    visited: float = -math.inf
+    number: int = field(default_factory=itertools.count(1).__next__)
+    weight: int = 1
+
+    @property
+    def place(self) -> bytes:
+        """Its place within the app, which its successor has, too."""
+        return b"%d" % self.instance
 
     @property
     def remote(self) -> bool:
@@ -197,8 +212,11 @@ Refused = Callable[[str, socket.socket], None]
 class IWorkerPool(Interface):
     """The process monitor as the proxy sees it.  Nothing here blocks."""
 
-    def hand_off(app: str, sock: socket.socket, refused: Refused) -> bool:
+    def hand_off(app: str, sock: socket.socket, refused: Refused, key: bytes | None = None) -> bool:
         """Give a client's connection, with its unread request, to a worker of ``app``.
+
+        With a ``key`` that is the worker to which the key belongs
+        (:mod:`ood.rendezvous`), if it can take it; else the one with the least to do.
 
         Returns false, and leaves the socket to the caller, if no worker can take one
         now: none runs, or the app's connections may only be proxied.  After true the
@@ -208,7 +226,7 @@ class IWorkerPool(Interface):
         """
 
     def workers(app: str) -> Sequence[Worker]:
-        """Return the workers that can take a request, those that drain included."""
+        """Return the workers that can take a request of a client that stays with them."""
 
     def choose(app: str, tried: Collection[Worker]) -> Worker | None:
         """Return the worker that is to get the next request; None if any may.

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import gzip
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+
+from ood.model.status import LogLine
 
 ROTATE_BYTES = 10 << 20
 """Size at which a file is put aside."""
@@ -20,6 +23,10 @@ FILE_MODE = 0o640
 TAIL_BYTES_MAX = 32 << 20
 """How much is searched for last lines: beyond, a rare stream would hold up everything else."""
 CURRENT = "current.log"
+LINE_READ_MAX = 1 << 18
+"""Longest line that is read: what a worker writes is cut into shorter ones."""
+
+_LINE = re.compile(rb"(\S{20,30}) (-?\d{1,6}) (out|err|ood) (.*)", re.DOTALL)
 
 Compress = Callable[[Path], None]
 
@@ -37,6 +44,21 @@ def compress(path: Path) -> None:
     except OSError:
         with suppress(OSError):
             temporary.unlink()
+
+
+def encode(line: LogLine) -> bytes:
+    """Return ``line`` as it stands in the file."""
+    text = f"{line.time} {line.instance} {line.stream} {line.text}\n"
+    return text.encode("utf-8", "replace")
+
+
+def decode(line: bytes) -> LogLine | None:
+    """Return the line as values; None if it is only a part of one."""
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return None
+    time, instance, stream, text = (part.decode("utf-8", "replace") for part in match.groups())
+    return LogLine(time=time, instance=int(instance), stream=stream, text=text)
 
 
 class LogFile:

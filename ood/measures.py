@@ -91,6 +91,8 @@ def tls_measures(counters: TlsCounters) -> list[Measure]:
         Measure("ood_tls_refused", "Others, by the reason.", count, {"reason": word}, total=True)
         for word, count in sorted(counters.refused.items())
     ]
+    doc = "Connections whose TLS the kernel does after the handshake."
+    measures.append(Measure("ood_tls_kernel", doc, counters.sealed, {}, total=True))
     doc = "Connections whose TLS is the app's own."
     measures.append(Measure("ood_tls_passed_through", doc, counters.passed_through, {}, total=True))
     return measures

@@ -7,11 +7,13 @@ changed; it ends with one line on stderr and exit status 1.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from twisted.application.service import MultiService
@@ -22,7 +24,7 @@ from twisted.python import usage
 from ood.api.guard import Mount
 from ood.api.metrics import MetricsResource
 from ood.api.service import ApiService
-from ood.api.site import make_site
+from ood.api.site import ApiSite, make_site
 from ood.api.token import load_or_create_token
 from ood.balancer.part import BalancerPart
 from ood.certs.part import CertificatesPart
@@ -50,6 +52,9 @@ from ood.proxy.remotes import Remotes
 from ood.store.file import FileStore
 from ood.traffic.access import AccessLogs
 from ood.traffic.traffic import Traffic
+
+if TYPE_CHECKING:
+    from ood.api.tls import ClientsWithCertificates
 
 LOOPBACK = "127.0.0.1"
 
@@ -149,6 +154,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     store = FileStore(home.path, deferToThread)
     settings = changed_settings(store.document.settings, overrides)
     http_port, https_port = settings.ports(root=os.geteuid() == 0)
+    tls = _listen_tls(settings)
     api_socket = bind(LOOPBACK, settings.api_port, what="the API (apiPort)")
     http_sockets = bind_public(http_port, what="HTTP (httpPort)") if http_port else []
     https_sockets = bind_public(https_port, what="HTTPS (httpsPort)") if https_port else []
@@ -161,7 +167,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     monitor = ProcessMonitor(any_reactor, clock, home.run, logs, events=events, traffic=traffic)
     releases = Releases(any_reactor, clock, home.apps)
     remotes = Remotes(any_reactor, clock, logs.remark)
-    fleet = Fleet(monitor, remotes)
+    fleet = Fleet(monitor, remotes, traffic)
     notifier = Notifier(clock, events, Hooks(any_reactor, clock, os.environ).run)
     certificates = CertificatesPart(
         home.path / CERTS_DIRECTORY,
@@ -178,6 +184,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         lambda app, error: logs.remark(app, str(error)),
         open_files=open_files,
         traffic=traffic,
+        secret=hashlib.sha256(b"ood-worker " + token.encode()).digest(),
         https=https_sockets,
         certificates=certificates,
     )
@@ -203,7 +210,8 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     mounts = {
         "services": Mount(l4_routes, "X-AUTH-TOKEN", checks_token=True),
         "metrics": Mount(
-            MetricsResource(lambda: _measure(controller, proxy, balancer, traffic, certificates))
+            MetricsResource(lambda: _measure(controller, proxy, balancer, traffic, certificates)),
+            is_open=lambda: store.document.settings.metrics_access == "loopback",
         ),
     }
     site = make_site(
@@ -213,11 +221,14 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         certificates=certificates,
         reactor=clock,
         events=events,
+        tls_hosts=tls[1].hosts() if tls else frozenset(),
     )
 
     service = OodService(home, settings.api_port, (notifier.stopService, access.close))
-    api = ApiService(site, api_socket, any_reactor, clock)
-    for part in (logs, monitor, remotes, releases, certificates, proxy, balancer, api):
+    apis = [ApiService(site, api_socket, any_reactor, clock)]
+    if tls:
+        apis.append(ApiService(ApiSite(site.api, clock), tls[0], any_reactor, clock, tls=tls[1]))
+    for part in (logs, monitor, remotes, releases, certificates, proxy, balancer, *apis):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
 
     def converge(document: Document) -> None:
@@ -229,6 +240,20 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     store.subscribe(converge)
     converge(store.document)
     return service
+
+
+def _listen_tls(settings: Settings) -> tuple[socket.socket, ClientsWithCertificates] | None:
+    """Bind the API's port for other machines, if there is to be one.
+
+    :raises StartupError: its address or its files can't be used.
+    """
+    wanted = settings.api_tls
+    if wanted is None:
+        return None
+    from ood.api.tls import ClientsWithCertificates  # noqa: PLC0415 - OpenSSL costs memory
+
+    context = ClientsWithCertificates(wanted)
+    return bind(wanted.host, wanted.port, what="the API (apiTls)"), context
 
 
 async def _measure(

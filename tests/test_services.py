@@ -20,14 +20,16 @@ from ood.api.site import make_site
 from ood.balancer.part import BalancerPart
 from ood.clock import MonotonicClock
 from ood.events import EventBus
-from ood.model.document import Document, Settings
+from ood.model.document import App, Document, Settings
 from ood.model.notify import Target
+from ood.model.upstreams import UPSTREAMS
 from ood.net.listen import bind
 from ood.notify.service import Notifier
 from ood.procmon.hooks import Hooks
 from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
 from ood.proxy.edge import ReverseProxy
+from ood.proxy.remotes import Remotes
 from ood.service import Options, makeService
 from ood.store.file import FileStore
 from ood.testing.controller import MemoryController
@@ -79,6 +81,19 @@ class EveryService(TestCase):
         def make() -> ReverseProxy:
             sock = bind("127.0.0.1", free_ports(1)[0], what="test")
             return ReverseProxy(reactor, self.clock, MemoryMonitor(), [sock])
+
+        return self.check(make)
+
+    def test_remotes(self) -> Deferred[None]:
+        """Apps whose servers are elsewhere, with a check and a look-up under way."""
+
+        def make() -> Remotes:
+            remotes = Remotes(reactor, self.clock, lambda app, text: None)
+            written = [f"127.0.0.1:{free_ports(1)[0]}", "localhost:1", "unix:/nonexistent"]
+            upstreams = UPSTREAMS.parse(written)
+            app = App(type="proxy", port=3001, upstreams=upstreams, running=True)
+            remotes.converge(Document(apps={"one": app, "two": app}))
+            return remotes
 
         return self.check(make)
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ood.errors import Fault, InvalidError
-from ood.model.rules import HOLD_MS_MAX, MAINTENANCE, MESSAGE_LENGTH_MAX, Maintenance
+from ood.model.rulekinds import MAINTENANCE
+from ood.model.rules import HOLD_MS_MAX, MESSAGE_LENGTH_MAX, Maintenance
 
 KEYS = ("on", "message", "hold")
 SCHEMA: dict[str, Any] = {

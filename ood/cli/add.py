@@ -21,6 +21,10 @@ def add(invocation: Invocation, app: str, options: Mapping[str, Any]) -> None:
     if options["upstreams"]:
         _add_remote(invocation, app, values)
         return
+    invocation.must_be_here("init")
+    if options["static"]:
+        _add_files(invocation, app, {**values, "cwd": str(_directory(options["static"]))})
+        return
     directory = _directory(options["cwd"])
     values["cwd"] = str(directory)
     if not directory.is_dir():
@@ -45,11 +49,19 @@ def add(invocation: Invocation, app: str, options: Mapping[str, Any]) -> None:
 
 def _add_remote(invocation: Invocation, app: str, values: Mapping[str, Any]) -> None:
     """Add an app whose servers are elsewhere."""
+    _add_without_workers(invocation, app, {**values, "type": "proxy"})
 
+
+def _add_files(invocation: Invocation, app: str, values: Mapping[str, Any]) -> None:
+    """Add an app that is just files."""
+    _add_without_workers(invocation, app, {**values, "type": "static"})
+
+
+def _add_without_workers(invocation: Invocation, app: str, values: Mapping[str, Any]) -> None:
     async def work(session: Session) -> None:
         from ood.cli.verbs import init
 
-        await init(session, app, {**values, "type": "proxy"}, "")
+        await init(session, app, values, "")
 
     invocation.run(work)
     if not invocation.output.json:

@@ -44,9 +44,10 @@ class AppName(StringParamType):
             answer = await session.client.ask("GET", "/apps", timeout=COMPLETION_SECONDS)
             names.extend(app["name"] for app in answer["apps"])
 
-        # A shell that completes has no place for errors.
-        with suppress(Exception):
-            _invocation(ctx).run(ask)
+        # A shell that completes has no place for errors, nor for the questions of ssh.
+        if _invocation(ctx).host is None:
+            with suppress(Exception):
+                _invocation(ctx).run(ask)
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
@@ -55,7 +56,13 @@ APP = AppName()
 
 def _set_home(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
     if value is not None:
-        _invocation(ctx).home = value
+        invocation = _invocation(ctx)
+        invocation.home = invocation.home_there = value
+
+
+def _set_host(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        _invocation(ctx).host = value
 
 
 def _set_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -72,10 +79,17 @@ def common(function: F) -> F:
         callback=_set_home,
         help="Home of the service  [env: OOD_HOME]",
     )
+    host = click.option(
+        "--host",
+        metavar="USER@SERVER",
+        expose_value=False,
+        callback=_set_host,
+        help="Steer the ood of another machine, through ssh.",
+    )
     as_json = click.option(
         "--json", is_flag=True, expose_value=False, callback=_set_json, help="Print JSON."
     )
-    return home(as_json(function))
+    return home(host(as_json(function)))
 
 
 @click.group(
@@ -126,11 +140,13 @@ ood_group.examples = (
     "init",
     "ood init example.com",
     "ood init example.com --cwd /var/www/example.com --user www-data --instances max",
+    "ood init docs --static /var/www/docs",
     "ood init api --script dist/main.js --env NODE_ENV=production --domain api.example.com",
     "ood init api --upstream http://10.0.0.5:8080 --upstream 'unix:/run/api.sock backup'",
     short_help="Initialise a new app",
 )
 @click.argument("app")
+@click.option("--static", metavar="DIR", help="Serve the files of a directory; nothing runs.")
 @click.option("--cwd", metavar="DIR", help="The app's directory; this one if not given.")
 @click.option("--script", metavar="FILE", help="What to run; found in the directory if not given.")
 @click.option("--interpreter", metavar="X", help="node, npm, none, or a program.")

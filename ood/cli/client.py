@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 from treq.client import HTTPClient
 from treq.content import collect
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint
 from twisted.internet.error import ConnectError, ConnectionClosed
-from twisted.internet.interfaces import IReactorTCP, IReactorTime
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.web.client import URI, Agent, ResponseFailed
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
@@ -57,24 +57,32 @@ def _encoded(body: object) -> bytes:
 
 
 @implementer(IAgentEndpointFactory)
-class _Loopback:
-    """Connects to the API's address without asking a resolver."""
+class _Way:
+    """Connects to the API's address without asking a resolver, or to a tunnel's socket."""
 
-    def __init__(self, reactor: IReactorTCP) -> None:
+    def __init__(self, reactor: Any, socket: Path | None) -> None:
         self._reactor = reactor
+        self._socket = socket
 
-    def endpointForURI(self, uri: URI) -> TCP4ClientEndpoint:
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """Return the way to the API."""
+        if self._socket is not None:
+            untyped: Any = UNIXClientEndpoint
+            endpoint: IStreamClientEndpoint = untyped(
+                self._reactor, str(self._socket), timeout=CONNECT_SECONDS
+            )
+            return endpoint
         return TCP4ClientEndpoint(self._reactor, LOOPBACK, uri.port, timeout=CONNECT_SECONDS)
 
 
-def connect(reactor: Any, access: Access) -> ApiClient:
+def connect(reactor: Any, access: Access, socket: Path | None = None) -> ApiClient:
     """Return a client for the service that ``access`` leads to.
 
-    :param reactor: an IReactorTCP and IReactorTime.
+    :param reactor: an IReactorTCP, IReactorUNIX and IReactorTime.
+    :param socket: the unix socket that leads to its port, where it is on another machine.
     """
     untyped: Any = Agent
-    agent = untyped.usingEndpointFactory(reactor, _Loopback(reactor))
+    agent = untyped.usingEndpointFactory(reactor, _Way(reactor, socket))
     return ApiClient(HTTPClient(agent), access, MonotonicClock(reactor))
 
 

@@ -11,7 +11,7 @@ from ood.api.types import app_path
 from ood.cli.client import ApiError
 from ood.cli.output import is_terminal
 from ood.cli.progress import Progress
-from ood.cli.session import Session
+from ood.cli.session import HereOnlyError, Session
 from ood.cli.status import one_line_status
 from ood.errors import UnavailableError
 
@@ -55,7 +55,8 @@ async def deploy(
     session: Session, app: str, source: str | None, *, ref: str | None, build: bool
 ) -> None:
     """Make a release and run it."""
-    body = {"source": _absolute(source), "ref": ref, "build": build}
+    wanted = _absolute(source) if session.tunnel is None else _there(source)
+    body = {"source": wanted, "ref": ref, "build": build}
     steps = Steps(session)
     with steps.progress:
         await session.client.stream("POST", app_path(app, "deploy"), body, steps.take)
@@ -71,6 +72,17 @@ def _absolute(source: str | None) -> str | None:
     if source is None or (":" in source and not os.path.exists(source)):
         return source
     return os.path.abspath(source)
+
+
+def _there(source: str | None) -> str | None:
+    """Return a source that is on the machine of the service, or where both can get it.
+
+    :raises HereOnlyError: it is here.
+    """
+    if source is None or ":" in source or source.startswith("/"):
+        return source
+    hint = "name a git URL, or copy it there and name its whole path there"
+    raise HereOnlyError(f"{source} is on this machine, and the service is not", hint)
 
 
 async def rollback(session: Session, app: str, release: str | None) -> None:

@@ -16,6 +16,7 @@ from ood.errors import OodError
 
 def import_file(invocation: Invocation, file: str, choice: str | None, *, dry_run: bool) -> None:
     """Add every app of ``file``; one that is refused does not keep the others away."""
+    invocation.must_be_here("import")
     path = Path(file).expanduser().absolute()
     processors = len(os.sched_getaffinity(0))
     entries: Sequence[Mapping[str, Any]] = read(path, shutil.which("node"))

@@ -110,6 +110,7 @@ def _check(machine: Machine, command: str, home: Path) -> None:
 def install(invocation: Invocation, machine: Machine) -> None:
     """Write, enable and start the service's unit."""
     home = Path(invocation.home).expanduser().absolute() if invocation.home else SYSTEM_HOME
+    invocation.must_be_here("install")
     _check(machine, "ood install", home)
     invocation.home = str(home)
     changed = _write(machine.unit, unit_text(Installation(_find_twistd(), home, _find_node())))
@@ -129,6 +130,7 @@ def install(invocation: Invocation, machine: Machine) -> None:
 def uninstall(invocation: Invocation, machine: Machine) -> None:
     """Stop and remove the service; data stays."""
     home = invocation.home or str(SYSTEM_HOME)
+    invocation.must_be_here("install --uninstall")
     _check(machine, "ood install --uninstall", Path(home))
     existed = machine.unit.exists()
     if existed:

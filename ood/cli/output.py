@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -74,6 +75,18 @@ class Output:
         else:
             self.say(text)
 
+    def found(
+        self, head: str, text: str, pattern: re.Pattern[str] | None, colour: str = ""
+    ) -> None:
+        """Write a line; on a terminal what ``pattern`` finds in ``text`` stands out."""
+        shown = visible(text)
+        if pattern is None or not self.colours:
+            self.painted(head + text, colour)
+            return
+        marked = pattern.sub(lambda match: _marked(match[0]), shown)
+        begin = f"\x1b[{_ANSI[colour]}m" if colour else ""
+        self.out.write(f"{begin}{visible(head)}{marked}\x1b[0m\n")
+
     def flush(self) -> None:
         """Pass on what is written: more may be long in coming."""
         self.out.flush()
@@ -90,6 +103,10 @@ class Output:
         else:
             for line in plain_table(headers, rows, right):
                 self.say(line)
+
+
+def _marked(text: str) -> str:
+    return f"\x1b[1;7m{text}\x1b[22;27m" if text else ""
 
 
 def plain_table(

@@ -16,12 +16,19 @@ from ood.errors import OodError
 
 if TYPE_CHECKING:
     from ood.cli.client import ApiClient
+    from ood.cli.remote import Tunnel
 
 
 class StoppedError(OodError):
     """The person at the keyboard ended the command."""
 
     code = "stopped"
+
+
+class HereOnlyError(OodError):
+    """The command works on the machine that it runs on, and another one is meant."""
+
+    code = "here_only"
 
 
 class NotAsWantedError(Exception):
@@ -34,10 +41,12 @@ class Session:
 
     :ivar client: asks the API.
     :ivar output: takes the results.
+    :ivar tunnel: the way to the API, if it is on another machine.
     """
 
     client: ApiClient
     output: Output
+    tunnel: Tunnel | None = None
 
     def waiting(self, what: str) -> AbstractContextManager[None]:
         """Return a context that shows on a terminal what is waited for."""
@@ -57,16 +66,29 @@ class Invocation:
     :ivar home: the home that was named, if any.
     :ivar output: takes the results.
     :ivar runner: runs a verb; tests put one here that needs no network.
+    :ivar host: the other machine that is meant, if any, as ssh takes it.
+    :ivar home_there: its home, if it was named.
     """
 
     output: Output
     home: str | None = None
     runner: Callable[[Invocation, Work], None] | None = None
+    host: str | None = None
+    home_there: str = ""
 
     @property
     def home_path(self) -> Path:
         """The home in question."""
         return resolve_home(self.home)
+
+    def must_be_here(self, command: str) -> None:
+        """Check that this machine is meant.
+
+        :raises HereOnlyError: another one is.
+        """
+        if self.host is not None:
+            hint = f"run it there: ssh {self.host} ood {command}"
+            raise HereOnlyError(f"ood {command} works on the machine that it runs on", hint)
 
     def run(self, work: Work) -> None:
         """Run a verb to its end.
@@ -81,6 +103,9 @@ def run_on_reactor(invocation: Invocation, work: Work) -> None:
 
     :raises OodError: it was refused or failed, or there is no service.
     """
+    if invocation.host is not None:
+        _run_through_tunnel(invocation, invocation.host, work)
+        return
     access = find_access(invocation.home_path)
     with _quick_imports():
         from twisted.internet import reactor
@@ -88,6 +113,19 @@ def run_on_reactor(invocation: Invocation, work: Work) -> None:
         from ood.cli.client import connect
     session = Session(connect(reactor, access), invocation.output)
     run_coroutine(lambda: work(session))
+
+
+def _run_through_tunnel(invocation: Invocation, host: str, work: Work) -> None:
+    from ood.cli.remote import tunnel
+
+    with tunnel(host, invocation.home_there) as (made, access):
+        with _quick_imports():
+            from twisted.internet import reactor
+
+            from ood.cli.client import connect
+        client = connect(reactor, access, made.socket)
+        session = Session(client, invocation.output, made)
+        run_coroutine(lambda: work(session))
 
 
 def run_coroutine(begin: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
+from twisted.internet.defer import Deferred
+
 from ood.api.types import LOOPBACK
 from ood.cli.session import Session
 
@@ -27,10 +29,16 @@ async def web(session: Session, *, browser: bool) -> None:
     if session.output.json:
         session.output.value({"url": url, "seconds": made["seconds"]})
         return
+    if session.tunnel is not None:
+        session.tunnel.forward_port(session.client.port)
     session.output.say(url)
     opened = browser and open_page(url, os.environ)
     done = "It is opened in your browser; it" if opened else "It"
     session.output.remark(f"{done} logs in once, within {made['seconds']} s.")
+    if session.tunnel is not None:
+        session.output.flush()
+        session.output.remark("The tunnel is open until you press Ctrl-C.")
+        await Deferred()
 
 
 def open_page(url: str, env: Mapping[str, str]) -> bool:

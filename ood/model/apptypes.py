@@ -7,6 +7,7 @@ from typing import Any
 
 from ood.errors import Fault
 from ood.model import kinds
+from ood.model.files import FILE_KEYS, WORKER_KEYS
 from ood.model.upstreams import UPSTREAMS
 
 NODE = "node"
@@ -35,7 +36,18 @@ def type_faults(plain: Any, prefix: str = "") -> list[Fault]:
     if kind == PROXY and not upstreams:
         problem = "is missing: an app of type proxy has servers elsewhere"
         return [Fault(f"{prefix}upstreams", problem, UPSTREAMS.allowed)]
+    if kind == STATIC and "cwd" not in plain:
+        problem = "is missing: the directory with the files"
+        return [Fault(f"{prefix}cwd", problem, kinds.ABSOLUTE_PATH.allowed)]
     if kind != PROXY and upstreams:
         problem = f"has no meaning for an app of type {kind}"
         return [Fault(f"{prefix}upstreams", problem, "nothing, or set type to proxy")]
-    return []
+    return _meaningless(plain, kind, prefix)
+
+
+def _meaningless(plain: Mapping[str, Any], kind: str, prefix: str) -> list[Fault]:
+    """Return a fault for each key that an app of this type does not heed."""
+    keys = WORKER_KEYS if kind == STATIC else FILE_KEYS
+    problem = f"has no meaning for an app of type {kind}"
+    hint = "nothing: no program is run" if kind == STATIC else "nothing, or set type to static"
+    return [Fault(prefix + key, problem, hint) for key in plain if key in keys]

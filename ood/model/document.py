@@ -13,8 +13,11 @@ from typing import Any
 
 import msgspec
 
+from ood.model.apitls import ApiTls
+from ood.model.files import COMPRESS_KEYS, FILE_KEYS
 from ood.model.notify import Target
-from ood.model.rules import EVERY_REQUEST, RULE_KEYS, Maintenance, Redirect, Route
+from ood.model.rulekinds import RULE_KEYS
+from ood.model.rules import EVERY_REQUEST, Maintenance, Redirect, Route
 from ood.model.services import Service
 from ood.model.tls import HTTPS_FIELDS
 from ood.model.upstreams import Upstream
@@ -35,7 +38,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     :ivar https_port: port for HTTPS; 443 for root, 8443 otherwise; 0 is off.
     :ivar api_port: loopback port of the JSON API.
     :ivar balancer_engine: what spreads the connections of the L4 services.
+    :ivar api_tls: where the API listens for other machines; None: nowhere.
+    :ivar metrics_access: what ``/metrics`` asks for: ``token``, or ``loopback``, nothing there.
     :ivar notify: who is told of events; has secrets in it.
+    :ivar error_pages: files for what no app has a page of its own for.
     :ivar trusted_proxies: networks of proxies whose word about clients is taken.
     :ivar proxy_protocol: networks from which connections begin with the PROXY protocol.
     :ivar acme_agree_tos: whether somebody has accepted the CA's terms; None: nobody was asked.
@@ -45,7 +51,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     https_port: int | None = None
     api_port: int = 2016
     balancer_engine: str = "auto"
+    api_tls: ApiTls | None = None
+    metrics_access: str = "token"
     notify: tuple[Target, ...] = ()
+    error_pages: Mapping[str, str] = {}
     trusted_proxies: tuple[str, ...] = ()
     proxy_protocol: tuple[str, ...] = ()
     access_log: str = "off"
@@ -122,6 +131,11 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     https: str = "auto"
     hsts: int = 0
     tls: str = "terminate"
+    index: str = "index.html"
+    fallback: str | None = None
+    precompressed: bool = True
+    cache_control: str | None = None
+    compress: bool = False
     routes: Mapping[str, Route] = {}
     redirects: Mapping[str, Redirect] = {}
     rewrites: Mapping[str, str] = {}
@@ -150,7 +164,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
     def proxied_because(self) -> tuple[str, ...]:
         """Return the keys that have ood look at every request."""
         fields = {field.encode_name: field.name for field in msgspec.structs.fields(App)}
-        return tuple(key for key in EVERY_REQUEST if getattr(self, fields[key]))
+        keys = tuple(key for key in EVERY_REQUEST if getattr(self, fields[key]))
+        return (*keys, "sticky") if self.sticky == "cookie" else keys
 
     def stickiness(self) -> str:
         """Return by what clients stay with their workers or servers: off, ip or cookie."""
@@ -168,7 +183,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
 RULE_FIELDS = tuple(
     field.name
     for field in msgspec.structs.fields(App)
-    if field.encode_name in (*RULE_KEYS, *HTTPS_FIELDS, "maintenance")
+    if field.encode_name in (*RULE_KEYS, *HTTPS_FIELDS, *FILE_KEYS, *COMPRESS_KEYS, "maintenance")
 )
 """Fields of an app that only ood itself acts on, not the app's workers."""
 

@@ -15,11 +15,13 @@ import msgspec
 
 from ood.errors import Fault, InvalidError
 from ood.model import kinds
+from ood.model.apitls import API_TLS
 from ood.model.apptypes import APP_TYPES, type_faults
 from ood.model.document import SCHEMA_VERSION, App, Document, Settings, to_plain
+from ood.model.files import COMPRESS_KEYS, FILE_KEYS
 from ood.model.notify import NOTIFY, restored
 from ood.model.rulecheck import rule_faults
-from ood.model.rules import MAINTENANCE, RULE_KEYS, RULE_SETTINGS
+from ood.model.rulekinds import MAINTENANCE, RULE_KEYS, RULE_SETTINGS
 from ood.model.servicecheck import read_services
 from ood.model.services import Service
 from ood.model.tls import HTTPS_KEYS
@@ -64,6 +66,15 @@ SETTINGS_KEYS: Mapping[str, Key] = {
         "Port for HTTPS (443 for root, else 8443), from the next start of the service.",
     ),
     "apiPort": Key(kinds.port(), "Loopback port of the API, from the next start of the service."),
+    "apiTls": Key(
+        API_TLS,
+        "Where the API listens for other machines, whose certificates it checks, from the next "
+        "start of the service (docs/remote.md).",
+    ),
+    "metricsAccess": Key(
+        kinds.choice("token", "loopback"),
+        "What /metrics asks for: the API's token, or nothing on this machine's loopback.",
+    ),
     "balancerEngine": Key(
         kinds.choice("auto", "ipvs", "userspace"),
         "What spreads the connections of ood lb: the kernel or ood, from the next start.",
@@ -98,6 +109,8 @@ SETTINGS_KEYS: Mapping[str, Key] = {
         kinds.ABSOLUTE_PATH, "PEM file of the roots that the CA's own certificate is checked with."
     ),
 }
+
+_MORE_KEYS = {**UPSTREAM_KEYS, **FILE_KEYS, **COMPRESS_KEYS, **HTTPS_KEYS, **RULE_KEYS}
 
 APP_KEYS: Mapping[str, Key] = {
     "type": Key(
@@ -168,10 +181,7 @@ APP_KEYS: Mapping[str, Key] = {
     "dependsOn": Key(
         kinds.APPS, "Apps that answer before this one is started; after 30 s it is in any case."
     ),
-    **{
-        name: Key(kind, doc)
-        for name, (kind, doc) in {**UPSTREAM_KEYS, **HTTPS_KEYS, **RULE_KEYS}.items()
-    },
+    **{name: Key(kind, doc) for name, (kind, doc) in _MORE_KEYS.items()},
     "maintenance": Key(
         MAINTENANCE, "Why and how the app is not asked now.", set_by="ood maintenance"
     ),
@@ -311,6 +321,8 @@ def check_together(document: Document) -> None:
     """
     faults: list[Fault] = []
     ports: dict[int, str] = {document.settings.api_port: "settings.apiPort"}
+    if document.settings.api_tls is not None:
+        ports.setdefault(document.settings.api_tls.port, "settings.apiTls")
     for key in ("http_port", "https_port"):
         port = getattr(document.settings, key)
         if port:
@@ -364,16 +376,21 @@ def changed_app(name: str, app: App, changes: Mapping[str, Any]) -> App:
         every key that has entries, and a value of ``None`` puts the key back to its default.
     :raises InvalidError: with every fault.
     """
-    plain = to_plain(app)
+    return check_app(name, _changed(to_plain(app), APP_KEYS, changes))
+
+
+def _changed(
+    plain: dict[str, Any], table: Mapping[str, Key], changes: Mapping[str, Any]
+) -> dict[str, Any]:
     for key, value in changes.items():
         head, _, entry = key.partition(".")
-        if entry and head in APP_KEYS and APP_KEYS[head].kind.entries:
+        if entry and head in table and table[head].kind.entries:
             plain[head] = _with_entry(plain.get(head, {}), entry, value)
         elif value is None:
             plain.pop(key, None)
         else:
             plain[key] = value
-    return check_app(name, plain)
+    return plain
 
 
 def _with_entry(entries: Any, name: str, value: Any) -> Any:
@@ -386,12 +403,11 @@ def _with_entry(entries: Any, name: str, value: Any) -> Any:
 
 
 def changed_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """Return ``settings`` with ``changes`` applied; ``None`` puts a key back to its default.
+    """Return ``settings`` with ``changes`` applied, as :func:`changed_app` does.
 
     :raises InvalidError: with every fault.
     """
-    plain = {**to_plain(settings), **changes}
-    new = check_settings({key: value for key, value in plain.items() if value is not None})
+    new = check_settings(_changed(to_plain(settings), SETTINGS_KEYS, changes))
     return msgspec.structs.replace(new, notify=restored(new.notify, settings.notify))
 
 

@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
+from fcntl import ioctl
+from termios import TIOCOUTQ
+from typing import cast
 
 from twisted.internet.interfaces import IReactorFDSet, IReadWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ood.net.filepart import FilePart, OpenFile
 from ood.net.listen import RawSocket
 
 READ_BYTES = 65_536
@@ -39,11 +44,12 @@ class Stream:
     """A connected (or connecting) stream socket: TCP, or one end of a unix pair.
 
     It does not read before :meth:`resume_reading`.  Subclasses override
-    :meth:`received`, :meth:`ended`, :meth:`drained`, :meth:`flushed`,
+    :meth:`received`, :meth:`ended`, :meth:`backed_up`, :meth:`drained`, :meth:`flushed`,
     :meth:`connected`, :meth:`failed` and :meth:`gone`.
 
     :ivar sock: the socket.
     :ivar backlog: bytes accepted by :meth:`write` that the kernel has not taken yet.
+    :ivar queued_bytes: bytes that were ever part of the backlog.
     :ivar connecting: the connection is not established yet; writes are kept.
     :ivar broken: the peer can't be written to any more; nobody was called.
     :ivar closed: the socket is closed; nothing is called any more.
@@ -54,6 +60,7 @@ class Stream:
         "_finishing",
         "_out",
         "_owing",
+        "_parts",
         "_reactor",
         "_reading",
         "_shutting",
@@ -62,6 +69,7 @@ class Stream:
         "broken",
         "closed",
         "connecting",
+        "queued_bytes",
         "sock",
     )
 
@@ -70,12 +78,14 @@ class Stream:
     ) -> None:
         self.sock = sock
         self.backlog = 0
+        self.queued_bytes = 0
         self.connecting = connecting
         self.broken = False
         self.closed = False
         self._reactor = reactor
         self._fd = sock.fileno()
-        self._out: list[bytes | memoryview] = []
+        self._out: list[bytes | memoryview | FilePart] = []
+        self._parts = 0  # how many of these are files
         self._reading = False
         self._writing = False
         self._finishing = False
@@ -91,6 +101,9 @@ class Stream:
 
     def ended(self) -> None:
         """Learn that the peer will send no more; reading has stopped."""
+
+    def backed_up(self) -> None:
+        """Learn that the kernel did not take all; must neither write nor close."""
 
     def drained(self) -> None:
         """Learn that the backlog fell to the low-water mark."""
@@ -139,6 +152,31 @@ class Stream:
             self._queue(memoryview(data)[sent:])
         elif data:
             self._queue(data)
+
+    def undelivered(self) -> int:
+        """Return how many of the bytes written the peer has not acknowledged yet."""
+        try:
+            ioctl(self._fd, TIOCOUTQ, left := bytearray(4))
+        except OSError:
+            return self.backlog
+        return self.backlog + int.from_bytes(left, sys.byteorder)
+
+    def write_file(self, file: OpenFile, start: int, length: int) -> bool:
+        """Have the kernel send a part of a file after what was written before.
+
+        False if it can't do that on this socket; then nothing was done.  After true the
+        file is the stream's, which closes it.
+        """
+        sock: object = self.sock
+        if not isinstance(sock, RawSocket):
+            return False
+        if self.closed or self.broken:
+            file.close()
+            return True
+        self._out.append(FilePart(file, start, length))
+        self._parts += 1
+        self._grown(length)
+        return True
 
     def end_writing(self) -> None:
         """Tell the peer, after everything written, that no more will come."""
@@ -256,14 +294,43 @@ class Stream:
         if self.closed or self.broken:
             return
         self._out.append(data)
-        self.backlog += len(data)
+        self._grown(len(data))
+
+    def _grown(self, size: int) -> None:
+        before = self.backlog
+        self.backlog = before + size
+        self.queued_bytes += size
         self._start_writing()
+        if not before:
+            self.backed_up()
 
     def _send_queue(self) -> None:
-        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        if self._parts:
+            self._sent(self._send_first())
+            return
+        waiting = cast("list[bytes | memoryview]", self._out)
+        data = waiting[0] if len(waiting) == 1 else b"".join(waiting)
         sent = self.sock.send(data, _DONTWAIT)
-        before, self.backlog = self.backlog, self.backlog - sent
-        self._out = [memoryview(data)[sent:]] if self.backlog else []
+        self._out = [memoryview(data)[sent:]] if sent < self.backlog else []
+        self._sent(sent)
+
+    def _send_first(self) -> int:
+        """Send of the first thing in the queue what the socket takes."""
+        first = self._out[0]
+        if isinstance(first, FilePart):
+            sent = first.send(self._fd)
+            if not first.left:
+                first.close()
+                self._parts -= 1
+                del self._out[0]
+        else:
+            sent = self.sock.send(first, _DONTWAIT)
+            rest = memoryview(first)[sent:]
+            self._out[:1] = [rest] if rest else []
+        return sent
+
+    def _sent(self, count: int) -> None:
+        before, self.backlog = self.backlog, self.backlog - count
         self.flushed()
         if self.backlog <= WRITE_LOW_BYTES < before and not self.closed:
             self.drained()
@@ -288,7 +355,10 @@ class Stream:
         if self._writing:
             self._writing = False
             self._reactor.removeWriter(self)
-        self._out = []
+        for part in self._out if self._parts else ():
+            if isinstance(part, FilePart):
+                part.close()
+        self._out, self._parts = [], 0
         self.backlog = 0
 
     def _fail(self) -> None:

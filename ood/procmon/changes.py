@@ -9,10 +9,13 @@ from twisted.internet.interfaces import IReactorTime
 
 
 class Changes:
-    """Tells coroutines that something may have changed, so that they look again."""
+    """Tells coroutines that something may have changed, so that they look again.
+
+    :ivar clock: by which they wait.
+    """
 
     def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
+        self.clock = clock
         self._waiters: list[Deferred[None]] = []
 
     def notify(self) -> None:
@@ -32,7 +35,7 @@ class Changes:
         :param look_again_seconds: for what nobody announces: look this often.
         """
         while not true():
-            left = deadline - self._clock.seconds()
+            left = deadline - self.clock.seconds()
             if left <= 0:
                 return False
             await self._wait(left if look_again_seconds is None else min(left, look_again_seconds))
@@ -41,7 +44,7 @@ class Changes:
     async def _wait(self, seconds: float) -> None:
         waiter: Deferred[None] = Deferred()
         self._waiters.append(waiter)
-        timer = self._clock.callLater(seconds, self._wake, waiter)
+        timer = self.clock.callLater(seconds, self._wake, waiter)
         try:
             await waiter
         finally:

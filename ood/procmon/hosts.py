@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ood.model.document import Document
 from ood.procmon.core.join import Hosts
 from ood.traffic.records import OFF
@@ -20,9 +22,6 @@ def _covered(host: str, wildcards: tuple[str, ...]) -> bool:
 def hosts_of(name: str, document: Document) -> Hosts:
     """Return what the app's processes need to know; only what matters to them."""
     app = document.apps[name]
-    if app.proxied_because():
-        # connections that it has from before: whatever comes on them goes back to ood
-        return Hosts(own=(), foreign=(), default=False, port=0)
     own = app.hosts(name)
     wildcards = tuple(host for host in own if host.startswith("*."))
     default = is_default(name, document)
@@ -34,4 +33,13 @@ def hosts_of(name: str, document: Document) -> Hosts:
     )
     foreign = tuple(sorted(host for host in others if default or _covered(host, wildcards)))
     log = access_format(name, document) != OFF
-    return Hosts(own=own, foreign=foreign, default=default, port=app.port, log=log)
+    return Hosts(
+        own=own,
+        foreign=foreign,
+        default=default,
+        port=app.port,
+        log=log,
+        # for the connections that the processes have from before
+        every=bool(app.proxied_because()),
+        public=tuple(port for port in document.settings.ports(root=os.geteuid() == 0) if port),
+    )

@@ -25,9 +25,11 @@ OVERFLOW = 0x4000
 IGNORED = 0x8000
 ONLY_DIRECTORIES = 0x0100_0000
 DONT_FOLLOW = 0x0200_0000
+ADD_TO_MASK = 0x2000_0000
 IS_DIRECTORY = 0x4000_0000
 
-WANTED = CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE
+APPEARED = CREATE | MOVED_TO
+CHANGED = APPEARED | CLOSE_WRITE | MOVED_FROM | DELETE
 READ_BYTES = 65_536
 """Room for some thousand events at once."""
 READS_PER_TURN = 4
@@ -68,12 +70,13 @@ class Inotify:
         """Return the name under which the reactor logs."""
         return "inotify"
 
-    def add(self, directory: str, *, follow: bool) -> int:
+    def add(self, directory: str, events: int, *, follow: bool) -> int:
         """Watch ``directory``; return its number, the same as before if it is watched already.
 
+        :param events: what to be told of, beside what was asked for before.
         :raises OSError: it can't be; ENOSPC: the user has too many watches.
         """
-        mask = WANTED | ONLY_DIRECTORIES | (0 if follow else DONT_FOLLOW)
+        mask = events | ADD_TO_MASK | ONLY_DIRECTORIES | (0 if follow else DONT_FOLLOW)
         return _checked(_LIBC.inotify_add_watch(self._fd, os.fsencode(directory), mask))
 
     def remove(self, watch: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +16,7 @@ from zope.interface import implementer
 
 from ood.clock import stamp, wall_time
 from ood.interfaces import ILogs
-from ood.logfile import LogFile, compress
+from ood.logfile import LogFile, compress, decode, encode
 from ood.model.status import LogLine
 
 TAIL_LINES_MAX = 10_000
@@ -27,24 +26,7 @@ RETRY_SECONDS = 1.0
 OWN = -1
 """The "instance" of ood's own remarks."""
 
-_LINE = re.compile(rb"(\S{20,30}) (-?\d{1,6}) (out|err|ood) (.*)", re.DOTALL)
-
 Follower = Callable[[LogLine], None]
-
-
-def encode(line: LogLine) -> bytes:
-    """Return ``line`` as it stands in the file."""
-    text = f"{line.time} {line.instance} {line.stream} {line.text}\n"
-    return text.encode("utf-8", "replace")
-
-
-def decode(line: bytes) -> LogLine | None:
-    """Return the line as values; None if it is only a part of one."""
-    match = _LINE.fullmatch(line)
-    if match is None:
-        return None
-    time, instance, stream, text = (part.decode("utf-8", "replace") for part in match.groups())
-    return LogLine(time=time, instance=int(instance), stream=stream, text=text)
 
 
 class _AppLog:

@@ -262,15 +262,17 @@ class ProcessMonitor(Service):
 
     # -- IWorkerPool
 
-    def hand_off(self, app: str, sock: socket.socket, refused: Refused) -> bool:
+    def hand_off(
+        self, app: str, sock: socket.socket, refused: Refused, key: bytes | None = None
+    ) -> bool:
         """Give a client's connection to a worker of ``app``."""
         roster = self._rosters.get(app)
-        return roster is not None and roster.hand_off(sock, refused)
+        return roster is not None and roster.hand_off(sock, refused, key)
 
     def workers(self, app: str) -> Sequence[Worker]:
         """Return the workers that can take a request."""
         roster = self._rosters.get(app)
-        return () if roster is None else [member.worker for member in roster.streams]
+        return () if roster is None else roster.workers()
 
     def choose(self, app: str, tried: Collection[Worker]) -> Worker | None:  # noqa: ARG002
         """Return None: the proxy may choose among its connections."""

@@ -9,6 +9,7 @@ from operator import attrgetter
 from ood.interfaces import Refused, Upstream, Worker
 from ood.procmon.members.base import BLOCKED, Entry, Member, SocketMember
 from ood.procmon.untouched import untouched
+from ood.rendezvous import by_key
 
 TRIES_MAX = 5
 """How often one connection is handed over: an app whose workers all refuse is no help."""
@@ -47,12 +48,23 @@ class Roster:
         self.streams = [one for one in self.all if one.worker.accepting]
         self.sockets = [one for one in self.streams if isinstance(one, SocketMember)]
 
-    def hand_off(self, sock: socket.socket, refused: Refused) -> bool:
-        """Give ``sock`` to the member with the least to do."""
+    def workers(self) -> list[Worker]:
+        """Return those that take requests, also if only of clients that stay with them."""
+        workers = (member.worker for member in self.all)
+        return [one for one in workers if one.accepting or one.lingers]
+
+    def hand_off(self, sock: socket.socket, refused: Refused, key: bytes | None = None) -> bool:
+        """Give ``sock`` to the member that ``key`` belongs to, or that has the least to do."""
         members = self.sockets
         if not members:
             return False
-        member = members[0] if len(members) == 1 else min(members, key=_load)
+        if len(members) == 1:
+            member = members[0]
+        elif key is None:
+            member = min(members, key=_load)
+        else:
+            worker = by_key([one.worker for one in members], key)
+            member = next(one for one in members if one.worker is worker)
         if member.give(sock, refused):
             return True
         self._failed(member)

@@ -120,11 +120,13 @@ class Tree:
         if not os.path.lexists(path):
             self._trouble(f"watch: there is no {path}")
         above, name = os.path.split(path)
-        place = self._add(above, os.path.dirname(root), root, follow=True)
+        # What else is written beside a directory may be a lot, and is of no interest.
+        events = inotify.APPEARED if os.path.isdir(path) else inotify.CHANGED
+        place = self._add(_Place(above, os.path.dirname(root), root), events, follow=True)
         if place is not None and name:
             place.names[name] = root
 
-    def _add(self, path: str, relative: str, root: str, *, follow: bool) -> _Place | None:
+    def _add(self, place: _Place, events: int, *, follow: bool) -> _Place | None:
         """Watch one directory; return None if that is not possible."""
         if self._inotify is None or self._full:
             return None
@@ -132,11 +134,11 @@ class Tree:
             self._stop_adding(f"there are more than {DIRECTORIES_MAX} directories")
             return None
         try:
-            watch = self._inotify.add(path, follow=follow)
+            watch = self._inotify.add(place.path, events, follow=follow)
         except OSError as error:
-            self._not_added(path, error)
+            self._not_added(place.path, error)
             return None
-        return self._places.setdefault(watch, _Place(path, relative, root))
+        return self._places.setdefault(watch, place)
 
     def _not_added(self, path: str, error: OSError) -> None:
         if error.errno == errno.ENOSPC:
@@ -180,7 +182,7 @@ class Tree:
         waiting = deque([start])
         while waiting:
             here = waiting.popleft()
-            place = self._add(here.path, here.relative, here.root, follow=False)
+            place = self._add(here, inotify.CHANGED, follow=False)
             yield
             if place is None:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -120,7 +121,8 @@ class Watch:
 def _own_paths(cwd: str, run: Path) -> list[str]:
     """Return what ood itself writes in ``cwd``: its home may lie there."""
     found = [one for one in (run, run.parent) if one.is_relative_to(cwd) and str(one) != cwd]
-    return [str(one.relative_to(cwd)) for one in found]
+    # From cwd on, not that name anywhere; what would mean something else in a glob is any letter.
+    return ["/" + re.sub(r"[*?\[{]", "?", str(one.relative_to(cwd))) for one in found]
 
 
 def _root(path: str) -> str:

@@ -23,6 +23,7 @@ from ood.procmon.ending import Family
 from ood.procmon.health import Checkup
 from ood.procmon.ipc import IpcChannel
 from ood.procmon.launch import Identity, Places, environment
+from ood.procmon.linger import linger
 from ood.procmon.members.base import Entry, Member, SocketMember
 from ood.procmon.members.cluster import ClusterMember
 from ood.procmon.members.joined import JoinedMember
@@ -382,6 +383,8 @@ class WorkerProcess:
             self.crew.worker_gone(self)
 
     async def _drain(self, deadline: float) -> None:
+        gone = self._process
+        await linger(self.crew, self.members, lambda: gone.exited, self._changes, deadline)
         for member in self.members:
             member.drain()
         if await self._changes.until(self._drained, deadline, DRAIN_POLL_SECONDS):

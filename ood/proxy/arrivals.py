@@ -165,7 +165,7 @@ class Arrival:
 
     def _looked(self, data: bytes) -> None:
         head = look(data)
-        if head is not Preface.INCOMPLETE:
+        if head is not Preface.INCOMPLETE or self._incoming.entry.scheme == b"https":
             self._give(head, len(data))
         elif self._peeked or self._begin_head():
             self._expect_more_than(len(data))

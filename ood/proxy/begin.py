@@ -9,6 +9,7 @@ import msgspec
 from ood.proxy import limits
 from ood.proxy.context import Context, Entry
 from ood.proxy.core import pages
+from ood.proxy.core.compress import Compression
 from ood.proxy.core.errand import Errand
 from ood.proxy.core.forward import Peer
 from ood.proxy.core.pages import Page
@@ -17,6 +18,7 @@ from ood.proxy.core.rules.site import Hold, Verdict
 from ood.proxy.downstream import Downstream, Flow
 from ood.proxy.exchange import Exchange
 from ood.proxy.metered import Metered
+from ood.proxy.static.flow import StaticFlow
 from ood.proxy.waiting import Waiting
 
 
@@ -46,12 +48,12 @@ def begin(
             metered.page(page)
             return
     if app is None:
-        metered.page(pages.no_site(request.host))
+        metered.page(context.sites.dressed(pages.no_site(request.host), ""))
     else:
         _ask(context, metered, Asked(app, request, peer))
 
 
-def _ask(context: Context, downstream: Downstream, asked: Asked) -> None:
+def _ask(context: Context, downstream: Metered, asked: Asked) -> None:
     """Ask the rules, and do what they say."""
     again = bool(asked.waited)
     verdict = context.sites.decide(asked.app, asked.request, asked.peer, again=again)
@@ -62,6 +64,7 @@ def _ask(context: Context, downstream: Downstream, asked: Asked) -> None:
     if isinstance(verdict, Errand):
         if context.secured is not None:
             verdict = context.secured.marked(asked.app, verdict)
+        downstream.named = verdict.request.fields
         flow = flow_of(context, downstream, verdict)
     else:
         flow = _waiting(context, downstream, asked, verdict)
@@ -74,12 +77,15 @@ def _ask(context: Context, downstream: Downstream, asked: Asked) -> None:
 
 def flow_of(context: Context, downstream: Downstream, errand: Errand) -> Flow:
     """Return what serves an errand; it is not started yet."""
+    if errand.app in context.compressing:
+        changes = (*errand.changes, Compression(errand.request))
+        errand = msgspec.structs.replace(errand, changes=changes)
+    if errand.app in context.statics:
+        return StaticFlow(context, downstream, errand, context.statics[errand.app])
     return Exchange(context, downstream, errand)
 
 
-def _waiting(
-    context: Context, downstream: Downstream, asked: Asked, verdict: Verdict
-) -> Flow | None:
+def _waiting(context: Context, downstream: Metered, asked: Asked, verdict: Verdict) -> Flow | None:
     """Return what waits before the rules are asked again; None if it must not wait."""
     if isinstance(verdict, Errand | Page) or type(verdict) in asked.waited:
         return None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import (
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
     UNIXClientEndpoint,
 )
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, ConnectingCancelledError
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -118,7 +119,10 @@ def _request(host: str, path: str) -> bytes:
 
 async def _ask(reactor: Any, address: Address, request: bytes, seconds: float) -> int:
     asking = _Asking(request)
-    await _endpoint(reactor, address, seconds + 1).connect(_Once(asking))
+    try:
+        await _endpoint(reactor, address, seconds + 1).connect(_Once(asking))
+    except ConnectingCancelledError:  # an end, or a time-out, as any other
+        raise CancelledError from None
     try:
         return await asking.answer
     finally:
@@ -136,5 +140,6 @@ def _endpoint(reactor: Any, address: Address, seconds: float) -> Any:
 
 
 def _why(error: ConnectError) -> str:
-    text = str(error.osError and getattr(error.osError, "strerror", "")) or str(error)
+    number = error.osError
+    text = os.strerror(number) if isinstance(number, int) else str(error)
     return f"it can't be reached: {text}"

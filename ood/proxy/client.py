@@ -13,6 +13,7 @@ from ood.proxy.context import Context, Incoming
 from ood.proxy.core import pages
 from ood.proxy.core.forward import Peer, told_peer
 from ood.proxy.core.grammar import MalformedError
+from ood.proxy.core.pace import Pace
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request, parse_request
 from ood.proxy.downstream import Flow
@@ -36,8 +37,10 @@ class Client(Stream):
     __slots__ = (
         "_advancing",
         "_context",
+        "_delivered",
         "_entry",
         "_lingering",
+        "_pace",
         "_peer",
         "at_end",
         "current",
@@ -53,6 +56,8 @@ class Client(Stream):
         self._peer = Peer(address, port, entry.scheme, entry.port)
         self._advancing = False
         self._lingering = False
+        self._pace: Pace | None = None
+        self._delivered = 0
         self.input = b""
         self.current: Http1Downstream | None = None
         self.at_end = False
@@ -138,11 +143,38 @@ class Client(Stream):
         else:
             self.finish()
 
+    def backed_up(self) -> None:
+        """Begin to look at how fast the client takes what it asked for."""
+        self._pace = Pace(self._context.live.now)
+        self._delivered = self.queued_bytes - self.undelivered()
+
     def flushed(self) -> None:
-        """Tell the flow."""
-        flow = self._flow
+        """Tell the flow; cut off a client that takes what it asked for too slowly."""
+        flow, pace = self._flow, self._pace
+        over = pace is not None and pace.until <= self._context.live.now
+        if not self.backlog:
+            self._pace = None
+        elif over and self.too_slow():
+            if flow is not None:
+                flow.cancel()
+            self.reset()
+            return
         if flow is not None:
             flow.client_flushed()
+
+    def too_slow(self) -> bool:
+        """Tell whether the client's backlog has shrunk too little; else it gets more time.
+
+        The kernel tells of room in its buffer only when much of it is free again, which
+        with a slow client takes minutes: so it is asked what was acknowledged.
+        """
+        if self._pace is None:
+            return True
+        before, self._delivered = self._delivered, self.queued_bytes - self.undelivered()
+        if self._pace.slow(self._delivered - before, self._context.live.now):
+            return True
+        self.deadline = self._pace.until
+        return False
 
     def drained(self) -> None:
         """Go on with what waited for room."""
@@ -170,10 +202,10 @@ class Client(Stream):
         elif self.input and not self._lingering and not self.backlog:
             late = MalformedError(408, "its head did not come in time")
             self.answer(pages.malformed(late.status, late.why), None, close=True)
-        elif self.backlog:
-            self.reset()
-        else:
+        elif not self.backlog:
             self.close()
+        elif self.too_slow():
+            self.reset()
 
     def drain(self) -> None:
         """End, at once between requests, else after the present one."""

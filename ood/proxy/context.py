@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 import msgspec
@@ -15,6 +16,8 @@ from ood.proxy.core.route import Table
 from ood.proxy.live import Live
 from ood.proxy.secured import Secured
 from ood.proxy.sites import Sites
+from ood.proxy.static.answers import StaticSite
+from ood.proxy.sticky import Stickiness
 from ood.proxy.upstream import Upstreams
 from ood.traffic.traffic import Traffic
 
@@ -77,7 +80,10 @@ class Context:
     :ivar traffic: counts requests, and writes them down.
     :ivar sites: the rules of each app.
     :ivar routes: which app answers to which Host; replaced as a whole.
+    :ivar statics: the apps that are just files.
+    :ivar compressing: the apps whose answers are compressed.
     :ivar one_app: there is just one app, so no connection can bring another one's request.
+    :ivar sticky: which apps' clients stay with their workers.
     :ivar secured: what HTTPS makes of plain requests; None without HTTPS.
     :ivar draining: the service ends: answers close their connections.
     """
@@ -92,6 +98,9 @@ class Context:
     background: Background = field(default_factory=Background)
     counters: Counters = field(default_factory=Counters)
     routes: Table = field(default_factory=lambda: Table({}))
+    sticky: Stickiness = field(default_factory=Stickiness)
+    statics: Mapping[str, StaticSite] = field(default_factory=dict)
+    compressing: Set[str] = frozenset()
     one_app: bool = False
     draining: bool = False
     secured: Secured | None = None

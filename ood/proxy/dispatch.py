@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 from functools import partial
+from typing import cast
 
 import msgspec
 
 from ood.errors import UnavailableError
 from ood.net.listen import RawSocket
+from ood.net.sealed import SealedEnd, sealed
 from ood.proxy import limits
 from ood.proxy.arrivals import Arrival, HalfOpen, Head, look
 from ood.proxy.client import Client
@@ -44,11 +46,11 @@ class Dispatcher:
         self._context.counters.connections += 1
         sites = self._context.sites
         if sites.watchful and incoming.entry.app is None and sites.greets(incoming.address[0]):
-            GreetedArrival(self._context, self._half_open, incoming, self._greeted).begin()
+            GreetedArrival(self._context, self._half_open, incoming, self.greeted).begin()
             return
-        self._greeted(incoming)
+        self.greeted(incoming)
 
-    def _greeted(self, incoming: Incoming) -> None:
+    def greeted(self, incoming: Incoming) -> None:
         """Take a connection whose client is known, at least by address."""
         sites = self._context.sites
         if sites.watchful and sites.trusts(incoming.address[0]):
@@ -68,7 +70,7 @@ class Dispatcher:
             incoming.sock.close()
             return
         head = look(data)
-        if head is Preface.INCOMPLETE:
+        if head is Preface.INCOMPLETE and incoming.entry.scheme == b"http":
             self._arrival(incoming).wait(len(data))
         else:
             self.take(incoming, head, len(data))
@@ -80,7 +82,8 @@ class Dispatcher:
             if head.plain and head.keep_alive:
                 entry, secured = incoming.entry, context.secured
                 app = entry.app or context.routes.find(head.host)
-                alone = context.one_app or entry.app is not None
+                # What the kernel opened is only for those who know that.
+                alone = (context.one_app and entry.scheme == b"http") or entry.app is not None
                 if (
                     app is not None
                     and not incoming.proxied
@@ -90,12 +93,21 @@ class Dispatcher:
                 ):
                     self.hand_off(app, incoming.sock)
                     return
-            Client(context, incoming).serve(head, peeked)
+            self._client(incoming).serve(head, peeked)
         elif isinstance(head, MalformedError):
             page = pages.malformed(head.status, head.why)
-            Client(self._context, incoming).refuse(page, peeked)
+            self._client(incoming).refuse(page, peeked)
+        elif head is Preface.INCOMPLETE:
+            self._client(incoming).resume_reading()  # what the kernel opened can't be waited for
         else:
             self._take_other(incoming, head, peeked)
+
+    def _client(self, incoming: Incoming) -> Client:
+        """Return what serves a connection here."""
+        if incoming.entry.scheme == b"https":
+            end = cast(RawSocket, SealedEnd(incoming.sock))
+            incoming = msgspec.structs.replace(incoming, sock=end)
+        return Client(self._context, incoming)
 
     def _take_other(self, incoming: Incoming, preface: Preface, peeked: int) -> None:
         """Let an app that speaks TLS or HTTP/2 itself do so on its own port."""
@@ -108,7 +120,7 @@ class Dispatcher:
             self.hand_off(app, incoming.sock)
         elif preface is Preface.HTTP2:
             page = pages.malformed(505, "HTTP/2 is only spoken over TLS")
-            Client(self._context, incoming).refuse(page, peeked)
+            self._client(incoming).refuse(page, peeked)
         else:
             incoming.sock.close()
 
@@ -130,14 +142,18 @@ class Dispatcher:
             sock.close()
             return None
         proxied = self._context.sites.watchful and self._context.sites.trusts(address[0])
-        return Incoming(sock, address[:2], self.entries.get(port) or Entry(port), proxied)
+        entry = self.entries.get(port) or Entry(port)
+        if entry.scheme == b"https":
+            sock = sealed(sock)
+        return Incoming(sock, address[:2], entry, proxied)
 
     # Hand-off, and what to do when no worker takes it.
 
     def hand_off(self, app: str, sock: RawSocket, tries: int = 0) -> None:
         """Give a connection, unread, to a worker; without one it waits, and then is told."""
         refused = self._refused if not tries else partial(self._refused, tries=tries)
-        if self._context.pool.hand_off(app, sock, refused):
+        key = self._context.sticky.key(app, sock)
+        if self._context.pool.hand_off(app, sock, refused, key):
             self._context.counters.handed_off += 1
         else:
             self._refused(app, sock, tries=tries)
@@ -175,7 +191,7 @@ class Dispatcher:
         if data[:1] not in (b"", bytes([HANDSHAKE])):  # who speaks TLS to the app reads no page
             head = look(data)
             request = head if isinstance(head, Request) else None
-            Client(self._context, incoming).refuse(page, len(data), request)
+            self._client(incoming).refuse(page, len(data), request)
         else:
             sock.close()
 

@@ -27,6 +27,8 @@ from ood.proxy.https import Https
 from ood.proxy.listener import Listener
 from ood.proxy.live import Live
 from ood.proxy.sites import Sites
+from ood.proxy.static.answers import statics
+from ood.proxy.sticky import Stickiness
 from ood.proxy.tls.counters import TlsCounters
 from ood.proxy.upstream import Upstreams
 from ood.traffic.traffic import Traffic
@@ -47,6 +49,7 @@ class ReverseProxy(Service):
     :param https: listening sockets for HTTPS; they need ``certificates``.
     :param open_files: how many descriptors this process may have; clients get not quite all.
     :param traffic: where requests are counted and written down.
+    :param secret: makes cookies by which clients stay with workers; by chance if absent.
     """
 
     name = "proxy"
@@ -64,6 +67,7 @@ class ReverseProxy(Service):
         certificates: ICertificates | None = None,
         open_files: int = sys.maxsize,
         traffic: Traffic | None = None,
+        secret: bytes | None = None,
     ) -> None:
         self._ceiling = max(open_files - limits.DESCRIPTORS_KEPT_BACK, open_files // 2)
         live = Live(clock)
@@ -81,6 +85,7 @@ class ReverseProxy(Service):
             traffic=traffic or Traffic(clock),
             sites=self._sites,
             background=background,
+            sticky=Stickiness(secret),
         )
         self._dispatcher = Dispatcher(self._context)
         self._listeners = [self._listener(sock, Entry(sock.getsockname()[1])) for sock in http]
@@ -139,7 +144,10 @@ class ReverseProxy(Service):
     def converge(self, document: Document) -> None:
         """Route as ``document`` says, and listen on each app's own port."""
         self._context.routes = Table(document.apps)
+        self._context.statics = statics(document)
+        self._context.compressing = {name for name, app in document.apps.items() if app.compress}
         self._sites.converge(document)
+        self._context.sticky.converge(document.apps)
         self._context.one_app = len(document.apps) == 1
         if self._https is not None:
             self._https.converge(document)

@@ -10,19 +10,13 @@ from ood.net.stream import WRITE_HIGH_BYTES
 from ood.proxy import limits
 from ood.proxy.context import Context
 from ood.proxy.core import forward, pages
-from ood.proxy.core.errand import BodyFilter, Errand
-from ood.proxy.core.framing import (
-    Body,
-    ChunkedBody,
-    CloseBody,
-    LengthBody,
-    encode_chunk,
-    encode_end,
-)
+from ood.proxy.core.errand import BodyFilter, Errand, changed, filtered
+from ood.proxy.core.framing import Body, CloseBody, encode_chunk, encode_end
 from ood.proxy.core.grammar import MalformedError
+from ood.proxy.core.pace import Intake
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import CHUNKED
-from ood.proxy.core.response import UNTIL_CLOSE, Response, parse_response
+from ood.proxy.core.response import Response, body_of, parse_response
 from ood.proxy.downstream import Downstream
 from ood.proxy.live import NEVER
 from ood.proxy.tunnel import Tunnel
@@ -43,13 +37,14 @@ class Exchange:
 
     __slots__ = (
         "_active",
-        "_body_bytes",
+        "_affinity",
         "_body_done",
         "_context",
         "_downstream",
         "_errand",
         "_filters",
         "_held",
+        "_intake",
         "_repeated",
         "_reply",
         "_reply_body",
@@ -69,8 +64,8 @@ class Exchange:
         self._errand = errand
         self._request = errand.request
         self._active = True
+        self._affinity = context.sticky.affinity(errand)
         self._body_done = not errand.request.length
-        self._body_bytes = 0
         self._upstream: UpstreamConnection | None = None
         self._reply: Response | None = None
         self._reply_body: Body | None = None
@@ -98,7 +93,7 @@ class Exchange:
 
     def _attempt(self, *, fresh: bool) -> None:
         app = self._errand.app
-        worker = self._context.pool.choose(app, self._tried)
+        worker = self._wanted()
         if worker is not None and worker in self._tried:
             self._fail(pages.bad_upstream(app))
             return
@@ -119,6 +114,12 @@ class Exchange:
             self._lost_early()
         else:
             self.upstream_connected()
+
+    def _wanted(self) -> Worker | None:
+        """Return the worker that the request has to go to; None if any may have it."""
+        pool = self._context.pool
+        worker = None if self._affinity is None else self._affinity.worker(pool, self._tried)
+        return worker or pool.choose(self._errand.app, self._tried)
 
     async def _wait(self) -> None:
         self._tries += 1
@@ -148,19 +149,19 @@ class Exchange:
         elif not self._body_done:
             self._downstream.touch(limits.BODY_IDLE_SECONDS)
             self._watched = True
+            self._intake = Intake(self._errand.body_bytes_max, self._context.live.now)
             self._downstream.resume_body()
 
     # The client's events.
 
     def body(self, payload: bytes) -> None:
         """Forward a part of the request's body."""
-        upstream, longest = self._upstream, self._errand.body_bytes_max
+        upstream, now = self._upstream, self._context.live.now
         assert upstream is not None
-        if longest is not None:
-            self._body_bytes += len(payload)
-            if self._body_bytes > longest:
-                self._refuse_body(pages.too_large(longest))
-                return
+        refusal = self._intake.take(len(payload), now, waiting=self._reply is None)
+        if refusal is not None:
+            self._refuse_body(refusal)
+            return
         self._downstream.touch(limits.BODY_IDLE_SECONDS)
         upstream.write(encode_chunk(payload) if self._request.length == CHUNKED else payload)
         if upstream.backlog > WRITE_HIGH_BYTES:
@@ -187,13 +188,15 @@ class Exchange:
 
     def client_flushed(self) -> None:
         """Count that as progress."""
-        if self._reply is not None and not self._reply.event_stream:
+        if self._reply is not None and (self._downstream.full or not self._reply.event_stream):
             self._downstream.touch(limits.BODY_IDLE_SECONDS)
 
     def client_drained(self) -> None:
         """Let the upstream send again."""
         if self._upstream is not None:
             self._upstream.resume_reading()
+        if self._reply is not None and self._reply.event_stream:
+            self._downstream.touch(NEVER)
 
     def client_failed(self) -> None:
         """Stop the upstream: nobody waits for its answer."""
@@ -266,6 +269,7 @@ class Exchange:
     def upstream_drained(self) -> None:
         """Let the client send more of its body."""
         if not self._body_done:
+            self._intake.pace.begin(self._context.live.now)
             self._downstream.resume_body()
 
     def _lost_early(self) -> None:
@@ -334,24 +338,18 @@ class Exchange:
         assert upstream is not None
         upstream.worker.answered()
         self._reply = response
-        shown = self._change(response) if self._errand.changes else response
+        shown = response
+        if self._errand.changes:
+            shown, self._filters = changed(response, self._errand.changes)
+        if self._affinity is not None:
+            shown = self._affinity.shown(shown, upstream.worker, self._context.live.now)
         length = response.length
         if length == len(data) and not self._filters:
             self._let_go(clean=True)
             self._downstream.reply(shown, data, end=True)
             return
-        if length >= 0:
-            self._reply_body = LengthBody(length)
-        else:
-            self._reply_body = CloseBody() if length == UNTIL_CLOSE else ChunkedBody()
+        self._reply_body = body_of(response)
         self._relay(data, shown)
-
-    def _change(self, response: Response) -> Response:
-        for one in self._errand.changes:
-            response, body_filter = one.change(response)
-            if body_filter is not None:
-                self._filters.append(body_filter)
-        return response
 
     def _relay(self, data: bytes, head: Response | None) -> None:
         """Pass on a part of the response's body, with its head if that was not sent yet."""
@@ -363,7 +361,7 @@ class Exchange:
             self.cancel()
             return
         if self._filters:
-            payload = self._filtered(payload, end=body.done)
+            payload = filtered(self._filters, payload, end=body.done)
         if body.done:
             self._let_go(clean=not rest)
             if head is not None:
@@ -377,14 +375,6 @@ class Exchange:
             downstream.data(payload)
         self._go_on()
 
-    def _filtered(self, payload: bytes, *, end: bool) -> bytes:
-        for one in self._filters:
-            if payload:
-                payload = one.feed(payload)
-            if end:
-                payload += one.end()
-        return payload
-
     def _go_on(self) -> None:
         """Prepare for a response that takes more than one read."""
         downstream, reply, upstream = self._downstream, self._reply, self._upstream
@@ -392,11 +382,12 @@ class Exchange:
         if downstream.broken:
             self.cancel()
             return
-        downstream.touch(NEVER if reply.event_stream else limits.BODY_IDLE_SECONDS)
+        full = downstream.full
+        downstream.touch(limits.BODY_IDLE_SECONDS if full or not reply.event_stream else NEVER)
         if not self._watched:
             self._watched = True
             downstream.watch()
-        if downstream.full:
+        if full:
             upstream.pause_reading()
 
     def _switch(self, response: Response, data: bytes) -> None:

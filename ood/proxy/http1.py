@@ -21,6 +21,7 @@ from ood.proxy.core.pages import Page
 from ood.proxy.core.request import CHUNKED, Request
 from ood.proxy.core.response import Response
 from ood.proxy.downstream import Flow
+from ood.proxy.static.files import File
 
 if TYPE_CHECKING:
     from ood.proxy.client import Client
@@ -95,6 +96,13 @@ class Http1Downstream:
     def data(self, payload: bytes) -> None:
         """Send more of the body."""
         self._client.write(encode_chunk(payload) if self._chunked else payload)
+
+    def file(self, file: File, start: int, length: int) -> bool:
+        """Have the kernel send a part of a file; false if that can't be, then nothing is done.
+
+        After true the file is the connection's.
+        """
+        return not self._chunked and self._client.write_file(file, start, length)
 
     def end(self, payload: bytes = b"", trailers: bytes = b"") -> None:
         """Send the last of the body; in a tunnel, close the way to the client."""
@@ -213,5 +221,7 @@ class Http1Downstream:
             self._client.reset()
         elif self._client.at_end and not self._raw:
             flow.cancel()
+        elif self._status and self._client.backlog and not self._client.too_slow():
+            pass  # it is neither the flow nor the client that is late: the network is slow
         else:
             flow.expired()

@@ -42,7 +42,7 @@ class Https:
         self._context = context
         self._certificates = certificates
         self._reception: Reception | None = None
-        self._hand_off = dispatcher.hand_off
+        self._dispatcher = dispatcher
         self._default_hosts: tuple[str, ...] = ()
         self._passing: frozenset[str] = frozenset()
         self.entries = dispatcher.entries
@@ -63,7 +63,7 @@ class Https:
     def _load(self) -> Reception:
         from ood.proxy.tls.reception import Reception  # noqa: PLC0415 - see above
 
-        reception = Reception(self._context, self._certificates, self.counters, self._hand_off)
+        reception = Reception(self._context, self._certificates, self.counters, self._dispatcher)
         self._tell(reception)
         return reception
 

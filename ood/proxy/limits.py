@@ -55,10 +55,10 @@ STRANGERS_PER_APP_MAX = 512
 as it likes, and each costs the service a descriptor, of which all apps need some."""
 HELD_PER_APP_MAX = 1024
 """Requests that wait for the end of an app's maintenance; each holds a client's connection."""
-PASSWORD_THREADS = 2
-"""Passwords checked at once: each takes a processor and 16 MiB."""
+PASSWORD_THREADS = 1
+"""Passwords checked at once: each takes a processor and 16 MiB, whoever guesses them."""
 PASSWORDS_MAX = 64
-"""Passwords that wait to be checked; with two at a time that is 2 s."""
+"""Passwords that wait to be checked; one after the other that takes 3 s."""
 PASSWORDS_PER_CLIENT_MAX = 8
 """The same of one client: a browser asks on six connections, and one client can't use up all."""
 PASSWORD_SECONDS = 30.0

@@ -11,6 +11,7 @@ from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request
 from ood.proxy.core.response import Response
 from ood.proxy.downstream import Downstream, Flow
+from ood.proxy.static.files import File
 from ood.traffic.records import OFF, Record
 from ood.traffic.traffic import AppTraffic
 
@@ -29,6 +30,8 @@ class Metered:
 
     To either it is the other one.  What serves the request may say how and by whom: a
     flow's ``way`` is one of :data:`ood.traffic.records.WAYS`, its ``worker`` is a number.
+
+    :ivar named: the request's fields, with the name that the rules gave it.
     """
 
     __slots__ = (
@@ -42,6 +45,7 @@ class Metered:
         "_size",
         "_source",
         "_status",
+        "named",
     )
 
     def __init__(
@@ -50,6 +54,7 @@ class Metered:
         self._context = context
         self._downstream = downstream
         self._request = request
+        self.named = request.fields
         self._peer = peer
         self._flow: Flow | None = None
         self._source: Flow | None = None
@@ -101,6 +106,17 @@ class Metered:
         """Note the length."""
         self._size += len(payload)
         self._downstream.data(payload)
+
+    def file(self, file: File, start: int, length: int) -> bool:
+        """Have a part of a file sent as data; false if only :meth:`data` can send it.
+
+        After true the file is the connection's.
+        """
+        send = getattr(self._downstream, "file", None)
+        if send is None or not send(file, start, length):
+            return False
+        self._size += length
+        return True
 
     def end(self, payload: bytes = b"", trailers: bytes = b"") -> None:
         """Note the end, unless it is a tunnel's."""
@@ -231,7 +247,7 @@ class Metered:
         self, app: str, status: int, seconds: float, way: str, worker: int | None
     ) -> Record:
         request = self._request
-        told = {name.lower(): value for name, value in _TOLD.findall(b"\n" + request.fields)}
+        told = {name.lower(): value for name, value in _TOLD.findall(b"\n" + self.named)}
         return Record(
             time=wall_time().timestamp(),
             client=self._peer.address,

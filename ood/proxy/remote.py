@@ -26,6 +26,7 @@ class RemoteServer(Worker):
 
     :ivar server: as configured.
     :ivar weight: its share of the requests.
+    :ivar where: its address, or the name that stands for it.
     :ivar turn: see :func:`ood.proxy.core.balance.round_robin`.
     :ivar addresses: where to connect to; none while its name is not known.
     :ivar wellness: what is known of it.
@@ -39,11 +40,11 @@ class RemoteServer(Worker):
         self._owner = owner
         self._next = 0
         self._timer: IDelayedCall | None = None
-        self.place = server.place()
+        self.where = server.place()
         self.server = server
         self.weight = server.weight
         self.turn = 0
-        self.addresses: tuple[Address, ...] = known(self.place)
+        self.addresses: tuple[Address, ...] = known(self.where)
         self.wellness = Wellness()
         self.requests = 0
         self.failures = 0
@@ -55,7 +56,7 @@ class RemoteServer(Worker):
         return True
 
     @property
-    def identity(self) -> bytes:
+    def place(self) -> bytes:
         """What tells it from the others of its app."""
         return self.server.address.encode()
 
@@ -119,7 +120,7 @@ class RemoteServer(Worker):
         if addresses:
             self.addresses = addresses
         elif not self.addresses:
-            self.checked(f"its name {self.place.host} can't be looked up")
+            self.checked(f"its name {self.where.host} can't be looked up")
         self.look()
 
     @property

@@ -107,7 +107,7 @@ class RemoteApp:
 
     async def _look_up(self, server: RemoteServer) -> None:
         first = not server.addresses
-        server.resolved(await look_up(self._reactor, server.place))
+        server.resolved(await look_up(self._reactor, server.where))
         if not self._here(server):
             return
         if server.addresses and first:

@@ -44,7 +44,7 @@ class Remotes(Service):
         self._chance = chance or random.Random()  # noqa: S311 - spreads load, keeps no secret
         self._apps: dict[str, RemoteApp] = {}
         self._pending: Document | None = None
-        self._ending: list[Deferred[None]] = []
+        self._ending: set[Deferred[None]] = set()
 
     def __contains__(self, app: str) -> bool:
         """Tell whether ``app`` is one of these."""
@@ -59,8 +59,19 @@ class Remotes(Service):
     def stopService(self) -> Deferred[None]:
         """Check no more; fire when no check is under way."""
         _ = super().stopService()  # type: ignore[no-untyped-call]
-        stopped = DeferredList([one.stop() for one in self._apps.values()])
-        return stopped.addCallback(lambda _: None)
+        for one in self._apps.values():
+            self._end(one)
+        return DeferredList(list(self._ending)).addCallback(lambda _: None)
+
+    def _end(self, one: RemoteApp) -> None:
+        waiter: Deferred[None] = Deferred()
+        self._ending.add(waiter)
+
+        def ended(_: object) -> None:
+            self._ending.discard(waiter)
+            waiter.callback(None)
+
+        _ = one.stop().addBoth(ended)
 
     def converge(self, document: Document) -> None:
         """Take over what ``document`` says."""
@@ -70,7 +81,7 @@ class Remotes(Service):
     def _apply(self, document: Document) -> None:
         apps = {name: app for name, app in document.apps.items() if app.type == PROXY}
         for name in [name for name in self._apps if name not in apps]:
-            _ = self._apps.pop(name).stop()
+            self._end(self._apps.pop(name))
         for name, app in apps.items():
             if name not in self._apps:
                 self._apps[name] = self._made(name, app)
@@ -113,7 +124,13 @@ class Remotes(Service):
 
     # IWorkerPool
 
-    def hand_off(self, app: str, sock: socket.socket, refused: Refused) -> bool:  # noqa: ARG002
+    def hand_off(
+        self,
+        app: str,  # noqa: ARG002
+        sock: socket.socket,  # noqa: ARG002
+        refused: Refused,  # noqa: ARG002
+        key: bytes | None = None,  # noqa: ARG002
+    ) -> bool:
         """Take nothing: a socket can't leave this machine."""
         return False
 

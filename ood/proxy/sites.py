@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThread
@@ -14,8 +15,9 @@ from twisted.logger import Logger
 
 from ood.background import Background
 from ood.clock import Seldom
-from ood.model.document import Document
+from ood.model.document import App, Document
 from ood.proxy import limits
+from ood.proxy.core.errand import Errand
 from ood.proxy.core.forward import Peer
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request
@@ -54,7 +56,8 @@ class Sites:
         self._checks = DeferredSemaphore(limits.PASSWORD_THREADS)
         self._checking: Counter[str | int] = Counter()
         self._warning = Seldom(clock, limits.GREETING_WARNING_SECONDS)
-        self._troubles: dict[str, tuple[str, ...]] = {}
+        self._troubles: Mapping[str, tuple[str, ...]] = {}
+        self._common_pages: Mapping[str, bytes] = {}
 
     # From the document.
 
@@ -72,19 +75,35 @@ class Sites:
             if app is None or app.maintenance is None:
                 for waiting in list(self._holding.get(name, ())):
                     waiting.callback(None)
-        self._troubles = {name: self._troubles.get(name, ()) for name in self._sites}
-        for name, app in document.apps.items():
-            if app.error_pages:
-                work = self._load_pages(self._sites[name], app.cwd, app.error_pages)
-                self._background.run("reading error pages", work)
-            else:
-                self._sites[name].error_pages, self._troubles[name] = {}, ()
+        self._converge_pages(document)
 
-    async def _load_pages(self, site: Site, cwd: str, paths: Mapping[str, str]) -> None:
+    def _converge_pages(self, document: Document) -> None:
+        common = document.settings.error_pages
+        apps = {name: app for name, app in document.apps.items() if app.error_pages}
+        self._background.run("reading error pages", self._load_pages(self._sites, common, apps))
+
+    async def _load_pages(
+        self, sites: Mapping[str, Site], common: Mapping[str, str], apps: Mapping[str, App]
+    ) -> None:
+        """Read all pages anew; the files may have changed."""
+        shared, missing = await self._read_pages("/", common)
+        troubles = dict.fromkeys(sites, missing)
+        pages = dict.fromkeys(sites, shared)
+        for name, app in apps.items():
+            own, texts = await self._read_pages(app.cwd, app.error_pages)
+            pages[name], troubles[name] = {**shared, **own}, (*missing, *texts)
+        if self._sites is sites:
+            self._common_pages, self._troubles = shared, troubles
+            for name, site in sites.items():
+                site.error_pages = pages[name]
+
+    async def _read_pages(
+        self, cwd: str, paths: Mapping[str, str]
+    ) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
+        if not paths:
+            return {}, ()
         found, troubles = await self._in_thread(read_pages, cwd, paths)
-        if self._sites.get(site.name) is site:
-            site.error_pages = found
-            self._troubles[site.name] = tuple(troubles)
+        return found, tuple(troubles)
 
     def trouble(self, app: str) -> tuple[str, ...]:
         """Return what is wrong with an app's rules, and whether it is in maintenance."""
@@ -130,14 +149,19 @@ class Sites:
 
     def decide(self, app: str, request: Request, peer: Peer, *, again: bool = False) -> Verdict:
         """Ask the rules."""
+        if not self.every_request(app):
+            return Errand(app, request, peer)
         now = self._clock.seconds()
         moment = Moment(now, self._verdicts, secrets.token_hex, again)
         return decide(self._sites, app, request, peer, moment)
 
     def dressed(self, page: Page, app: str) -> Page:
-        """Return a page of ood's as the site shows it."""
+        """Return a page of ood's as the site shows it; the site may be none."""
         site = self._sites.get(app)
-        return page if site is None else site.dressed(page)
+        if site is not None:
+            return site.dressed(page)
+        html = self._common_pages.get(page.name or str(page.status), b"")
+        return msgspec.structs.replace(page, html=html) if html else page
 
     # For those who wait.
 

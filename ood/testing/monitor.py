@@ -77,7 +77,9 @@ class MemoryMonitor:
     def _worker(number: int, app: App, state: str) -> WorkerStatus:
         return WorkerStatus(instance=number, pid=app.port * 10 + number, state=state)
 
-    def hand_off(self, app: str, sock: socket.socket, refused: Refused) -> bool:
+    def hand_off(
+        self, app: str, sock: socket.socket, refused: Refused, key: bytes | None = None
+    ) -> bool:
         """Take nothing: there is no process."""
         return False
 

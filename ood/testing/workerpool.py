@@ -55,11 +55,13 @@ class FakeWorkerPool:
 
     :ivar apps: what it knows, by name.
     :ivar connects: how many upstream connections were opened.
+    :ivar keys: the keys of connections that were to be handed off.
     """
 
     def __init__(self) -> None:
         self.apps: dict[str, FakeApp] = {}
         self.connects = 0
+        self.keys: list[bytes | None] = []
 
     def add(self, name: str, *addresses: Address) -> FakeApp:
         """Add an app with a worker at each address."""
@@ -76,8 +78,11 @@ class FakeWorkerPool:
         for deferred in waiting:
             deferred.callback(None)
 
-    def hand_off(self, app: str, sock: socket.socket, refused: Refused) -> bool:
-        """Offer the socket to the app's ``sockets``."""
+    def hand_off(
+        self, app: str, sock: socket.socket, refused: Refused, key: bytes | None = None
+    ) -> bool:
+        """Offer the socket to the app's ``sockets``; note the key."""
+        self.keys.append(key)
         known = self.apps.get(app)
         return known is not None and known.sockets is not None and known.sockets(sock, refused)
 

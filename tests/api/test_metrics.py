@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from prometheus_client.parser import text_string_to_metric_families
-from twisted.trial.unittest import SynchronousTestCase
+from collections.abc import Sequence
 
-from ood.api.metrics import families, render
-from ood.interfaces import Measure
-from ood.measures import app_measures, proxy_measures
+from prometheus_client.parser import text_string_to_metric_families
+from treq.testing import StubTreq
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.test.requesthelper import DummyRequest
+
+from ood.api.guard import Mount, _is_from_here
+from ood.api.metrics import MetricsResource, families, render
+from ood.api.site import Api
+from ood.interfaces import Distribution, Measure
+from ood.measures import app_measures, proxy_measures, traffic_measures
 from ood.model.status import AppStatus, WorkerStatus
 from ood.proxy.context import Counters
+from ood.traffic.traffic import Traffic
+from tests.api.support import TOKEN, ApiCase
 
 
 def worker(instance: int, state: str, requests: int) -> WorkerStatus:
@@ -17,11 +27,14 @@ def worker(instance: int, state: str, requests: int) -> WorkerStatus:
 
 
 class MetricsTests(SynchronousTestCase):
-    def parsed(self, measures: list[Measure]) -> dict[tuple[str, str], float]:
+    def parsed(self, measures: Sequence[Measure | Distribution]) -> dict[tuple[str, str], float]:
         """Return what Prometheus' own parser finds."""
         text = render(measures)[1].decode()
         return {
-            (sample.name, ",".join(sample.labels.values())): sample.value
+            (
+                sample.name,
+                ",".join(value for _, value in sorted(sample.labels.items())),
+            ): sample.value
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         }
@@ -63,3 +76,63 @@ class MetricsTests(SynchronousTestCase):
         found = self.parsed(proxy_measures(counters))
         self.assertEqual(found["ood_http_handed_off_total", ""], 5)
         self.assertEqual(found["ood_http_proxied_responses_total", "404"], 1)
+
+    def test_traffic(self) -> None:
+        """Requests by app, way and status; durations as Prometheus' histograms add them up."""
+        clock = Clock()
+        traffic = Traffic(clock)
+        shop = traffic.of("shop")
+        shop.in_flight = 2
+        for milliseconds, status in ((0.4, 200), (3, 204), (30, 503), (20_000, 200)):
+            shop.tally("pipe").count(clock.seconds(), status, milliseconds / 1000, 100)
+        shop.tally("handoff").in_flight = 7
+        found = self.parsed(traffic_measures(traffic))
+        self.assertEqual(found["ood_http_requests_total", "shop,2xx,pipe"], 3)
+        self.assertEqual(found["ood_http_requests_total", "shop,5xx,pipe"], 1)
+        self.assertEqual(found["ood_http_response_bytes_total", "shop,pipe"], 400)
+        self.assertEqual(found["ood_http_requests_in_flight", "shop,proxied"], 2)
+        self.assertEqual(found["ood_http_requests_in_flight", "shop,handoff"], 7)
+        name = "ood_http_request_duration_seconds"
+        buckets = {"0.0005": 1, "0.0025": 1, "0.005": 2, "0.05": 3, "10.0": 3, "+Inf": 4}
+        for bound, count in buckets.items():
+            self.assertEqual(found[f"{name}_bucket", f"shop,{bound},pipe"], count, bound)
+        self.assertEqual(found[f"{name}_count", "shop,pipe"], 4)
+        self.assertAlmostEqual(found[f"{name}_sum", "shop,pipe"], 20.0334)
+
+
+class AccessTests(ApiCase):
+    """Who may scrape."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.open = False
+
+        async def collect() -> list[Measure]:
+            return [Measure("ood_x", "X.", 1, {})]
+
+        mount = Mount(MetricsResource(collect), is_open=lambda: self.open)
+        self.api = Api(self.controller, TOKEN, {"metrics": mount})
+
+    def scrape(self, token: bool, host: str = "127.0.0.1:2016") -> int:
+        self.treq = StubTreq(self.api.root)
+        options = {} if token else {"Authorization": None}
+        return self.ask("GET", "/metrics", headers={**options, "Host": host}).status
+
+    def test_token(self) -> None:
+        """The token is asked for, unless the setting says otherwise."""
+        self.assertEqual((self.scrape(False), self.scrape(True)), (401, 200))
+        self.open = True
+        self.assertEqual((self.scrape(False), self.scrape(True)), (200, 200))
+        self.assertEqual(self.scrape(False, "evil.example"), 403)
+        self.assertEqual(
+            self.ask("GET", "/api/v1/apps", headers={"Authorization": None}).status, 401
+        )
+
+    def test_not_from_elsewhere(self) -> None:
+        """Only loopback is loopback."""
+        for address, here in (("127.0.0.9", True), ("::1", True), ("10.0.0.1", False), ("", False)):
+            request = DummyRequest([])
+            request.client = IPv4Address("TCP", address, 1)
+            request.isSecure = lambda: False
+            request.getClientAddress = lambda request=request: request.client
+            self.assertEqual(_is_from_here(request), here, address)

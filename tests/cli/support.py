@@ -53,13 +53,14 @@ class CliCase(SynchronousTestCase):
         self.successResultOf(self.controller.init("shop.example", {"cwd": "/srv/shop"}))
         self.controller.calls.clear()
         self.token = TOKEN
+        self.home = Path("/home/of/ood")
         self.clock = Clock()
         self.desk = MemoryDesk()
         self.api = Api(self.controller, TOKEN, certificates=self.desk)
         self.stub = StubTreq(self.api.root)
 
     def begin(self, invocation: Invocation, work: Work) -> Deferred[None]:
-        access = Access(Path("/home/of/ood"), 2016, self.token)
+        access = Access(self.home, 2016, self.token)
         client = ApiClient(self.stub, access, self.clock)
         return Deferred.fromCoroutine(work(Session(client, invocation.output)))
 

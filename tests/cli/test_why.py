@@ -75,8 +75,9 @@ GET /1 was being served.
 
     def test_json(self) -> None:
         """Programs get the API's answer."""
-        self.controller.dead = DeathList(deaths=(DEATH,), pattern="p")
+        self.controller.dead = DeathList(deaths=(DEATH,) * 5, pattern="p")
         value = self.ood("why", "shop.example", "--json").value
+        self.assertEqual(len(value["deaths"]), 5)
         self.assertEqual(value["pattern"], "p")
         self.assertEqual(value["deaths"][0]["memoryGrowth"], 24.5 * (1 << 20))
         self.assertEqual(value["deaths"][0]["requests"][1]["ageMs"], 900)

@@ -100,6 +100,41 @@ test("what came in on the app's own port is the app's", async (t) => {
   assert.strictEqual((await client.reader.answer()).body, '/too');
 });
 
+test('every request goes back where ood wants to see them, but on the pipes', async (t) => {
+  const ood = await FakeOod.start(t);
+  ood.hosts = { ...OURS, port: ood.front.address().port };
+  await back(t, ood, (q, r) => r.end('back'));
+  const { member } = await ood.serve(HELLO);
+  const client = await ood.visit(member);
+  client.socket.write(get('/mine', 'a.test'));
+  assert.strictEqual((await client.reader.answer()).body, '/mine');
+  member.tell({ ood: 'hosts', ...ood.hosts, every: true });
+  await member.message('stats');
+  for (const host of ['a.test', 'b.test', 'a.test']) {
+    client.socket.write(get('/mine', host));
+    assert.strictEqual((await client.reader.answer()).body, 'back');
+  }
+  member.tell({ ood: 'hosts', ...ood.hosts });
+  await member.message('stats');
+  client.socket.write(get('/again', 'a.test'));
+  assert.strictEqual((await client.reader.answer()).body, '/again');
+});
+
+test('on a further port of the app hosts do not matter, on a public one they do', async (t) => {
+  const ood = await FakeOod.start(t);
+  const { port } = ood.front.address();
+  ood.hosts = { ...OURS, port: 1, every: true };
+  await back(t, ood, (q, r) => r.end('back'));
+  const { member } = await ood.serve(HELLO.replace('3000', String(port)));
+  const client = await ood.visit(member);
+  client.socket.write(get('/metrics', '127.0.0.1'));
+  assert.strictEqual((await client.reader.answer()).body, '/metrics');
+  member.tell({ ood: 'hosts', ...ood.hosts, public: [port] });
+  await member.message('stats');
+  client.socket.write(get('/metrics', '127.0.0.1'));
+  assert.strictEqual((await client.reader.answer()).body, 'back');
+});
+
 test('ten thousand made-up hosts leave no trace', async (t) => {
   const ood = await FakeOod.start(t, { ...OURS, default: true });
   const { member } = await ood.serve(HELLO);

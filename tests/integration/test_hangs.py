@@ -9,7 +9,7 @@ from typing import Any
 
 from ood.model.death import DeathReport
 from tests.integration.test_why import WhyTestCase
-from tests.integration.test_workers import run
+from tests.integration.workers import run
 from tests.procmon.support import MonitorTestCase, alive, get, in_thread, node_runtimes, until
 
 HANGING = """

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import psutil
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest
 
@@ -21,6 +22,7 @@ from tests.proxy.support import LOOPBACK, ProxyTestCase, Wire
 
 BACKEND = Path(__file__).with_name("proxy_backend.cjs")
 MEGABYTE = 1_000_000
+PAUSING_CLIENTS = 21
 HOST = b"Host: site.localhost\r\n"
 
 
@@ -97,6 +99,26 @@ class NodeTests(ProxyTestCase):
             told = headers.get("x-forwarded-for") or headers["x-ood-peer"]
             self.assertEqual("127.0.0.1", told.split()[0])
         self.assertLessEqual(self.pool.connects, 3)
+
+    async def test_pauses_of_five_seconds(self) -> None:
+        """Node closes an idle connection after 5 s: no request that comes just then is lost,
+        not even one that may not be repeated.
+        """
+        clients = [await self.client() for _ in range(PAUSING_CLIENTS)]
+        await DeferredList(
+            [
+                Deferred.fromCoroutine(self.pausing(client, 4.9 + 0.2 * number / PAUSING_CLIENTS))
+                for number, client in enumerate(clients)
+            ],
+            fireOnOneErrback=True,
+        )
+
+    async def pausing(self, client: Wire, pause: float) -> None:
+        for number in range(3):
+            if number:
+                await deferLater(reactor, pause)
+            client.send(b"POST /count HTTP/1.1\r\n%bContent-Length: 2\r\n\r\nhi" % HOST)
+            self.assertEqual(b"2", await self.body(client))
 
     async def test_a_large_answer(self) -> None:
         """100 MB pass through a proxy whose memory does not grow with them."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -29,9 +30,13 @@ class RemoteTests(SynchronousTestCase):
         self.addCleanup(server.stop)
         return server
 
+    def status(self) -> dict[str, Any]:
+        """Return the app's state; the command itself fails when that is errored."""
+        status: dict[str, Any] = json.loads(self.service.run("--json", "status", "api").stdout)
+        return status
+
     def upstreams(self) -> dict[str, Any]:
-        status = self.service.json("status", "api")
-        return {one["address"]: one for one in status["upstreams"]}
+        return {one["address"]: one for one in self.status()["upstreams"]}
 
     def test_from_init_to_status(self) -> None:
         """A server and one on a unix socket answer; when one dies nobody sees it but status."""
@@ -59,10 +64,10 @@ class RemoteTests(SynchronousTestCase):
         address = f"127.0.0.1:{one.where}"
         wait_until(lambda: "refused" in self.upstreams()[address]["reason"], "it is seen", 20)
         self.assertEqual("errored", self.upstreams()[address]["state"])
-        report = self.service.ood("status", "api")
+        report = self.service.run("status", "api").stdout
         self.assertIn("online, 1 of 2 upstreams", report)
         self.assertIn(f"upstream {address} gets no requests", report)
-        self.assertIn(address, self.service.ood("status"))
+        self.assertIn(address, self.service.run("status").stdout)
         self.assertIn("gets no requests", self.service.ood("log", "api"))
         assert isinstance(one.where, int)
         self.serve("one", one.where)
@@ -77,7 +82,7 @@ class RemoteTests(SynchronousTestCase):
         failed = self.service.run("start", "api")
         self.assertNotEqual(0, failed.returncode)
         self.assertIn(f"upstream {upstream} gets no requests", failed.stderr)
-        self.assertEqual("errored", self.service.json("status", "api")["state"])
+        self.assertEqual("errored", self.status()["state"])
         self.assertEqual(503, get(self.service.http_port, HOST).status)
         self.serve("late", port)
         wait_until(lambda: self.upstreams()[upstream]["state"] == "online", "it is seen", 20)
@@ -108,6 +113,6 @@ class RemoteTests(SynchronousTestCase):
         self.service.ood("restart", "api")
         self.assertEqual("here", get(self.service.http_port, HOST).json()["text"])
         self.service.ood("config", "-a", "api", "-s", "type", "proxy", "-s", "upstreams", upstream)
-        wait_until(lambda: self.service.json("status", "api")["state"] == "online", "it is")
+        wait_until(lambda: self.status()["state"] == "online", "it is")
         self.assertEqual("one", get(self.service.http_port, HOST).json()["text"])
         self.service.ood("delete", "api")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from tests.integration.test_workers import run
+from tests.integration.workers import run
 from tests.procmon.support import (
     Client,
     MonitorTestCase,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -312,6 +313,22 @@ class ProxyTests(RulesTestCase):
             answer = b"".join(iter(lambda: sock.recv(65536), b""))
         self.assertIn(b'"ip":"203.0.113.8"', answer)
         self.assertIn("does not begin with the PROXY protocol", self.service.log())
+
+    def test_before_tls(self) -> None:
+        """The header stands before the handshake, and what comes in it holds for the rules."""
+        self.set("proxyProtocol", "127.0.0.0/8", app=None)
+        self.set("allow", "203.0.113.0/24")
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        host = "site.example.localhost"
+        with socket.create_connection(("127.0.0.1", self.service.https_port), 15) as sock:
+            sock.sendall(V2)
+            with context.wrap_socket(sock, server_hostname=host) as secure:
+                secure.sendall(
+                    f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+                )
+                answer = b"".join(iter(lambda: secure.recv(65536), b""))
+        self.assertIn(b'"ip":"203.0.113.8"', answer)
 
     def refused(self, data: bytes) -> bytes:
         try:

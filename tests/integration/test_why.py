@@ -12,7 +12,7 @@ from typing import Any
 
 from ood.errors import WorkerError
 from ood.model.death import DeathReport
-from tests.integration.test_workers import WorkersTestCase, run
+from tests.integration.workers import WorkersTestCase, run
 from tests.procmon.support import Client, in_thread, node_runtimes, until
 
 CRASHING = """

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import pwd
-import signal
 import socket
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
-
 from ood.errors import UnavailableError, WorkerError
+from tests.integration.workers import WorkersTestCase, run
 from tests.procmon.support import (
     SERVER,
     Client,
-    MonitorTestCase,
     alive,
     free_port,
     get,
@@ -26,27 +21,6 @@ from tests.procmon.support import (
     node_runtimes,
     until,
 )
-
-Test = Callable[[Any], Coroutine[Any, Any, None]]
-
-
-def run(test: Test) -> Callable[[Any], Deferred[None]]:
-    """Let trial run a coroutine function."""
-
-    @functools.wraps(test)
-    def wrapped(self: Any) -> Deferred[None]:
-        return Deferred.fromCoroutine(test(self))
-
-    return wrapped
-
-
-class WorkersTestCase(MonitorTestCase):
-    """A monitor and an edge in front of it."""
-
-    async def answers(self, count: int = 8) -> list[dict[str, Any]]:
-        """Ask on connections of their own; return what the workers said."""
-        texts = [await in_thread(get, self.edge.port) for _ in range(count)]
-        return [json.loads(text) for text in texts]
 
 
 class HandOffTests(WorkersTestCase):
@@ -213,155 +187,6 @@ class EveryNodeTests(WorkersTestCase):
                 await self.monitor.restart("app")
                 await self.answers(2)
                 await self.run_app(running=False)
-
-
-class DeathTests(WorkersTestCase):
-    """What workers' deaths do, and what they don't."""
-
-    if not node_runtimes():
-        skip = "there is no node"
-
-    @run
-    async def test_kill_under_load(self) -> None:
-        """SIGKILL of one worker fails no request of connections that others hold."""
-        await self.run_app(instances=2)
-        clients = [await in_thread(Client, self.edge.port) for _ in range(8)]
-        pids = [json.loads(await in_thread(client.get))["pid"] for client in clients]
-        victim = pids[0]
-        others = [client for client, pid in zip(clients, pids, strict=True) if pid != victim]
-        self.assertTrue(others)
-        load = gatherResults([in_thread(self._ask, client, 200) for client in others])
-        os.kill(victim, signal.SIGKILL)
-        self.assertEqual(await load, [200] * len(others))
-        await until(lambda: self.monitor.status("app").state == "online")
-        self.assertIn("SIGKILL", self.texts())
-        self.assertEqual(len({one["pid"] for one in await self.answers()} - {victim}), 2)
-        for client in clients:
-            client.close()
-
-    @staticmethod
-    def _ask(client: Client, times: int) -> int:
-        for _ in range(times):
-            client.get()
-        return times
-
-    @run
-    async def test_stopped_worker(self) -> None:
-        """Connections that a stopped worker never took are answered by the other one."""
-        await self.run_app(instances=2)
-        first, second = self.pids()
-        os.kill(first, signal.SIGSTOP)
-        os.kill(second, signal.SIGSTOP)
-        clients = [await in_thread(Client, self.edge.port) for _ in range(40)]
-        for client in clients:
-            client.send()
-        handed = self.monitor._rosters["app"].sockets
-        await until(lambda: sum(len(member.pending) for member in handed) == 40)
-        self.assertGreater(min(len(member.pending) for member in handed), 10)
-        os.kill(second, signal.SIGCONT)
-        os.kill(first, signal.SIGKILL)
-        texts = await gatherResults([in_thread(client.answer) for client in clients])
-        self.assertEqual(len(texts), 40)
-        self.assertNotIn(str(first), {str(json.loads(text)["pid"]) for text in texts})
-        for client in clients:
-            client.close()
-
-    @run
-    async def test_only_worker_stopped(self) -> None:
-        """Connections of the only worker, killed, wait for the one that replaces it."""
-        await self.run_app()
-        (pid,) = self.pids()
-        os.kill(pid, signal.SIGSTOP)
-        clients = [await in_thread(Client, self.edge.port) for _ in range(5)]
-        for client in clients:
-            client.send()
-        await until(lambda: len(self.monitor._rosters["app"].sockets[0].pending) == 5)
-        os.kill(pid, signal.SIGKILL)
-        texts = await gatherResults([in_thread(client.answer) for client in clients])
-        self.assertEqual(len(texts), 5)
-        self.assertEqual(self.edge.refusals, 5)
-        for client in clients:
-            client.close()
-
-    @run
-    async def test_orphans(self) -> None:
-        """A child in a session of its own ends with its worker."""
-        self.write(
-            "server.js",
-            "const child = require('child_process').spawn('sleep', ['600'], {detached: true});\n"
-            "console.log('child', child.pid);" + SERVER,
-        )
-        await self.run_app()
-        line = next(line for line in self.texts().splitlines() if line.startswith("child"))
-        pid = int(line.split()[1])
-        self.assertTrue(alive(pid))
-        await self.run_app(running=False)
-        self.assertFalse(alive(pid))
-
-    @run
-    async def test_children_of_the_killed(self) -> None:
-        """A child that outlives a killed worker, and never joined, is ended."""
-        self.write(
-            "server.js",
-            "const child = require('child_process').spawn('sleep', ['600']);\n"
-            "console.log('child', child.pid);" + SERVER,
-        )
-        await self.run_app()
-        line = next(line for line in self.texts().splitlines() if line.startswith("child"))
-        os.kill(self.pids()[0], signal.SIGKILL)
-        await until(lambda: not alive(int(line.split()[1])))
-
-    @run
-    async def test_killed_launcher(self) -> None:
-        """SIGKILL of npm, not of its child: nothing of the old tree is left behind."""
-        self.write("package.json", json.dumps({"scripts": {"start": "node server.js"}}))
-        await self.run_app(interpreter="npm", script=None)
-        (launcher,) = self.pids()
-        (said,) = await self.answers(1)
-        os.kill(launcher, signal.SIGKILL)
-        await until(lambda: not alive(said["pid"]))
-        await until(lambda: self.pids() not in ([], [launcher]))
-        self.assertNotEqual((await self.answers(1))[0]["pid"], said["pid"])
-
-    @run
-    async def test_ignores_stop_signal(self) -> None:
-        """A worker that ignores SIGTERM is killed after killTimeout."""
-        self.write("server.js", "process.on('SIGTERM', () => {});" + SERVER)
-        await self.run_app(kill_timeout=600)
-        pids = self.pids()
-        await self.run_app(running=False)
-        self.assertFalse([pid for pid in pids if alive(pid)])
-
-    @run
-    async def test_misbehaving_process(self) -> None:
-        """A process that breaks the protocol costs its own worker, and nothing else."""
-        self.write(
-            "server.js",
-            "const net = require('net');\n"
-            "if (process.env.NODE_APP_INSTANCE === '1') setTimeout(() => {\n"
-            "  const socket = net.connect(process.env.OOD_JOIN);\n"
-            "  const hello = {ood: 'hello', v: 1, token: process.env.OOD_TOKEN, pid: 1};\n"
-            '  socket.write(JSON.stringify(hello) + \'\\n\' + \'{"ood":"ack","n":99}\\n\');\n'
-            "}, 200);" + SERVER,
-        )
-        await self.run_app(instances=2)
-        first = self.pids()[0]
-        await until(lambda: "broke the join protocol" in self.texts())
-        self.assertEqual((await self.answers(1))[0]["pid"], first)
-
-    @run
-    async def test_foreign_process(self) -> None:
-        """A process that is no worker's is not let in, even if it knows a token."""
-        await self.run_app()
-        container = self.monitor._apps["app"]
-        (worker,) = container.workers()
-        (door,) = container._doors.values()
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.connect(str(door.join_path))
-            sock.sendall(b'{"ood":"hello","v":1,"token":"%s","pid":1}\n' % worker.token.encode())
-            sock.settimeout(5)
-            self.assertEqual(await in_thread(sock.recv, 10), b"")
-        self.assertIn("is no process of worker 0", self.texts())
 
 
 class StartTests(WorkersTestCase):

@@ -11,8 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ood.errors import InvalidError
 from ood.model.document import RULE_FIELDS, App, Document, to_plain
+from ood.model.files import COMPRESS_KEYS
 from ood.model.passwords import make_hash
-from ood.model.rules import EVERY_REQUEST, RULE_KEYS, Maintenance, Redirect, Route
+from ood.model.rulekinds import RULE_KEYS
+from ood.model.rules import EVERY_REQUEST, Maintenance, Redirect, Route
 from ood.model.schema import APP_KEYS, changed_app, changed_settings, check_app, check_together
 
 BASE = App(cwd="/srv", port=3001)
@@ -71,6 +73,8 @@ class KindTests(SynchronousTestCase):
             ("/*", "/", "again and again"),
             ("/o*d", "/new", "has a * elsewhere"),
             ("example.com", "Example.com", "itself"),
+            ("*.example.com", "example.com", "many hosts"),
+            ("a.example.com", "*.example.com", "leads to"),
             ("/old", "https://a@b/", "leads to"),
         ):
             self.refused(f"redirects.{source}", target, problem)
@@ -200,7 +204,7 @@ class TogetherTests(SynchronousTestCase):
     def test_keys(self) -> None:
         """Every rule is a field of an app, and what forces the proxy is one of them."""
         self.assertLess(len(RULE_KEYS), len(RULE_FIELDS))
-        self.assertLessEqual(set(EVERY_REQUEST), {*RULE_KEYS, "maintenance"})
+        self.assertLessEqual(set(EVERY_REQUEST), {*RULE_KEYS, *COMPRESS_KEYS, "maintenance"})
         self.assertEqual((), BASE.proxied_because())
         site = changed_app("site", BASE, {"headers.A": "1", "errorPages.502": "x"})
         self.assertEqual(("headers",), site.proxied_because())
@@ -208,3 +212,10 @@ class TogetherTests(SynchronousTestCase):
     def test_settings(self) -> None:
         settings = changed_settings(Document().settings, {"trustedProxies": "10.0.0.0/8"})
         self.assertEqual(("10.0.0.0/8",), settings.trusted_proxies)
+        settings = changed_settings(settings, {"errorPages.404": "/srv/404.html"})
+        self.assertEqual({"404": "/srv/404.html"}, settings.error_pages)
+        self.assertEqual({}, changed_settings(settings, {"errorPages.404": None}).error_pages)
+        error = self.assertRaises(
+            InvalidError, changed_settings, settings, {"errorPages.502": "502.html"}
+        )
+        self.assertIn("not an absolute path", str(error))

@@ -6,7 +6,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from ood.net.stream import WRITE_HIGH_BYTES, WRITE_LOW_BYTES, Stream
+from ood.net.stream import WRITE_HIGH_BYTES, WRITE_LOW_BYTES, Stream, WriteFirstError
 
 
 class Recorder(Stream):
@@ -186,3 +186,75 @@ class ConnectingTests(SynchronousTestCase):
         stream = self.connecting(address)
         stream.doWrite()
         self.assertEqual(["failed", "gone"], stream.told)
+
+
+class Owing:
+    """A socket that has to send something by itself before it can read on, as TLS may."""
+
+    def __init__(self) -> None:
+        self.debt = 0
+        self.shuts = 0
+        self.closed = False
+
+    def fileno(self) -> int:
+        return 99
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        if self.debt:
+            self.debt -= 1
+            raise WriteFirstError(11, "an answer has to be sent first")
+        return b"data"
+
+    def shutdown(self, how: int) -> None:
+        if self.debt:
+            self.debt -= 1
+            raise BlockingIOError(11, "the kernel takes no more")
+        self.shuts += 1
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class OwingTests(SynchronousTestCase):
+    """A socket that blocks where a plain one never does."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactor()
+        self.sock = Owing()
+        self.stream = Recorder(self.reactor, self.sock)
+
+    def test_reading_waits_for_writing(self) -> None:
+        """It is not asked again and again, but once it can write, and then nothing is missing."""
+        self.sock.debt = 2
+        self.stream.resume_reading()
+        self.stream.doRead()
+        for _ in range(2):
+            self.assertEqual([], self.stream.told)
+            self.assertNotIn(self.stream, self.reactor.getReaders())
+            self.assertIn(self.stream, self.reactor.getWriters())
+            self.stream.doWrite()
+        self.assertEqual([b"data"], self.stream.told)
+        self.assertIn(self.stream, self.reactor.getReaders())
+        self.assertNotIn(self.stream, self.reactor.getWriters())
+
+    def test_paused_meanwhile(self) -> None:
+        """Who does not want to read any more is not read for."""
+        self.sock.debt = 1
+        self.stream.resume_reading()
+        self.stream.doRead()
+        self.stream.pause_reading()
+        self.stream.doWrite()
+        self.assertEqual([], self.stream.told)
+        self.assertNotIn(self.stream, self.reactor.getReaders())
+        self.assertNotIn(self.stream, self.reactor.getWriters())
+
+    def test_the_end_waits(self) -> None:
+        """An end that can't be told yet is told later."""
+        self.sock.debt = 2
+        self.stream.end_writing()
+        for _ in range(2):
+            self.assertEqual((0, False), (self.sock.shuts, self.stream.broken))
+            self.assertIn(self.stream, self.reactor.getWriters())
+            self.stream.doWrite()
+        self.assertEqual(1, self.sock.shuts)
+        self.assertNotIn(self.stream, self.reactor.getWriters())

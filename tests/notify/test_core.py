@@ -111,9 +111,9 @@ class MessageTests(SynchronousTestCase):
         """By default what somebody may have to act on; else just what is named."""
         plain = Target(webhook=HOOK)
         for kind in DEFAULT_EVENTS:
-            self.assertTrue(message.wants(plain, event(kind=kind)))
+            self.assertTrue(message.wants(plain, event(kind=kind, outcome="failed")))
         self.assertFalse(message.wants(plain, event(kind="worker")))
-        renewed = event(kind="certificate", outcome="succeeded")
+        renewed = event(kind="certificate", outcome="obtained")
         self.assertFalse(message.wants(plain, renewed))
         self.assertTrue(message.wants(Target(webhook=HOOK, events=("certificate",)), renewed))
         self.assertTrue(message.wants(Target(webhook=HOOK, events=("all",)), event(kind="worker")))

@@ -136,7 +136,9 @@ class ContainerTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="ood-app-"))
         self.addCleanup(rmtree, self.home)
-        (self.home / "run").mkdir()
+        # beside the app: some watch its directory
+        run = Path(tempfile.mkdtemp(prefix="ood-run-"))
+        self.addCleanup(rmtree, run)
         (self.home / "server.js").write_text("")
         self.clock = Clock()
         self.machine = Machine()
@@ -148,7 +150,7 @@ class ContainerTestCase(SynchronousTestCase):
             clock=self.clock,
             logs=self.logs,
             runtime=NodeRuntime("/bin/true"),
-            run=self.home / "run",
+            run=run,
             guard="/guard.cjs",
             inherited={},
             chance=random.Random(7),

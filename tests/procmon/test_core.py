@@ -102,7 +102,7 @@ class JoinTests(SynchronousTestCase):
         line = join.encode_hosts(join.Hosts(("a.b",), ("c.d",), default=True, port=3001))
         self.assertTrue(line.endswith(b"\n"))
         expected = {"ood": "hosts", "own": ["a.b"], "foreign": ["c.d"], "default": True}
-        self.assertEqual(json.loads(line), {**expected, "port": 3001, "log": False})
+        self.assertEqual(json.loads(line), {**expected, "port": 3001})
 
     def test_too_many_hosts(self) -> None:
         """If the names don't fit, the default gives way: never a message that is too long."""

@@ -15,8 +15,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from ood import logfile
+from ood.logfile import decode, encode
 from ood.model.status import LogLine
-from ood.procmon.logs import Logs, decode, encode
+from ood.procmon.logs import Logs
 from ood.procmon.output import BURST_BYTES_MAX, BYTES_PER_SECOND_MAX, Output
 
 

@@ -172,6 +172,16 @@ class TreeTests(SynchronousTestCase):
         (site / "1/x.js").write_text("y")
         self.assertEqual(self.changed(), [])
 
+    def test_beside(self) -> None:
+        """What happens beside the app's directory is of no interest, however much it is."""
+        self.watch()
+        (self.cwd.parent / "beside").write_text("x")
+        (self.cwd.parent / "beside").write_text("y")
+        (reader,) = self.reactor.readers
+        data = os.read(reader.fileno(), 4096)
+        self.assertEqual(data.count(b"beside"), 1, "that it was created")
+        self.assertEqual(self.changed(), [])
+
     def test_missing(self) -> None:
         """What is not there is said, and watched once it is."""
         self.watch("src")
@@ -192,11 +202,11 @@ class TreeTests(SynchronousTestCase):
         """Have the kernel refuse directories after some."""
         real, count = tree.Inotify.add, [0]
 
-        def add(inotify: Any, directory: str, *, follow: bool) -> int:
+        def add(inotify: Any, directory: str, events: int, *, follow: bool) -> int:
             count[0] += 1
             if count[0] > after:
                 raise OSError(number, os.strerror(number))
-            return real(inotify, directory, follow=follow)
+            return real(inotify, directory, events, follow=follow)
 
         self.patch(tree.Inotify, "add", add)
 

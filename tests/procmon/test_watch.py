@@ -127,6 +127,22 @@ class WatchTests(ContainerTestCase):
         self.set_watch()
         self.assertEqual(len(self.machine.readers), readers + 1)
 
+    def test_own_files(self) -> None:
+        """What ood writes below the app's directory is no change; the same name elsewhere is."""
+        (self.home / "lib").mkdir()
+        (self.home / "lib/run").mkdir()
+        self.container.context.run = self.home / "run"
+        self.container.context.run.mkdir()
+        self.set_watch(False)
+        self.set_watch()
+        (self.home / "run/x.js").write_text("x")
+        self.turn()
+        self.rest()
+        self.assertEqual(len(self.machine.nodes), 1)
+        self.save("lib/run/x.js")
+        self.rest()
+        self.assertEqual(len(self.machine.nodes), 2)
+
     def test_stopped(self) -> None:
         """A stopped app is not watched."""
         readers = len(self.machine.readers)

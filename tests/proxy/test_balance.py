@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ood.proxy.core.balance import at_random, by_key, least_busy, round_robin
+from ood.proxy.core.balance import at_random, least_busy, round_robin
 from ood.proxy.core.wellness import Wellness
+from ood.rendezvous import address_key, by_key
 
 
 @dataclass(eq=False)
@@ -19,7 +20,7 @@ class Server:
     turn: int = 0
 
     @property
-    def identity(self) -> bytes:
+    def place(self) -> bytes:
         return self.name.encode()
 
 
@@ -74,6 +75,15 @@ class BalanceTests(SynchronousTestCase):
         for number, one in before.items():
             if one is not there[0]:
                 self.assertIs(one, by_key(left, b"%d" % number))
+
+    def test_addresses(self) -> None:
+        """An IPv6 client is its network, a mapped IPv4 address what it maps."""
+        same = address_key("2001:db8:1:2::3")
+        self.assertEqual(same, address_key("2001:db8:1:2:ffff::4"))
+        self.assertNotEqual(same, address_key("2001:db8:1:3::3"))
+        self.assertEqual(address_key("192.0.2.1"), address_key("::ffff:192.0.2.1"))
+        self.assertNotEqual(address_key("192.0.2.1"), address_key("192.0.2.2"))
+        self.assertEqual(b"unix", address_key("unix"))
 
 
 class WellnessTests(SynchronousTestCase):

@@ -168,6 +168,26 @@ class RemoteTests(RemoteTestCase):
             client.send(GET)
             await self.answered(idle, client)
 
+    async def test_a_websocket(self) -> None:
+        """A WebSocket is a tunnel to one server, which counts as busy meanwhile."""
+        server, address = self.server()
+        self.upstreams(address)
+        client = await self.client()
+        upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        client.send(b"GET /chat HTTP/1.1\r\n" + HOST + upgrade + b"early")
+        wire = await server.next()
+        await wire.until(b"\r\n\r\n")
+        wire.send(b"HTTP/1.1 101 Switching Protocols\r\n" + upgrade + b"hello")
+        await client.until(b"\r\n\r\nhello")
+        await wire.until(b"early")
+        self.advance(1000)
+        client.send(b"x")
+        await wire.until(b"x")
+        self.assertEqual(1, self.remotes.status("site").upstreams[0].busy)
+        client.close()
+        await wire.end()
+        await self.eventually(lambda: not self.remotes.status("site").upstreams[0].busy)
+
     async def test_stopped(self) -> None:
         """A stopped app says so; a started one is asked again."""
         server, address = self.server()
@@ -356,6 +376,27 @@ class CheckTests(RemoteTestCase):
         self.advance(2)
         await wire.end()
         self.assertIn("not answer within 2 s", self.remotes.status("site").trouble[0])
+
+    async def test_no_connection(self) -> None:
+        """A server that does not even take the connection is found out, too; checks go on."""
+        full = socket.socket()
+        self.addCleanup(full.close)
+        full.bind((LOOPBACK, 0))
+        full.listen(0)
+        for _ in range(3):
+            sock = socket.socket()
+            self.addCleanup(sock.close)
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        address = f"{LOOPBACK}:{full.getsockname()[1]}"
+        self.upstreams(address, health_interval=1000, health_timeout=2000)
+        await self.settle()
+        self.advance(2)
+        self.assertIn("not answer within 2 s", self.remotes.status("site").trouble[0])
+        before = self.remotes._apps["site"]._servers[address].wellness
+        await self.settle()
+        self.advance(3.5)
+        self.assertIsNot(before, self.remotes._apps["site"]._servers[address].wellness)
 
     async def test_nonsense(self) -> None:
         """A check takes only HTTP for an answer."""

@@ -8,7 +8,8 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+import msgspec
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from ood.model import passwords
@@ -263,6 +264,30 @@ class GreetingTests(SitesTestCase):
         self.greet()
         client = await self.client(self.ports["site"])
         self.assertIn(b"X-Ood-Peer: 127.0.0.1", await self.answered(client))
+
+
+class CommonPageTests(SitesTestCase):
+    async def test_an_unknown_host(self) -> None:
+        """What no app answers for has a page, too; an app's own page wins over the common one."""
+        directory = Path(tempfile.mkdtemp())
+        (directory / "404.html").write_text("<h1>nobody</h1>")
+        (directory / "403.html").write_text("<h1>common</h1>")
+        (directory / "own.html").write_text("<h1>own</h1>")
+        common = {name: str(directory / f"{name}.html") for name in ("404", "403")}
+        settings = Settings(error_pages=common)
+        app = App(cwd=str(directory), port=self.ports["site"], deny=("127.0.0.0/8",))
+        other = App(cwd="/", port=1)
+        self.proxy._sites._in_thread = maybeDeferred
+        self.proxy.converge(Document(apps={"site": app, "other": other}, settings=settings))
+        client = await self.client()
+        client.send(GET.replace(b"site.", b"no."))
+        self.assertIn(b" 404 ", await client.until(b"<h1>nobody</h1>"))
+        client.send(GET)
+        self.assertIn(b" 403 ", await client.until(b"<h1>common</h1>"))
+        app = msgspec.structs.replace(app, error_pages={"403": "own.html"})
+        self.proxy.converge(Document(apps={"site": app, "other": other}, settings=settings))
+        client.send(GET)
+        self.assertIn(b" 403 ", await client.until(b"<h1>own</h1>"))
 
 
 class ErrorPageTests(SynchronousTestCase):

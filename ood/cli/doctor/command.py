@@ -52,6 +52,7 @@ def doctor(invocation: Invocation) -> None:
 
     :raises UnhealthyError: something does not work.
     """
+    invocation.must_be_here("doctor")
     answers, fault = ask(invocation)
     report(invocation.output, gather(invocation.home_path, answers, fault))
 

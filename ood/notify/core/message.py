@@ -14,6 +14,9 @@ from ood.notify.core.coalesce import Batch
 CHAT_CHARACTERS_MAX = 1900
 """Longest text; Discord refuses more than 2000 characters."""
 
+TROUBLE = ("failed", "refused")
+"""How it went with a certificate when somebody has to act; others are renewed by themselves."""
+
 
 def wants(target: Target, event: Event) -> bool:
     """Tell whether ``target`` is to be told of ``event``."""
@@ -21,7 +24,7 @@ def wants(target: Target, event: Event) -> bool:
         return False
     if ALL in target.events or event.kind in target.events:
         return True
-    routine = event.kind == "certificate" and event.data.get("outcome") == "succeeded"
+    routine = event.kind == "certificate" and event.data.get("outcome") not in TROUBLE
     return not target.events and event.kind in DEFAULT_EVENTS and not routine
 
 

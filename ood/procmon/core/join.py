@@ -195,7 +195,7 @@ def decode(line: bytes) -> Message | None:
         raise InvalidMessageError(str(error)) from None
 
 
-class Hosts(msgspec.Struct, frozen=True):
+class Hosts(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which requests are an app's own.
 
     :ivar own: its host names; may hold ``*.example.com``.
@@ -204,6 +204,8 @@ class Hosts(msgspec.Struct, frozen=True):
     :ivar default: whether it answers for hosts that nobody names.
     :ivar port: its own loopback port.
     :ivar log: whether ood wants to know of each finished request.
+    :ivar every: every request is for ood, which must look at it, whatever its host.
+    :ivar public: ood's own ports; on others that the app listens on, hosts don't matter.
     """
 
     own: tuple[str, ...]
@@ -211,6 +213,8 @@ class Hosts(msgspec.Struct, frozen=True):
     default: bool
     port: int
     log: bool = False
+    every: bool = False
+    public: tuple[int, ...] = ()
 
 
 def encode_hosts(hosts: Hosts) -> bytes:
@@ -237,6 +241,9 @@ LEAVE = b'{"ood":"leave"}\n'
 """Close the servers."""
 
 
-def connection(server: int) -> bytes:
-    """Return the two bytes that go with a connection for server ``server``."""
-    return bytes((ord("C"), 64 + server))
+def connection(server: int, *, sealed: bool = False) -> bytes:
+    """Return the two bytes that go with a connection for server ``server``.
+
+    :param sealed: the kernel does the connection's TLS.
+    """
+    return bytes((ord("T" if sealed else "C"), 64 + server))

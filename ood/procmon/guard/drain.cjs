@@ -3,10 +3,11 @@
  * Draining: the connections of a worker that is to end go on elsewhere, none is cut.
  *
  * An idle HTTP connection over plain TCP goes back to ood with its descriptor.  A pipe of ood's is closed when idle.
- * TLS connections can't move (their keys are here): their answers say `Connection: close`, and idle ones are left to
+ * TLS connections whose keys are here can't move: their answers say `Connection: close`, and idle ones are left to
  * the server's own keep-alive timeout for a while.
  */
 const { closeUpgraded } = require('./farewell.cjs');
+const { isSealed } = require('./sealed.cjs');
 
 /** Sweeps look for connections that became idle without an answer, or arrived late. */
 const SWEEP_MILLISECONDS = 20;
@@ -86,9 +87,15 @@ class Drain {
       const list = connectionsOf(server);
       if (list === null) continue;
       for (const parser of list.idle()) this.release(parser.socket);
-      for (const parser of list.all()) if (parser.socket && parser.socket.bytesRead === 0) this.release(parser.socket);
+      for (const parser of list.all()) if (this.untouched(parser.socket)) this.release(parser.socket);
     }
     this.report();
+  }
+
+  /** @returns {boolean} whether nothing came; ood writes at once into a pipe, so there it is under way */
+  untouched(socket) {
+    if (!socket || socket.bytesRead > 0) return false;
+    return !this.requests.trusts(socket) || this.stayedLong(socket);
   }
 
   /** Let go of a connection if it is idle. */
@@ -102,7 +109,7 @@ class Drain {
   }
 
   movable(socket) {
-    return socket._handle instanceof this.node.TCP && !socket.encrypted;
+    return socket._handle instanceof this.node.TCP && (!socket.encrypted || isSealed(socket));
   }
 
   stayedLong(socket) {

@@ -11,13 +11,17 @@ const CACHE_KEY_LENGTH = 260;
 class Hosts {
   constructor() {
     this.all = true; // until ood said more
+    this.every = false; // ood must see every request
+    this.public = new Set();
     this.cache = new Map();
     this.last = null; // the value seen last: nearly always the next one, too
   }
 
-  /** @param {{own: string[], foreign: string[], default: boolean, port: number}} message */
+  /** @param {{own: string[], foreign: string[], default: boolean, port: number, every: boolean, public: number[]}} message */
   update(message) {
     this.all = false;
+    this.every = message.every === true;
+    this.public = new Set(message.public);
     this.own = setOf(message.own);
     this.foreign = setOf(message.foreign);
     this.byDefault = message.default === true;
@@ -33,7 +37,8 @@ class Hosts {
    */
   belongs(host, socket) {
     if (this.all || (host !== undefined && host === this.last)) return true;
-    if (host === undefined) return true; // HTTP/1.0: ood has chosen
+    if (host === undefined) return !this.every; // HTTP/1.0: ood has chosen
+    if (this.every) return this.isFurther(socket);
     let verdict = this.cache.get(host);
     if (verdict === undefined) {
       verdict = this.judge(host);
@@ -44,7 +49,15 @@ class Hosts {
       this.last = host;
       return true;
     }
-    return this.port > 0 && socket.localPort === this.port;
+    return (this.port > 0 && socket.localPort === this.port) || this.isFurther(socket);
+  }
+
+  /** @returns {boolean} whether it came in on a further port of the app, where only the app's own requests come */
+  isFurther(socket) {
+    const port = socket.localPort;
+    if (port === this.port || this.public.has(port) || !socket.server) return false;
+    const address = socket.server.address();
+    return address !== null && address.port === port;
   }
 
   /** The name that says most decides, as in ood's own routes: an exact one, else the longest wildcard. */

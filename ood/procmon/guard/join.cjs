@@ -12,6 +12,7 @@ const CONNECT_RETRY_MILLISECONDS = 50;
 const MESSAGE_BYTES = 64 * 1024;
 
 const CONNECTION = 67; // 'C'
+const SEALED = 84; // 'T': the kernel does its TLS
 const ID_OFFSET = 64;
 const NEWLINE = 10;
 const EAGAIN = -11;
@@ -26,7 +27,7 @@ class Join {
   /**
    * @param {object} node what `internals.load` returned
    * @param {string} path ood's socket
-   * @param {object} events `connection(id, handle)` returns whether a server took it; `message(object)`; `lost(why)`
+   * @param {object} events `connection(id, handle, sealed)` returns whether a server took it; `message(object)`; `lost(why)`
    */
   constructor(node, path, events) {
     this.node = node;
@@ -130,8 +131,8 @@ class Join {
   }
 
   read(bytes, handle) {
-    if (handle !== null && this.rest === null && bytes.length === 2 && bytes[0] === CONNECTION) {
-      this.connection(bytes[1] - ID_OFFSET, handle); // nearly always: one connection in one read
+    if (handle !== null && this.rest === null && bytes.length === 2 && isConnection(bytes)) {
+      this.connection(bytes, handle); // nearly always: one connection in one read
       return;
     }
     if (handle !== null) this.handles.push(handle);
@@ -146,10 +147,10 @@ class Join {
    * @returns {boolean} whether it was complete
    */
   step(bytes) {
-    if (bytes[0] === CONNECTION) {
+    if (isConnection(bytes)) {
       if (bytes.length < 2 || this.handles.length === 0) return false;
       this.keep(bytes, 2);
-      this.connection(bytes[1] - ID_OFFSET, this.handles.shift());
+      this.connection(bytes, this.handles.shift());
       return true;
     }
     const end = bytes.indexOf(NEWLINE);
@@ -174,13 +175,13 @@ class Join {
     this.events.message(message);
   }
 
-  connection(id, handle) {
+  connection(bytes, handle) {
     this.taken++;
     if (!this.ackDue) {
       this.ackDue = true;
       setTimeout(() => this.ack(), ACK_MILLISECONDS);
     }
-    if (!this.events.connection(id, handle)) {
+    if (!this.events.connection(bytes[1] - ID_OFFSET, handle, bytes[0] === SEALED)) {
       this.send({ ood: 'nack', n: this.taken });
       handle.close();
     }
@@ -190,6 +191,11 @@ class Join {
     this.ackDue = false;
     this.send({ ood: 'ack', n: this.taken });
   }
+}
+
+/** @returns {boolean} whether `bytes` begin with a connection, not with a message */
+function isConnection(bytes) {
+  return bytes[0] === CONNECTION || bytes[0] === SEALED;
 }
 
 /** @returns {string} such as ECONNREFUSED */

@@ -8,6 +8,7 @@ const { Requests } = require('./requests.cjs');
 const { Drain } = require('./drain.cjs');
 const { Stats } = require('./stats.cjs');
 const { Flight } = require('./flight.cjs');
+const { Sealed } = require('./sealed.cjs');
 const { Strangers } = require('./stranger.cjs');
 const { lose } = require('./farewell.cjs');
 const { forked } = require('./forked.cjs');
@@ -22,10 +23,11 @@ class Member {
     this.hosts = new Hosts();
     this.requests = new Requests(node, servers, this.hosts, new Strangers(env.OOD_BACK));
     this.join = new Join(node, env.OOD_JOIN, {
-      connection: (id, handle) => this.connection(id, handle),
+      connection: (id, handle, sealed) => this.connection(id, handle, sealed),
       message: (message) => this.message(message),
       lost: (why) => lose(why, this),
     });
+    this.sealed = new Sealed(node);
     this.drain = new Drain(node, servers, this.requests, this.join);
     this.join.send({ ood: 'hello', v: PROTOCOL_VERSION, token: env.OOD_TOKEN, pid: process.pid, node: process.version });
     this.flight = new Flight(servers, this.requests, env);
@@ -34,8 +36,9 @@ class Member {
     this.cluster = process.connected === true ? forked(servers) : null;
   }
 
-  connection(id, handle) {
+  connection(id, handle, sealed) {
     if (handle instanceof this.node.Pipe) this.requests.trust(handle);
+    else if (sealed) this.sealed.mark(handle);
     return this.servers.connection(id, handle);
   }
 

@@ -226,9 +226,11 @@ class Requests {
     meter.status[0]++;
     if (this.access === null || meter !== this.handed) return;
     const began = performance.now();
+    const written = socket.bytesWritten;
     void socket.remoteAddress;
     socket.once('close', () => {
-      if (this.access !== null) this.access.note(request, socket, 101, socket.bytesWritten, performance.now() - began);
+      if (this.access === null) return;
+      this.access.note(request, socket, 101, socket.bytesWritten - written, performance.now() - began);
     });
   }
 

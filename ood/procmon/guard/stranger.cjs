@@ -103,7 +103,7 @@ class Strangers {
 }
 
 function peerOf(socket) {
-  return `${socket.remoteAddress} ${socket.remotePort}`;
+  return `${socket.remoteAddress} ${socket.remotePort}${socket.encrypted ? ' https' : ''}`;
 }
 
 function withoutHopByHop(raw, pattern) {

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ood.interfaces import Refused, Worker
 from ood.net.fdchannel import FdChannel, close_all
+from ood.net.sealed import SealedSocket
 from ood.procmon.core import join
 from ood.procmon.core.lines import Lines, TooLongError
 from ood.procmon.members.base import UNACKNOWLEDGED, Owner, SocketMember
@@ -54,7 +55,7 @@ class JoinedMember(SocketMember):
         self._clock = clock
         self._channel = channel
         self._send = channel.send
-        self._head = b""
+        self._head = self._sealed_head = b""
         self._given = 0
         self._settled = 0
         self._drained = False
@@ -72,7 +73,8 @@ class JoinedMember(SocketMember):
 
     def give(self, sock: socket.socket, refused: Refused | None, tries: int = 0) -> bool:
         """Hand ``sock`` to the main server: the hot path, a few microseconds."""
-        if not self._send(self._head, sock.fileno()):
+        head = self._sealed_head if type(sock) is SealedSocket else self._head
+        if not self._send(head, sock.fileno()):
             return False
         self._given = number = self._given + 1
         self.pending[number] = (sock, refused, tries)
@@ -218,7 +220,9 @@ class JoinedMember(SocketMember):
 
     def _servers_changed(self) -> None:
         main = self.servers.main
-        self._head = b"" if main is None else join.connection(int(main.name))
+        number = -1 if main is None else int(main.name)
+        self._head = b"" if main is None else join.connection(number)
+        self._sealed_head = b"" if main is None else join.connection(number, sealed=True)
         self.owner.member_changed()
 
     def _count(self, stats: join.Stats) -> None:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
-from math import log
 from typing import Protocol, TypeVar
-
-_HASHES = 1 << 64
 
 
 class Server(Protocol):
@@ -23,20 +19,7 @@ class Server(Protocol):
     turn: int
 
 
-class Named(Protocol):
-    """What keeps its place among others by its name."""
-
-    @property
-    def identity(self) -> bytes:
-        """What tells it from the others; the same after a restart."""
-
-    @property
-    def weight(self) -> int:
-        """Its share."""
-
-
 S = TypeVar("S", bound=Server)
-N = TypeVar("N", bound=Named)
 
 
 def round_robin(servers: Sequence[S]) -> S:
@@ -69,16 +52,3 @@ def at_random(servers: Sequence[S], chance: float) -> S:
         if left < 0:
             return one
     return servers[-1]
-
-
-def by_key(servers: Sequence[N], key: bytes) -> N:
-    """Return the server that ``key`` belongs to (rendezvous hashing).
-
-    When a server goes only its own keys move, and when it comes back they return.
-    """
-    return max(servers, key=lambda one: _score(one, key))
-
-
-def _score(server: Named, key: bytes) -> float:
-    digest = blake2b(key, digest_size=8, key=server.identity[:64]).digest()
-    return -server.weight / log((int.from_bytes(digest, "big") + 1) / (_HASHES + 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -42,7 +43,6 @@ class Errand(msgspec.Struct, frozen=True):
     :ivar peer: where it came from.
     :ivar changes: what changes the final response, applied in this order.
     :ivar body_bytes_max: longest body that is forwarded; None is any.
-    :ivar sticky: the key that decides which worker gets it; None leaves it to the load.
     :ivar site: the app whose rules were asked; empty if it is ``app``, and has none.
     """
 
@@ -51,5 +51,26 @@ class Errand(msgspec.Struct, frozen=True):
     peer: Peer
     changes: tuple[ResponseChange, ...] = ()
     body_bytes_max: int | None = None
-    sticky: bytes | None = None
     site: str = ""
+
+
+def changed(
+    response: Response, changes: Sequence[ResponseChange]
+) -> tuple[Response, list[BodyFilter]]:
+    """Return the response to send, and what its body passes."""
+    filters = []
+    for one in changes:
+        response, body_filter = one.change(response)
+        if body_filter is not None:
+            filters.append(body_filter)
+    return response, filters
+
+
+def filtered(filters: Sequence[BodyFilter], payload: bytes, *, end: bool) -> bytes:
+    """Return what a part of a body, perhaps empty, is after all filters."""
+    for one in filters:
+        if payload:
+            payload = one.feed(payload)
+        if end:
+            payload += one.end()
+    return payload

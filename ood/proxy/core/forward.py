@@ -1,10 +1,11 @@
 """Heads on their way through: what is dropped, what is set.
 
 Hop-by-hop fields go (first those that Connection names, then the known ones),
-and everything by which a client could pretend to be a proxy: nobody's
-``X-Forwarded-*`` is believed.  Each of them goes with ``_`` in place of ``-``, too,
-since an app may read ``X_Forwarded_For`` as ``X-Forwarded-For``; so does
-``Content_Length``.  Other names with ``_`` are the app's own affair.
+and everything by which a client could pretend to be a proxy: what trusted ones say
+was read before (:mod:`ood.proxy.core.rules.forwarded`).  Each of them goes with ``_``
+in place of ``-``, too, since an app may read ``X_Forwarded_For`` as
+``X-Forwarded-For``; so does ``Content_Length``.  Other names with ``_`` are the app's
+own affair.
 """
 
 from __future__ import annotations

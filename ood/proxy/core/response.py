@@ -6,6 +6,7 @@ import re
 
 import msgspec
 
+from ood.proxy.core.framing import Body, ChunkedBody, CloseBody, LengthBody
 from ood.proxy.core.grammar import FIELDS, TEXT, MalformedError, collect, explain_fields, tokens
 from ood.proxy.core.request import CHUNKED
 
@@ -132,3 +133,10 @@ def _explain(head: bytes) -> str:
     if not re.fullmatch(rb"HTTP/1\.[01] [1-5][0-9][0-9](?: .*)?", line):
         return "the status line is not HTTP/1.1 STATUS REASON"
     return explain_fields(fields) or "the status line holds a control character"
+
+
+def body_of(response: Response) -> Body:
+    """Return what reads the response's body."""
+    if response.length >= 0:
+        return LengthBody(response.length)
+    return CloseBody() if response.length == UNTIL_CLOSE else ChunkedBody()

@@ -30,6 +30,7 @@ _FOR_HTTP1_ONLY = frozenset((b"sec-websocket-accept",))
 class Http2Stream:
     """A :class:`~ood.proxy.downstream.Downstream` that shares its connection with others.
 
+    :cvar version: of HTTP, for the access log.
     :param ended: the client sends no more on it.
     :ivar flow: what serves the request; None once it is over.
     :ivar unsent: how much of its body waited when the connection was last flushed.
@@ -52,6 +53,7 @@ class Http2Stream:
         "number",
         "unsent",
     )
+    version = "2"
 
     def __init__(
         self, connection: Http2Connection, number: int, request: Request, *, ended: bool

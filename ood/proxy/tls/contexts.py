@@ -25,6 +25,8 @@ CIPHERS = (
 """For TLS 1.2; all of TLS 1.3 are fine."""
 GROUPS = (b"X25519MLKEM768:X25519:P-256:P-384", b"X25519:P-256:P-384")
 """For the exchange of keys: the first list that this OpenSSL knows."""
+HTTP1 = b"http/1.1"
+"""What is spoken if the client leaves it open."""
 ACME = b"acme-tls/1"
 """The protocol of a validation (RFC 8737): a handshake, and nothing after it."""
 
@@ -41,10 +43,14 @@ class Contexts:
     """The contexts in use, the last used one last.
 
     :param protocols: what is spoken here, the preferred one first.
+    :param keylog: is told each connection's secrets.
     """
 
-    def __init__(self, clock: IReactorTime, protocols: Sequence[bytes]) -> None:
+    def __init__(
+        self, clock: IReactorTime, protocols: Sequence[bytes], keylog: KeyLog | None = None
+    ) -> None:
         self._clock = clock
+        self._keylog = keylog
         self._protocols = tuple(protocols)
         self._known: OrderedDict[str, tuple[float, SSL.Context]] = OrderedDict()
 
@@ -59,6 +65,8 @@ class Contexts:
             self._known.move_to_end(name)
             return known[1]
         context = make_context(certificate, _chooser(self._protocols))
+        if self._keylog is not None:
+            context.set_keylog_callback(self._keylog)
         self._known[name] = (self._clock.seconds() + CONTEXT_SECONDS, context)
         self._known.move_to_end(name)
         if len(self._known) > CONTEXTS_MAX:
@@ -71,6 +79,7 @@ def challenge_context(certificate: Certificate) -> SSL.Context:
     return make_context(certificate, _chooser((ACME,)))
 
 
+KeyLog = Callable[[SSL.Connection, bytes], None]
 Chooser = Callable[[SSL.Connection, list[bytes]], bytes]
 
 

@@ -6,11 +6,13 @@ import enum
 import socket
 from typing import Protocol
 
+import msgspec
 from OpenSSL import SSL
 from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ood.net.sealed import sealed
 from ood.proxy import limits
 from ood.proxy.arrivals import HalfOpen
 from ood.proxy.context import Context, Incoming
@@ -23,9 +25,10 @@ from ood.proxy.core.hello import (
     read_hello,
 )
 from ood.proxy.tls import counters
-from ood.proxy.tls.contexts import ACME
+from ood.proxy.tls.contexts import ACME, HTTP1
 from ood.proxy.tls.counters import TlsCounters
 from ood.proxy.tls.farewell import Farewell
+from ood.proxy.tls.kernel import KernelHandshake, Support
 from ood.proxy.tls.socket import RECORD_BYTES, TlsSocket
 from ood.proxy.tls.turns import Turns
 
@@ -51,6 +54,9 @@ class Host(Protocol):
     def plain(self, incoming: Incoming, peeked: int) -> None:
         """Take a connection that brings no TLS."""
 
+    def sealed(self, incoming: Incoming) -> None:
+        """Take a connection whose TLS the kernel does from now on."""
+
     def speak(self, sock: TlsSocket, incoming: Incoming, data: bytes) -> None:
         """Take a connection with its first bytes."""
 
@@ -74,6 +80,7 @@ class Handshake:
         "_connection",
         "_fd",
         "_host",
+        "_kernel",
         "_peeked",
         "_sock",
         "_state",
@@ -89,6 +96,7 @@ class Handshake:
         self._state = _State.HELLO
         self._peeked = 0
         self._connection: SSL.Connection | None = None
+        self._kernel: KernelHandshake | None = None
         self._tls: TlsSocket | None = None
         self.incoming = incoming
         self.deadline = host.context.live.now + limits.HANDSHAKE_SECONDS
@@ -167,11 +175,18 @@ class Handshake:
 
     # The handshake.
 
-    def begin(self, settings: SSL.Context) -> None:
-        """Have OpenSSL do the handshake, which begins with the first message that was looked at."""
-        self._sock.setblocking(False)  # OpenSSL can't say MSG_DONTWAIT with each call
-        self._connection = SSL.Connection(settings, self._sock)
-        self._connection.set_accept_state()
+    def begin(self, settings: SSL.Context, kernel: Support | None = None) -> None:
+        """Have OpenSSL do the handshake, which begins with the first message that was looked at.
+
+        :param kernel: who is to go on afterwards, if it can.
+        """
+        if kernel is None:
+            self._sock.setblocking(False)  # OpenSSL can't say MSG_DONTWAIT with each call
+            self._connection = SSL.Connection(settings, self._sock)
+            self._connection.set_accept_state()
+        else:
+            self._kernel = KernelHandshake(settings, self._sock, kernel)
+            self._connection = self._kernel.connection
         self._state = _State.HANDSHAKE
         self._queue()
 
@@ -186,7 +201,10 @@ class Handshake:
         if self._state is not _State.HANDSHAKE or connection is None:
             return
         try:
-            connection.do_handshake()
+            if self._kernel is None:
+                connection.do_handshake()
+            else:
+                self._kernel.step()
         except SSL.WantReadError:
             self._host.context.reactor.addReader(self)
         except SSL.WantWriteError:
@@ -196,13 +214,34 @@ class Handshake:
         except SSL.Error:
             self._lose(counters.FAILED)  # OpenSSL has sent the alert
         else:
-            self._agreed(connection)
+            self._host.counters.handshakes[connection.get_protocol_version_name()] += 1
+            if not self._seal(connection):
+                self._agreed(connection)
+
+    def _seal(self, connection: SSL.Connection) -> bool:
+        """Let the kernel go on; return false if OpenSSL has to."""
+        kernel, self._kernel = self._kernel, None
+        if kernel is None:
+            return False
+        if connection.get_alpn_proto_negotiated() not in (b"", HTTP1):
+            kernel.stay()
+            return False
+        try:
+            if not kernel.install():
+                return False
+        except (OSError, SSL.Error):
+            self._lose(counters.FAILED)
+            return True
+        self.release()
+        self._host.counters.sealed += 1
+        incoming = msgspec.structs.replace(self.incoming, sock=sealed(self._sock))
+        self._host.sealed(incoming)
+        return True
 
     def _agreed(self, connection: SSL.Connection) -> None:
         host = self._host
         self._tls = TlsSocket(connection, self._sock, self._part)
         self._state = _State.READY
-        host.counters.handshakes[connection.get_protocol_version_name()] += 1
         if self._tls.protocol == ACME:
             self.reset()
             return

@@ -9,19 +9,20 @@ from twisted.logger import Logger
 
 from ood.clock import Seldom
 from ood.interfaces import Certificate, ICertificates
-from ood.net.listen import RawSocket
 from ood.proxy.arrivals import HalfOpen
 from ood.proxy.client import Client
 from ood.proxy.context import Context, Incoming
 from ood.proxy.core import pages
 from ood.proxy.core.hello import NO_APPLICATION_PROTOCOL, UNRECOGNIZED_NAME, Hello
+from ood.proxy.dispatch import Dispatcher
 from ood.proxy.tls import counters
-from ood.proxy.tls.contexts import ACME, Contexts, challenge_context
+from ood.proxy.tls.contexts import ACME, HTTP1, Contexts, challenge_context
 from ood.proxy.tls.counters import TlsCounters
 from ood.proxy.tls.handshake import Handshake
+from ood.proxy.tls.kernel import keep_secrets, probe
 from ood.proxy.tls.passage import Passage
 from ood.proxy.tls.socket import TlsSocket
-from ood.proxy.tls.speakers import HTTP1, SPEAKERS
+from ood.proxy.tls.speakers import SPEAKERS
 from ood.proxy.tls.turns import Turns
 
 WARNING_SECONDS = 60.0
@@ -31,7 +32,7 @@ WARNING_SECONDS = 60.0
 class Reception:
     """Takes connections that were accepted on the HTTPS port.
 
-    :param hand_off: gives a connection, unread, to a worker of an app.
+    :param dispatcher: takes connections that can be handed off.
     :ivar default_hosts: the hosts of the app that gets what names no host.
     :ivar passing: apps that do TLS themselves.
     """
@@ -43,11 +44,13 @@ class Reception:
         context: Context,
         certificates: ICertificates,
         counted: TlsCounters,
-        hand_off: Callable[[str, RawSocket], None],
+        dispatcher: Dispatcher,
     ) -> None:
-        self._hand_off = hand_off
+        self._dispatcher = dispatcher
         self._certificates = certificates
-        self._contexts = Contexts(context.clock, tuple(SPEAKERS))
+        self._kernel = probe()
+        keylog = keep_secrets if self._kernel else None
+        self._contexts = Contexts(context.clock, tuple(SPEAKERS), keylog)
         self._warning = Seldom(context.clock, WARNING_SECONDS)
         self.context = context
         self.counters = counted
@@ -77,7 +80,7 @@ class Reception:
         elif hello.protocols and SPEAKERS.keys().isdisjoint(hello.protocols):
             handshake.refuse(NO_APPLICATION_PROTOCOL, counters.NO_PROTOCOL)
         else:
-            self._begin(handshake, certificate, self._contexts.find)
+            self._begin(handshake, certificate, self._contexts.find, app)
 
     def _find(self, server_name: str) -> Certificate | None:
         if server_name:
@@ -90,6 +93,7 @@ class Reception:
         handshake: Handshake,
         certificate: Certificate,
         context_for: Callable[[Certificate], SSL.Context],
+        app: str | None = None,
     ) -> None:
         try:
             settings = context_for(certificate)
@@ -98,14 +102,30 @@ class Reception:
                 self.log.error("{error}", error=str(error))
             handshake.refuse(UNRECOGNIZED_NAME, counters.UNUSABLE)
             return
-        handshake.begin(settings)
+        handed = app is not None and self._hands_off(app, handshake.incoming)
+        handshake.begin(settings, self._kernel if handed else None)
+
+    def _hands_off(self, app: str, incoming: Incoming) -> bool:
+        """Tell whether connections of ``app`` are worth being given to the kernel."""
+        context = self.context
+        return (
+            bool(self._kernel)
+            and not incoming.proxied
+            and not context.sites.every_request(app)
+            and (context.secured is None or context.secured.passes(app, b"/", incoming.entry))
+            and context.pool.takes_sockets(app, alone=False)
+        )
+
+    def sealed(self, incoming: Incoming) -> None:
+        """Send a connection that reads as plain text its way."""
+        self._dispatcher.greeted(incoming)
 
     def _pass(self, handshake: Handshake, app: str) -> None:
         """Let the app do TLS itself."""
         self.counters.passed_through += 1
         handshake.release()
         if self.context.pool.takes_sockets(app, alone=True):
-            self._hand_off(app, handshake.incoming.sock)
+            self._dispatcher.hand_off(app, handshake.incoming.sock)
         else:
             Passage(self.context, handshake.incoming, app).start()
 

@@ -31,7 +31,7 @@ class TlsSocket:
     :ivar protocol: what both sides agreed to speak (ALPN); empty if that was left open.
     """
 
-    __slots__ = ("_connection", "_fd", "_mute", "_sock", "_unsaid", "protocol")
+    __slots__ = ("_connection", "_fd", "_mute", "_partial", "_sock", "_unsaid", "protocol")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class TlsSocket:
         self._sock = sock
         self._fd = sock.fileno()
         self._unsaid = unsaid
+        self._partial = False  # OpenSSL holds a record of which the kernel took only a part
         self._mute = False  # nothing more may be said: it was said, or the connection is broken
         self.protocol: bytes = connection.get_alpn_proto_negotiated()
 
@@ -79,11 +80,14 @@ class TlsSocket:
 
     def _send_record(self, data: bytes | memoryview) -> int:
         try:
-            return self._connection.send(data)
+            sent = self._connection.send(data)
         except SSL.WantWriteError:
+            self._partial = True
             raise BlockingIOError(errno.EAGAIN, "the kernel takes no more") from None
         except SSL.Error as error:
             raise self._broken(error) from None
+        self._partial = False
+        return sent
 
     def _broken(self, error: SSL.Error) -> OSError:
         """Return what the error is for whoever runs on sockets."""
@@ -111,8 +115,8 @@ class TlsSocket:
         self._mute = True
 
     def close(self) -> None:
-        """Close; the peer learns that nothing is missing, if need be after a while."""
-        if self._mute:
+        """Close; the peer learns that nothing is missing, if that is so, if need be later."""
+        if self._mute or self._partial:
             self._sock.close()
             return
         try:

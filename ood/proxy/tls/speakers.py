@@ -12,6 +12,7 @@ from ood.net.listen import RawSocket
 from ood.net.stream import Stream
 from ood.proxy.client import Client
 from ood.proxy.context import Context, Incoming
+from ood.proxy.tls.contexts import HTTP1
 from ood.proxy.tls.socket import TlsSocket
 
 
@@ -44,8 +45,6 @@ def _http2(context: Context, sock: TlsSocket, incoming: Incoming) -> Stream:
     return connection
 
 
-HTTP1 = b"http/1.1"
-"""What is spoken if the client leaves it open."""
 SPEAKERS: Mapping[bytes, Speaker] = {
     **({b"h2": _http2} if find_spec("ngh2") else {}),
     HTTP1: _http1,

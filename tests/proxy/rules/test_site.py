@@ -172,6 +172,43 @@ class PlaceTests(SiteTestCase):
         self.assertEqual("https://a.example/moved?c", self.location("/b?c", host="old.example"))
 
 
+TARGET_PARTS = (
+    *("/", "/", "a", "old", "in", "api", "..", ".", "%2e", "%2f", "%5c", "\\", "?", "#", "%"),
+    *("%zz", "%41", "%25", "x=1", "&", "@evil", ":80", "//evil", "*", '"', "<"),
+)
+
+
+class AnythingTests(SiteTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.set("site", {
+            "routes./api": "api strip", "routes./in/api": "api", "rewrites./in/*": "/deep/down/*",
+            "rewrites./a": "/b?c", "redirects./old/*": "/*", "redirects./x": "/y?z#t",
+            "redirects.www.example": "308 a.example", "requestId": "true", "headers.A": "b",
+            "requestHeaders.C": "", "bodyLimit": "9K",
+            "basicAuth.ann": make_hash(b"x", b"0123456789abcdef"), "basicAuthPaths": "/a/b",
+        })  # fmt: skip
+
+    @given(st.lists(st.sampled_from(TARGET_PARTS), max_size=9),
+           st.sampled_from(["a.example", "www.example", "www.example:80", "[::1]"]))  # fmt: skip
+    def test_any_target(self, parts: list[str], host: str) -> None:
+        """Every target that is read has a verdict; what goes on is a target, too."""
+        verdict = self.decide("/" + "".join(parts), host=host)
+        if isinstance(verdict, Errand):
+            again = request(verdict.request.target.decode("ascii"))
+            self.assertEqual(verdict.request.target, again.target)
+            self.assertTrue(again.target.startswith(b"/"))
+        else:
+            assert isinstance(verdict, Page)
+            self.assertIn(verdict.status, (301, 302, 308, 400, 401))
+            self.assertEqual(verdict.fields.count(b"\n"), verdict.status != 400)
+            where = verdict.fields.removeprefix(b"Location: ")
+            if verdict.status == 302:
+                self.assertRegex(where, rb"^/(?![/\\])[!-~]*\r\n$")
+            elif verdict.status == 308:
+                self.assertRegex(where, rb"^http://a\.example(:80)?/[!-~]*\r\n$")
+
+
 class GateTests(SiteTestCase):
     def setUp(self) -> None:
         super().setUp()

@@ -1,0 +1,71 @@
+"""Whether a body moves fast enough to be worth what it holds."""
+
+from __future__ import annotations
+
+from ood.proxy.core import pages
+from ood.proxy.core.pages import Page
+
+BYTES_PER_SECOND_MIN = 100
+"""The slowest body: a tenth of what the slowest mobile networks bring.  A client that drips a byte
+now and then would otherwise hold a worker's connection for as long as it likes."""
+WINDOW_SECONDS = 60.0
+"""Over so long a time: as long as a body may pause altogether, so that one pause is no fault."""
+
+
+class Pace:
+    """Counts bytes in one window of time after another.
+
+    :param now: when the first one begins.
+    """
+
+    __slots__ = ("_bytes", "_since")
+
+    def __init__(self, now: float) -> None:
+        self._since = now
+        self._bytes = 0
+
+    @property
+    def until(self) -> float:
+        """When the window is over."""
+        return self._since + WINDOW_SECONDS
+
+    def begin(self, now: float) -> None:
+        """Begin anew: what was before had other reasons than the client."""
+        self._since = now
+        self._bytes = 0
+
+    def slow(self, size: int, now: float) -> bool:
+        """Count ``size`` bytes; return whether there were too few in a window that is over."""
+        self._bytes += size
+        elapsed = now - self._since
+        if elapsed < WINDOW_SECONDS:
+            return False
+        found, self._since, self._bytes = self._bytes, now, 0
+        return found < elapsed * BYTES_PER_SECOND_MIN
+
+
+class Intake:
+    """Watches over one request's body.
+
+    :param longest: most bytes that are taken; None is any number.
+    :ivar pace: how fast it comes.
+    """
+
+    __slots__ = ("_bytes", "_longest", "pace")
+
+    def __init__(self, longest: int | None, now: float) -> None:
+        self._longest = longest
+        self._bytes = 0
+        self.pace = Pace(now)
+
+    def take(self, size: int, now: float, *, waiting: bool) -> Page | None:
+        """Count ``size`` bytes; return the answer to a body that is not taken any more.
+
+        :param waiting: the app has not begun to answer, so nothing else goes on meanwhile.
+        """
+        self._bytes += size
+        if self._longest is not None and self._bytes > self._longest:
+            return pages.too_large(self._longest)
+        if self.pace.slow(size, now) and waiting:
+            return pages.malformed(408, "its body comes too slowly")
+        return None

@@ -1,0 +1,1 @@
+"""What a request for a file means: its path, its conditions, its ranges, its type."""
