@@ -306,6 +306,15 @@ class RenewalTests(IssuingCase):
         self.machine.turn(DAY, 2000)
         self.assertLessEqual(len(self.ca.orders), 5)
 
+    def test_nonsense(self) -> None:
+        """A window that ends before it begins, or an answer that is none, moves nothing."""
+        self.ca.window = (51 * DAY, 50 * DAY)
+        self.obtained(timedelta(days=90))
+        self.ca.refusals["renewal"] = [(500, "serverInternal", {})] * 1000
+        self.machine.turn(2 * DAY)
+        self.assertLess(len(self.ca.asked("renewal")), 100)
+        self.assertEqual(len(self.ca.orders), 1)
+
     def test_window_is_kept(self) -> None:
         """The moment drawn in the window stays the same over looks and restarts."""
         self.ca.window = (40 * DAY, 50 * DAY)
