@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import lru_cache
 
 import msgspec
 
@@ -69,8 +70,9 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\x{code:02X}" if code < 0x100 else f"\\u{{{code:X}}}"
 
 
-def moment(time: float) -> str:
-    """Return ``time`` as the common log format has it, in UTC."""
+@lru_cache(maxsize=16)
+def moment(time: int) -> str:
+    """Return ``time`` as the common log format has it, in UTC; most lines share theirs."""
     when = datetime.fromtimestamp(time, timezone.utc)
     return f"{when.day:02d}/{_MONTHS[when.month - 1]}/{when.year}:{when:%H:%M:%S} +0000"
 
@@ -84,7 +86,7 @@ def _common(record: Record) -> str:
     line = f"{record.method} {record.target} HTTP/{record.version}"
     client = escape(record.client).replace(" ", r"\x20")
     return (
-        f"{client or '-'} - - [{moment(record.time)}] "
+        f"{client or '-'} - - [{moment(int(record.time))}] "
         f'"{escape(line)}" {record.status} {record.size or "-"}'
     )
 
@@ -97,9 +99,9 @@ def combined(record: Record) -> bytes:
 
 def as_json(record: Record) -> bytes:
     """Return the line of the JSON format, which has everything."""
-    when = datetime.fromtimestamp(record.time, timezone.utc)
+    second = int(record.time)
     fields = {
-        "time": f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03d}Z",
+        "time": f"{_second(second)}.{int((record.time - second) * 1000):03d}Z",
         "client": record.client,
         "method": record.method,
         "target": record.target,
@@ -116,6 +118,11 @@ def as_json(record: Record) -> bytes:
         "requestId": record.request_id,
     }
     return _ascii(msgspec.json.encode(fields)) + b"\n"
+
+
+@lru_cache(maxsize=16)
+def _second(time: int) -> str:
+    return f"{datetime.fromtimestamp(time, timezone.utc):%Y-%m-%dT%H:%M:%S}"
 
 
 def _ascii(encoded: bytes) -> bytes:

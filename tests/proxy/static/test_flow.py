@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import tempfile
 from pathlib import Path
@@ -13,6 +14,8 @@ from twisted.internet.defer import Deferred
 
 from ood.model.document import App, Document
 from ood.net.stream import WRITE_HIGH_BYTES, Stream
+from ood.proxy.core.framing import ChunkedBody
+from ood.proxy.static.flow import TURN_BYTES
 from tests.proxy.support import ProxyTestCase, Wire, free_port
 
 LARGE_BYTES = 12_000_000
@@ -159,6 +162,22 @@ class StaticTests(ProxyTestCase):
         self.assertTrue(await client.take(LARGE_BYTES) == self.large)
         await client.until(b"\r\n\r\n")
         self.assertEqual(await client.take(10), b"0123456789")
+
+    async def test_compressed(self) -> None:
+        """A long text is compressed in turns, between which others are served."""
+        text = b"All work and no play makes Jack a dull boy.\n" * 100_000
+        (self.root / "long.txt").write_bytes(text)
+        self.site(compress=True)
+        client, other = await self.client(), await self.client()
+        await self.ask(client, "GET /long.txt", "Accept-Encoding: gzip", "Connection: close")
+        self.assertEqual(self.open_files(), 1)
+        await self.ask(other, "GET /small.txt")
+        self.assertEqual(self.open_files(), 1)
+        for _ in range(len(text) // TURN_BYTES + 2):
+            self.clock.advance(0)
+        body, _ = ChunkedBody().feed(await client.end())
+        self.assertTrue(gzip.decompress(body) == text)
+        self.assertEqual(self.open_files(), 0)
 
     async def stalled(self) -> Wire:
         """Return a client that asked for the large file and does not read on."""
