@@ -51,6 +51,8 @@ PASSING = frozenset(
     {"network", "broken", "timeout", "rateLimited", "serverInternal", "badNonce", "hook", "disk"}
 )
 """Failures after which an order that was placed can still be gone on with."""
+VALIDATION = frozenset({"dns", "connection", "tls", "unauthorized", "incorrectResponse"})
+"""Failures that something about the name explains."""
 
 
 @dataclass(frozen=True)
@@ -288,7 +290,8 @@ class AcmeIssuingService(Service):
     async def _note_failure(self, name: str, error: OodError, failure: Failure) -> None:
         retry_after = error.retry_after if isinstance(error, AcmeError) else None
         kind = error.kind if isinstance(error, AcmeError) else ""
-        if kind not in PASSING:
+        broken = isinstance(error, AcmeError) and error.status >= 500
+        if kind not in PASSING and not broken:
             self.journal.ended(name)
         entry = self.journal.entry(name)
         count = entry.failures + 1
@@ -301,7 +304,7 @@ class AcmeIssuingService(Service):
             self._panic(failure, name)
         else:
             self.log.warn("{name} is not renewed: {error}", name=name, error=error)
-        if kind not in PASSING:
+        if kind in VALIDATION:
             with suppress(CancelledError):  # then it is only not explained
                 found = await self._diagnose(name)
                 text = f"{found}; {error}" if found else str(error)
