@@ -6,6 +6,7 @@ import re
 
 from ood.clock import wall_time
 from ood.proxy.context import Context
+from ood.proxy.core import pages
 from ood.proxy.core.forward import Peer
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request
@@ -128,6 +129,8 @@ class Metered:
     def page(self, page: Page) -> None:
         """Note the status, and the end."""
         self._status = page.status
+        if self._entry is not None and self._entry.form != OFF:
+            self._size = self._length(page)
         self._over(PAGE)
         self._downstream.page(page)
 
@@ -220,6 +223,11 @@ class Metered:
             self._flow.cancel()
 
     # The books.
+
+    def _length(self, page: Page) -> int:
+        if self._request.method == b"HEAD":
+            return 0
+        return len(pages.parts(page, pages.accepted(self._request.fields))[1])
 
     def _way(self) -> str:
         return getattr(self._source, "way", "") or PAGE
