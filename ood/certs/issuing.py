@@ -49,7 +49,7 @@ SHORTEST_PAUSE_SECONDS = 1.0
 ATTEMPTS_AT_ONCE = 10
 """Orders in progress at once; the others wait for their turn."""
 PASSING = frozenset(
-    {"network", "broken", "timeout", "rateLimited", "serverInternal", "badNonce", "hook"}
+    {"network", "broken", "timeout", "rateLimited", "serverInternal", "badNonce", "hook", "disk"}
 )
 """Failures after which an order that was placed can still be gone on with."""
 
@@ -256,6 +256,10 @@ class AcmeIssuingService(Service):
         except OodError as error:
             result = Failure()  # type: ignore[no-untyped-call]
             await self._note_failure(name, error, result)
+        except OSError as error:
+            lost = AcmeError("disk", f"the certificate can't be kept: {error}")
+            result = Failure(lost)  # type: ignore[no-untyped-call]
+            await self._note_failure(name, lost, result)
         except Exception:
             result = Failure()  # type: ignore[no-untyped-call]
             self.log.failure("getting the certificate of {name} failed", name=name)

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from ood.certs.core.schedule import FAILURE_PAUSES_SECONDS
+from ood.certs.errors import AcmeError
 from ood.certs.interfaces import ICertificateStore, IResponder
 from ood.certs.pem import split_pem
 from ood.certs.responders import TlsResponder
@@ -431,6 +432,21 @@ class CrashTests(IssuingCase):
         self.machine.turn(10)
         self.assertIn(NAME, self.machine.service.held)
         self.assertEqual(len(self.ca.orders), 2)
+
+    def test_disk(self) -> None:
+        """A disk that does not take the certificate: the same order is gone on with later."""
+        blocked = self.directory / "acme" / f"{NAME}.pem"
+        blocked.mkdir(parents=True)
+        self.machine.start(NAME)
+        asked = self.machine.service.issue_cert(NAME)
+        self.machine.turn(10)
+        self.failureResultOf(asked, AcmeError)
+        problem = self.machine.service.journal.entry(NAME).problem
+        self.assertIn("can't be kept", problem)
+        blocked.rmdir()
+        self.machine.turn(HOUR)
+        self.assertIn(NAME, self.machine.service.held)
+        self.assertEqual(len(self.ca.orders), 1)
 
     def test_damaged_files(self) -> None:
         """Records that a disk has spoilt are put aside; the certificate is got anew."""

@@ -187,9 +187,9 @@ class FreshTests(PartCase):
             after = await self.served("shop.ood-test.com")
             self.assertNotEqual(after.fingerprint, before.fingerprint)
             self.assertNotEqual(after.key_pem, before.key_pem)
-            assert self.part._keeper is not None
+            assert self.part._keeper is not None and self.part._keeper.acme is not None
             with self.assertRaises(AcmeError) as caught:
-                await self.part._keeper._ca().client.revoke(before.chain_pem)
+                await self.part._keeper.acme.client.revoke(before.chain_pem)
             self.assertEqual(caught.exception.kind, "alreadyRevoked")
 
         return Deferred.fromCoroutine(work())

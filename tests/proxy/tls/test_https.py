@@ -259,6 +259,11 @@ class BoundTests(HttpsTestCase):
         class Job:
             def step(self) -> None:
                 done.append(self)
+                if len(done) == 3:
+                    raise ValueError("it failed")
+
+            def reset(self) -> None:
+                given_up.append(self)
 
         class Reactor(Clock):
             def callLater(self, _delay: float, call: Callable[[], None]) -> object:
@@ -266,6 +271,7 @@ class BoundTests(HttpsTestCase):
                 return call
 
         done: list[Job] = []
+        given_up: list[Job] = []
         due: list[Callable[[], None]] = []
         line = turns.Turns(Reactor())
         for _ in range(2 * turns.STEPS_PER_TURN_MAX + 1):
@@ -276,6 +282,8 @@ class BoundTests(HttpsTestCase):
             counts.append(len(done))
         most = turns.STEPS_PER_TURN_MAX
         self.assertEqual([most, 2 * most, 2 * most + 1], counts)
+        self.assertEqual([done[2]], given_up)
+        self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
 
     async def test_stopping_in_the_middle(self) -> None:
         """A stop ends connections that have no request, and waits for nothing else."""
