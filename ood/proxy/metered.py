@@ -30,7 +30,8 @@ class Metered:
     """Stands between a downstream and a flow, and looks at what passes.
 
     To either it is the other one.  What serves the request may say how and by whom: a
-    flow's ``way`` is one of :data:`ood.traffic.records.WAYS`, its ``worker`` is a number.
+    flow's ``way`` is what :class:`ood.traffic.records.Record` has as ``via``, its ``worker`` is a
+    number.
 
     :ivar named: the request's fields, with the name that the rules gave it.
     """
