@@ -10,7 +10,7 @@ from OpenSSL import SSL
 from ood.proxy.tls import kernel
 from tests.proxy.support import LOOPBACK
 from tests.proxy.test_dispatch import Workers
-from tests.proxy.tls.support import SECONDS, HttpsTestCase, request
+from tests.proxy.tls.support import SECONDS, BioClient, HttpsTestCase, request
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SUITES = (
@@ -70,6 +70,21 @@ class Client:
 
     def close(self) -> None:
         self.raw.close()
+
+
+class Holding(BioClient):
+    """Keeps what follows its first message."""
+
+    held: bytes | None = b""
+    begun = False
+
+    def flush(self) -> None:
+        data = self._outgoing.read()
+        if self.begun and self.held is not None:
+            self.held += data
+        elif data:
+            self.begun = True
+            self.raw.sendall(data)
 
 
 class KernelTests(HttpsTestCase):
@@ -178,6 +193,22 @@ class KernelTests(HttpsTestCase):
         preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0" + bytes(4)
         await self.blocking(lambda: client.tls.sendall(preface))
         self.assertEqual(b"\4", (await self.blocking(lambda: client.take(9)))[3:4])
+
+    async def test_ended_too_early(self) -> None:
+        """The kernel takes no connection whose client has closed its side: OpenSSL goes on."""
+
+        def run() -> bytes:
+            with Holding(self.tls_port) as client:
+                client.tls.write(request("/early", keep=True))
+                client.flush()
+                client.raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+                client.raw.sendall(client.held)
+                client.raw.shutdown(socket.SHUT_WR)  # goes in the same packet
+                client.held = None
+                return client.read_all()
+
+        self.assertIn(b"/early ", await self.blocking(run))
+        self.assertEqual(0, self.proxy.tls_counters.sealed)
 
     async def test_adopted(self) -> None:
         """A connection that comes back from a worker is handed to the next one."""
