@@ -94,7 +94,7 @@ class KernelTests(HttpsTestCase):
         super().setUp()
         support = kernel.probe()
         if not support:
-            self.skipTest(kernel.describe())
+            self.skipTest(kernel.describe(support))
         self.workers = Workers()
         self.app.sockets = self.workers
         self.addCleanup(lambda: [sock.close() for sock, _ in self.workers.taken])
@@ -186,13 +186,24 @@ class KernelTests(HttpsTestCase):
         self.assertIn(b"200 OK", await self.blocking(lambda: client.take(20)))
 
     async def test_other_protocols_stay(self) -> None:
-        """Where the kernel can't go on OpenSSL does, on the same connection."""
-        client = await self.opened(settings(*SUITES[0], b"h2"))
+        """What only ood can speak is not given to the kernel."""
+        client = await self.opened(settings(*SUITES[0], b"h2", b"http/1.1"))
         self.assertEqual(b"h2", client.tls.get_alpn_proto_negotiated())
         self.assertEqual(0, self.proxy.tls_counters.sealed)
         preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0" + bytes(4)
         await self.blocking(lambda: client.tls.sendall(preface))
         self.assertEqual(b"\4", (await self.blocking(lambda: client.take(9)))[3:4])
+
+    async def test_unknown_ciphers_stay(self) -> None:
+        """What the kernel does not know OpenSSL does, on the same connection."""
+        client = await self.opened(settings(*SUITES[0], b"http/1.1"))
+        reception = self.proxy._https._reception
+        reception._kernel = kernel.Support(frozenset({52}))
+        for version, suite in SUITES[:2]:
+            client = await self.opened(settings(version, suite))
+            await self.blocking(lambda c=client: c.tls.sendall(request("/c")))
+            self.assertEqual("close_notify", await self.blocking(client.ended))
+        self.assertEqual(2, self.proxy.tls_counters.sealed)
 
     async def test_ended_too_early(self) -> None:
         """The kernel takes no connection whose client has closed its side: OpenSSL goes on."""
