@@ -118,7 +118,7 @@ def play(service: RunningOod) -> None:
 
 def main() -> None:
     support.READY_SECONDS = support.COMMAND_SECONDS = support.STOP_SECONDS = SLOW_SECONDS
-    assert probe(), describe()
+    assert probe(), describe(probe())
     with RunningOod() as service:
         try:
             play(service)

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from ood.proxy import limits
 from ood.proxy.tls import turns
 from ood.testing.certificates import make_certificate
-from tests.proxy.support import LOOPBACK
+from tests.proxy.support import LOOPBACK, Server
 from tests.proxy.tls.support import (
     OTHER,
     SECONDS,
@@ -295,3 +295,30 @@ class BoundTests(HttpsTestCase):
         with closing(ready):
             self.assertEqual(b"", await self.blocking(lambda: read_all(ready)))
         self.assertEqual(b"", await begun.end())
+
+
+class WebSocketTests(HttpsTestCase):
+    def make_backend(self) -> Server:
+        return Server()
+
+    async def test_a_tunnel(self) -> None:
+        """Bytes go both ways as they are, also those that came along with the handshake."""
+        asked = request("/ws", keep=True, fields="Connection: upgrade\r\nUpgrade: websocket\r\n")
+        body = bytes(range(256)) * 1200
+
+        def run() -> bytes:
+            with closing(self.connect(trusting())) as sock:
+                sock.sendall(asked + b"early" + body)
+                return read_all(sock)
+
+        reading = Deferred.fromCoroutine(self.blocking(run))
+        wire = await self.backend.next()
+        await wire.until(b"\r\n\r\n")
+        switched = b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        wire.send(switched + b"hello")
+        self.assertEqual(b"early" + body, await wire.take(5 + len(body)))
+        wire.send(body)
+        wire.close()
+        head, _, rest = (await reading).partition(b"\r\n\r\n")
+        self.assertIn(b"101", head)
+        self.assertEqual(b"hello" + body, rest)
