@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from sides import OodSide, Pm2Side, Side, pm2_program  # noqa: E402 - needs the path above
+from sides import OodSide, Pm2Side, Side, pm2_program, pm2_version  # noqa: E402 - needs the path above
 
 from tests.support.load import SERVER, Load  # noqa: E402
 from tests.support.ood import wait_until  # noqa: E402
@@ -144,9 +143,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pm2-") as directory:
         program = pm2_program(arguments.pm2, Path(directory))
-        version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
         results = {
-            "pm2": version.stdout.split()[-1],
+            "pm2": pm2_version(program),
             "replacement": {
                 str(workers): replacement(workers, program, arguments.rounds) for workers in (1, 2)
             },

@@ -25,7 +25,8 @@ REQUIRED = ("cert", "key")
 
 def new_certificate() -> dict[str, Any]:
     """Return the schema of what a certificate is added with."""
-    properties = {name: {"type": "string", "description": doc} for name, doc in PATHS.items()}
+    path = {"type": "string", "pattern": "^/"}
+    properties = {name: {**path, "description": doc} for name, doc in PATHS.items()}
     return {
         "type": "object",
         "properties": properties,

@@ -50,7 +50,10 @@ def read_record(path: Path, kind: Any, otherwise: Any) -> Any:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         return otherwise
-    except (msgspec.DecodeError, OSError) as error:
+    except OSError as error:
+        _log.error("{path} can't be read: {error}", path=str(path), error=error)
+        return otherwise
+    except msgspec.DecodeError as error:
         _log.warn("{path} is damaged and put aside: {error}", path=str(path), error=error)
         path.replace(path.with_name(f"{path.name}.damaged"))
         return otherwise

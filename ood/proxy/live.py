@@ -38,10 +38,7 @@ class Member(Protocol):
 
 
 class Live:
-    """The set of members, and the time as of the last tick.
-
-    :ivar now: seconds on the clock, at most one tick old.
-    """
+    """The set of members, and the time as of the last tick."""
 
     log = Logger()
 
@@ -50,7 +47,14 @@ class Live:
         self._members: set[Member] = set()
         self._timer: IDelayedCall | None = None
         self._empty: Deferred[None] | None = None
-        self.now = clock.seconds()
+        self._now = clock.seconds()
+
+    @property
+    def now(self) -> float:
+        """Seconds on the clock, at most one tick old."""
+        if self._timer is None:  # without members nothing ticks
+            self._now = self._clock.seconds()
+        return self._now
 
     def __len__(self) -> int:
         return len(self._members)
@@ -59,7 +63,7 @@ class Live:
         """Sweep ``member`` from now on."""
         self._members.add(member)
         if self._timer is None:
-            self.now = self._clock.seconds()
+            self._now = self._clock.seconds()
             self._timer = self._clock.callLater(TICK_SECONDS, self._tick)
 
     def discard(self, member: Member) -> None:
@@ -94,7 +98,7 @@ class Live:
 
     def _tick(self) -> None:
         self._timer = None
-        self.now = now = self._clock.seconds()
+        self._now = now = self._clock.seconds()
         for member in [one for one in self._members if one.deadline <= now]:
             if member in self._members:
                 self._expire(member)
