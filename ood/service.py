@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +167,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     traffic = Traffic(clock, access)
     monitor = ProcessMonitor(any_reactor, clock, home.run, logs, events=events, traffic=traffic)
     releases = Releases(any_reactor, clock, home.apps)
-    remotes = Remotes(any_reactor, clock, logs.remark)
+    remotes = Remotes(any_reactor, clock, partial(_tell_upstream, logs, events))
     fleet = Fleet(monitor, remotes, traffic)
     notifier = Notifier(clock, events, Hooks(any_reactor, clock, os.environ).run)
     certificates = CertificatesPart(
@@ -204,7 +205,9 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         certificate=certificates.app_certificate,
     )
     record = home.path / BALANCER_FILE
-    balancer = BalancerPart(store, settings.balancer_engine, any_reactor, clock, record)
+    balancer = BalancerPart(
+        store, settings.balancer_engine, any_reactor, clock, record, events=events
+    )
     l4_routes = balancer.resource(token, lambda: _listeners(store.document, settings))
 
     mounts = {
@@ -240,6 +243,12 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     store.subscribe(converge)
     converge(store.document)
     return service
+
+
+def _tell_upstream(logs: Logs, events: EventBus, app: str, text: str) -> None:
+    """Tell of an upstream that became well or unwell."""
+    logs.remark(app, text)
+    events.publish("health", f"{app}: {text}", app)
 
 
 def _listen_tls(settings: Settings) -> tuple[socket.socket, ClientsWithCertificates] | None:

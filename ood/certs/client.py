@@ -43,7 +43,7 @@ class Order(msgspec.Struct):
     status: str
     authorizations: list[str] = []
     finalize: str = ""
-    certificate: str = ""
+    certificate: str | None = None
     error: dict[str, Any] | None = None
     url: str = ""
 
@@ -71,7 +71,6 @@ class Authorization(msgspec.Struct):
     status: str
     identifier: Identifier
     challenges: list[OneChallenge] = []
-    wildcard: bool = False
 
 
 class SuggestedWindow(msgspec.Struct):
@@ -162,7 +161,7 @@ class Client:
             "identifiers": [{"type": "dns", "value": name} for name in names]
         }
         if profile:
-            known = directory.meta.profiles
+            known = directory.meta.profiles or {}
             if profile not in known:
                 there = f"it has {', '.join(known)}" if known else "it has none"
                 raise problem_of({"type": "invalidProfile", "detail": f"{profile}; {there}"})
@@ -269,6 +268,8 @@ class Client:
         :param chain: its PEM, the certificate itself first.
         """
         directory = await self.session.directory()
+        if not directory.revoke_cert:
+            raise AcmeError("unsupported", "the CA revokes no certificates")
         payload = {"certificate": b64(to_der(chain)), "reason": KEY_COMPROMISE}
         await self.session.post(directory.revoke_cert, payload)
 

@@ -170,10 +170,10 @@ class Keeper:
             old, self.acme = self.acme, None
             if old is not None:
                 await old.stop()
+            self.acme_trouble = ""
             settings = self.settings
             if settings is None or not settings.acme_agree_tos:
                 return
-            self.acme_trouble = ""
             self.acme = self._make_acme(settings)
             self.want()
             await self.acme.start()

@@ -12,7 +12,6 @@ from ood.cli.app import APP, command
 from ood.cli.help import OodGroup
 from ood.cli.logfilter import MOMENTS, Filter, compiled, moment
 from ood.cli.session import Invocation, Session
-from ood.clock import wall_time
 
 DEATHS_DEFAULT = 3
 """Deaths that ``ood why`` shows: a screenful."""
@@ -71,6 +70,8 @@ def log_filter(options: Mapping[str, Any]) -> Filter:
 
     :raises click.UsageError: they make no sense.
     """
+    from ood.clock import wall_time  # with Twisted, which help does without
+
     now = wall_time().astimezone()
     since, until = (
         moment(f"--{name}", options[name], now) if options[name] else ""

@@ -70,9 +70,13 @@ class Client(Stream):
         """Serve a connection whose first ``peeked`` bytes, still unread, begin with ``request``."""
         self._take(peeked)
         self.input = self.input[request.end :]
-        self._start(request)
-        if self.current is None:
-            self._advance()
+        try:
+            self._start(request)
+            if self.current is None:
+                self._advance()
+        except Exception:  # the reactor does not know this connection yet: nobody else ends it
+            self._fail()
+            raise
 
     def refuse(self, page: Page, peeked: int, request: Request | None = None) -> None:
         """Answer a connection's first ``peeked`` bytes, still unread, with ``page``, and end it.

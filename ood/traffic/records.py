@@ -15,11 +15,7 @@ from functools import lru_cache
 import msgspec
 
 OFF = "off"
-FORMATS = (OFF, "common", "combined", "json")
-"""What the key ``accessLog`` may hold."""
-WAYS = ("handoff", "pipe", "tcp", "static", "page")
-"""How a request was answered: by a worker itself, over a pipe into it, over TCP, from files, or
-by ood with a page of its own."""
+"""What the key ``accessLog`` says where there is none; else it names one of :data:`WRITERS`."""
 
 _UNSAFE = re.compile(r"[^ !#-\[\]-~]")
 _MOMENT = re.compile(rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000)\]")
@@ -35,7 +31,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     :ivar status: 499 if the client went before an answer had begun.
     :ivar size: bytes of the answer's body.
     :ivar seconds: from the request's head to the answer's last byte.
-    :ivar via: one of :data:`WAYS`.
+    :ivar via: ``handoff`` (a worker answered by itself), ``pipe`` or ``tcp`` (forwarded so),
+        ``static`` (a file), ``page`` (ood's own).
     :ivar worker: the number of the worker that answered; None if none did.
     :ivar request_id: what ``X-Request-Id`` said, if anything.
     """

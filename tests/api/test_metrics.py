@@ -16,7 +16,7 @@ from ood.api.metrics import MetricsResource, families, render
 from ood.api.site import Api
 from ood.interfaces import Distribution, Measure
 from ood.measures import app_measures, proxy_measures, traffic_measures
-from ood.model.status import AppStatus, WorkerStatus
+from ood.model.status import AppStatus, UpstreamStatus, WorkerStatus
 from ood.proxy.context import Counters
 from ood.traffic.traffic import Traffic
 from tests.api.support import TOKEN, ApiCase
@@ -67,6 +67,22 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(found["ood_app_workers_online", "shop"], 1)
         self.assertEqual(found["ood_app_workers_wanted", "shop"], 2)
         self.assertEqual(found["ood_worker_requests_total", "shop,0"], 1)
+
+    def test_upstreams(self) -> None:
+        """Servers elsewhere are told of one by one."""
+        upstreams = (
+            UpstreamStatus(address="a:1", state="online", requests=5),
+            UpstreamStatus(address="b:1", state="errored", failures=2),
+        )
+        status = AppStatus(
+            name="api", state="online", running=True, wanted=0, port=3001, user="",
+            type="proxy", upstreams=upstreams,
+        )  # fmt: skip
+        found = self.parsed(app_measures([status]))
+        self.assertEqual(found["ood_upstream_online", "api,a:1"], 1)
+        self.assertEqual(found["ood_upstream_online", "api,b:1"], 0)
+        self.assertEqual(found["ood_upstream_requests_total", "api,a:1"], 5)
+        self.assertEqual(found["ood_upstream_failures_total", "api,b:1"], 2)
 
     def test_proxy(self) -> None:
         """Each status is a series."""

@@ -86,6 +86,8 @@ class FirstTests(IssuingCase):
         self.assertIn("something else answers under the name", problem)
         self.assertIn("bad.example.com says no", problem)
         self.assertEqual(self.machine.panics, ["bad.example.com"])
+        self.assertEqual(self.machine.explained, ["bad.example.com"])
+        self.assertTrue(problem.startswith("it leads elsewhere; "))
 
     def test_together(self) -> None:
         """Who asks for a name that is being obtained waits for the same order."""
@@ -182,6 +184,14 @@ class FailureTests(IssuingCase):
         self.machine.start(NAME)
         self.machine.turn(10)
         self.assertIn(NAME, self.machine.service.held)
+
+    def test_broken_ca(self) -> None:
+        """A CA's own fault is no reason to look into the name, nor to forget the order."""
+        self.ca.refusals["finalize"] = [(500, "serverInternal", {}), (502, "x", {})]
+        service = self.machine.start(NAME)
+        self.machine.turn(HOUR)
+        self.assertIn(NAME, service.held)
+        self.assertEqual((len(self.ca.orders), self.machine.explained), (1, []))
 
     def test_never_ends(self) -> None:
         """A validation that does not come to an end is given up, and tried again."""
@@ -305,6 +315,15 @@ class RenewalTests(IssuingCase):
         self.obtained(timedelta(days=90))
         self.machine.turn(DAY, 2000)
         self.assertLessEqual(len(self.ca.orders), 5)
+
+    def test_nonsense(self) -> None:
+        """A window that ends before it begins, or an answer that is none, moves nothing."""
+        self.ca.window = (51 * DAY, 50 * DAY)
+        self.obtained(timedelta(days=90))
+        self.ca.refusals["renewal"] = [(500, "serverInternal", {})] * 1000
+        self.machine.turn(2 * DAY)
+        self.assertLess(len(self.ca.asked("renewal")), 100)
+        self.assertEqual(len(self.ca.orders), 1)
 
     def test_window_is_kept(self) -> None:
         """The moment drawn in the window stays the same over looks and restarts."""

@@ -28,7 +28,7 @@ class StaticFlow:
     """
 
     __slots__ = (
-        "_clock",
+        "_context",
         "_downstream",
         "_errand",
         "_file",
@@ -43,7 +43,7 @@ class StaticFlow:
     def __init__(
         self, context: Context, downstream: Downstream, errand: Errand, site: StaticSite
     ) -> None:
-        self._clock = context.clock
+        self._context = context
         self._later: IDelayedCall | None = None
         self._downstream = downstream
         self._errand = errand
@@ -59,15 +59,18 @@ class StaticFlow:
         """Find the file, and send what goes out at once."""
         if not self._site.running:
             name = self._errand.app
-            self._downstream.page(
-                pages.unavailable("the site is stopped", f"Start it: ood start {name}")
-            )
+            self._page(pages.unavailable("the site is stopped", f"Start it: ood start {name}"))
             return
         answer = answer_to(self._errand.request, self._site, wall_time().timestamp())
         if isinstance(answer, Page):
-            self._downstream.page(answer)
+            self._page(answer)
         else:
             self._send(answer)
+
+    def _page(self, page: Page) -> None:
+        """Answer with a page, the site's own if it has one for that."""
+        site = self._errand.site or self._errand.app
+        self._downstream.page(self._context.sites.dressed(page, site))
 
     def _send(self, answer: Answer) -> None:
         response = self._changed(answer.response)
@@ -79,7 +82,7 @@ class StaticFlow:
         data = self._read()
         if data is None:
             self._let_go()
-            self._downstream.page(Page(503, "The file is just being changed.", retry_after=1))
+            self._page(Page(503, "The file is just being changed.", retry_after=1))
         elif not self._left:
             self._let_go()
             self._downstream.reply(response, self._filtered(data, end=True), end=True)
@@ -124,7 +127,7 @@ class StaticFlow:
         before = self._left
         while self._left and not downstream.full:
             if self._filters and before - self._left >= TURN_BYTES:
-                self._later = self._clock.callLater(0, self._turn)
+                self._later = self._context.clock.callLater(0, self._turn)
                 return
             data = self._read()
             if data is None:

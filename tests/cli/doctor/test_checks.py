@@ -87,7 +87,14 @@ CASES: tuple[tuple[Any, dict[str, Any], str, str, str], ...] = (
         "no npm",
         "apt install npm",
     ),
-    (machine.check_kernel, {"ktls": False}, OK, "works without", ""),
+    (machine.check_kernel, {"ktls": False}, OK, "HTTPS works", ""),
+    (
+        machine.check_kernel,
+        {"ktls": False, "statuses": (a_status(),)},
+        WARN,
+        "the kernel does no TLS",
+        "modprobe tls",
+    ),
     (machine.check_kernel, {"ip_vs": True}, OK, "IPVS", ""),
     (machine.check_kernel, {"document": L4}, WARN, "relays", "modprobe ip_vs"),
     (

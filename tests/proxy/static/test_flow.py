@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import tempfile
@@ -222,6 +223,20 @@ class StaticTests(ProxyTestCase):
         await client.take(int(fields["content-length"]))
         self.site(cwd=str(self.root / "gone"))
         status, _ = await self.ask(client, "GET /")
+        self.assertIn("503", status)
+
+    async def test_no_descriptors(self) -> None:
+        """Where nothing can be opened, what is there is not called missing."""
+        client = await self.client()
+        original = os.open
+
+        def full(path: object, flags: int, *arguments: int, **more: int) -> int:
+            if "dir_fd" in more:
+                raise OSError(errno.EMFILE, "too many")
+            return original(path, flags, *arguments, **more)  # type: ignore[call-overload,no-any-return]
+
+        with mock.patch("os.open", full):
+            status, _ = await self.ask(client, "GET /some/page")
         self.assertIn("503", status)
 
     def test_files_are_closed(self) -> Deferred[None]:
