@@ -81,6 +81,7 @@ def common(function: F) -> F:
     )
     host = click.option(
         "--host",
+        "remote",  # commands of the balancer have a parameter host of their own
         metavar="USER@SERVER",
         expose_value=False,
         callback=_set_host,
