@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import statistics
 import sys
@@ -137,14 +138,19 @@ def compare(sides: list[Side], mode: Mode, rounds: int, seconds: int) -> dict[st
 
 def ratios(one: Series, base: Series) -> dict[str, float]:
     """Return ratios of neighbours in time, so that a machine that slows down hits both."""
-    rates = [a.per_second / b.per_second for a, b in zip(one.loads, base.loads, strict=True)]
-    cpu = [b / a for a, b in zip(one.each(one.cpu), base.each(base.cpu), strict=True)]
-    own = zip(one.each(one.proxy_cpu), base.each(base.proxy_cpu), strict=True)
+    rates = ([load.per_second for load in series.loads] for series in (one, base))
     return {
-        "ratio": round(statistics.median(rates), 2),
-        "cpuRatio": round(statistics.median(cpu), 2),
-        "proxyCpuRatio": round(statistics.median([b / a for a, b in own if a > 0] or [0.0]), 2),
+        "ratio": _ratio(*rates),
+        "cpuRatio": _ratio(base.each(base.cpu), one.each(one.cpu)),
+        "proxyCpuRatio": _ratio(base.each(base.proxy_cpu), one.each(one.proxy_cpu)),
     }
+
+
+def _ratio(upper: list[float], lower: list[float]) -> float:
+    """Return the median of the quotients; NaN where there was nothing to divide by."""
+    pairs = zip(upper, lower, strict=True)
+    found = [a / b for a, b in pairs if b > 0]
+    return round(statistics.median(found), 2) if found else math.nan
 
 
 def show(name: str, result: dict[str, Any]) -> None:
