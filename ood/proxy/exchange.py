@@ -409,6 +409,7 @@ class Exchange:
         upstream, reply = self._upstream, self._reply
         assert upstream is not None and reply is not None
         self._upstream = None
+        clean &= not self._request.upgrade  # an app that looked at it may be out of HTTP's parser
         if clean and reply.keep_alive and self._body_done and not upstream.backlog:
             upstream.release(reply.idle_timeout)
         else:

@@ -67,7 +67,8 @@ class Request(msgspec.Struct, frozen=True):
     :ivar host: the Host that counts (the target's, if that is a whole address).
     :ivar keep_alive: the client may send another request after this one.
     :ivar length: bytes of the body; 0 without one, :data:`CHUNKED` if in chunks.
-    :ivar upgrade: the protocol asked for, in lower case, or empty.
+    :ivar upgrade: the protocol asked for, in lower case, or empty; HTTP/1.0 and requests with
+        a body can't ask for one.
     :ivar named: names in Connection beside close, keep-alive and upgrade.
     :ivar plain: beyond doubt: any parser reads this head the same way.
     :ivar end: length of the head.
@@ -136,6 +137,8 @@ def _request(
         and method in _KNOWN_METHODS
         and b"x-ood-" not in found
     )
+    if upgrade and (length or not modern):
+        upgrade = b""  # ignored: parsers differ about a body before another protocol
     host = host if authority is None else authority
     return Request(
         method, target, int(modern), fields, host, keep_alive, length, upgrade, named, plain, end
