@@ -36,6 +36,7 @@ QUIET_TURNS = 3
 """Times that the reactor is let run without anything new before a case counts as at rest."""
 REST_SECONDS = 80
 """Longer than every deadline of the proxy."""
+ATTACKER = b"%b / HTTP/1.1\r\nHost: site.localhost\r\n\r\n"
 BYSTANDER = b"GET /bystander HTTP/1.1\r\nHost: site.localhost\r\n\r\n"
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n)|\x00")
 OK_AT_THE_END = frozenset((None, "HPE_INVALID_EOF_STATE", "ECONNRESET"))
@@ -206,6 +207,12 @@ class JudgingServer(Server):
         return judge
 
 
+def at_once(one: Wire, first: bytes, other: Wire, second: bytes) -> None:
+    """Send on two connections, in this order, without letting the reactor run."""
+    for wire, data in ((one, first), (other, second)):
+        wire.transport.socket.send(data)  # type: ignore[union-attr]
+
+
 class OracleTestCase(ProxyTestCase):
     """A proxy between any client and backends that are judged.
 
@@ -232,6 +239,10 @@ class OracleTestCase(ProxyTestCase):
         self.judging.judges = []
         self.judging.early = early
 
+    def moved(self) -> int:
+        """Return a number that grows when something reaches a backend."""
+        return sum(len(one.raw) for one in self.judging.judges)
+
     async def connected(self) -> Wire:
         """Return a new client."""
         endpoint = TCP4ClientEndpoint(reactor, LOOPBACK, self.port)
@@ -242,7 +253,7 @@ class OracleTestCase(ProxyTestCase):
         quiet, before = 0, -1
         while quiet < QUIET_TURNS:
             await self.settle()
-            now = len(client.data) + sum(len(one.raw) for one in self.judging.judges)
+            now = len(client.data) + self.moved()
             quiet = quiet + 1 if now == before else 0
             before = now
 
