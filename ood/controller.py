@@ -240,6 +240,7 @@ class Controller:
             status,
             trouble=(*status.trouble, *self._trouble(name)),
             certificate=self._certificate(name),
+            maintenance=self._app(name).maintenance is not None,
         )
 
     def deaths(self, name: str) -> DeathList:
