@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ood.cli.app import APP, command, ood
+from ood.cli.app import APP, command
 from ood.cli.session import Invocation, NotAsWantedError, Session
 
 
@@ -112,13 +112,3 @@ def web(invocation: Invocation, no_open: bool) -> None:
         await web(session, browser=not no_open)
 
     invocation.run(work)
-
-
-def arrange() -> None:
-    """Put these commands where help shall show them: after those that change things."""
-    assert isinstance(ood, click.Group)
-    own = [ood.commands.pop(name) for name in ("status", "monit", "doctor", "web")]
-    others = list(ood.commands.values())
-    place = next(at for at, one in enumerate(others) if one.name == "config")
-    ood.commands.clear()
-    ood.commands.update({str(one.name): one for one in [*others[:place], *own, *others[place:]]})
