@@ -85,7 +85,7 @@ def common(function: F) -> F:
     )
     host = click.option(
         "--host",
-        "ood_host",
+        "remote",  # commands of the balancer have a parameter host of their own
         metavar="USER@SERVER",
         expose_value=False,
         callback=_set_host,
