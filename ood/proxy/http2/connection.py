@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import os
 
+import msgspec
+
 from ood.net.stream import WRITE_HIGH_BYTES, Stream
 from ood.proxy import limits
 from ood.proxy.begin import begin
@@ -30,6 +32,7 @@ from ood.proxy.http2.stream import PROTOCOL_ERROR, Http2Stream
 
 ENHANCE_YOUR_CALM = 11
 _REFUSED = Request(b"GET", b"/", 1, b"", None, True, 0, b"", (), False, 0)
+_HEAD_REFUSED = msgspec.structs.replace(_REFUSED, method=b"HEAD")
 
 
 class Http2Connection(Stream):
@@ -189,7 +192,8 @@ class Http2Connection(Stream):
             self.session.reset(number, PROTOCOL_ERROR)
             return
         except MalformedError as error:
-            stream = self._stream(head, _REFUSED)
+            to_head = (b":method", b"HEAD") in head.fields  # whose answer has no body
+            stream = self._stream(head, _HEAD_REFUSED if to_head else _REFUSED)
             stream.page(pages.malformed(error.status, error.why))
             return
         stream = self._stream(head, request)
