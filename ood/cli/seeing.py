@@ -12,9 +12,10 @@ def _statuses() -> dict[str, list[str]]:
     """Return what help says about exit statuses."""
     return {
         "Exit status": [
-            "0  every started app is online, with all its workers, and answers where it should",
+            "0  every started app is online, with all workers or upstreams, and answers where it"
+            " should",
             "1  the state could not be found out",
-            "3  something is not as wanted; an app that was stopped is as wanted",
+            "3  something is not as wanted; to be stopped or in maintenance is as wanted",
         ]
     }
 
