@@ -281,6 +281,10 @@ class FuzzTests(AnswersTestCase):
             )
             status, body, whole = found
             if whole and status not in (502, 504):
-                assert (status, body) == heard(answer, method, alone=False)[:2], (found, answer)
+                # what comes late belongs to an answer that lacked it
+                readings = [
+                    heard(data, method, alone=False)[:2] for data in (answer, answer + late)
+                ]
+                assert (status, body) in readings, (found, answer, late)
 
         return deferToThread(test)
