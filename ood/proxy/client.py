@@ -15,7 +15,7 @@ from ood.proxy.core.forward import Peer, told_peer
 from ood.proxy.core.grammar import MalformedError
 from ood.proxy.core.pace import Pace
 from ood.proxy.core.pages import Page
-from ood.proxy.core.request import Request, parse_request
+from ood.proxy.core.request import Request
 from ood.proxy.downstream import Flow
 from ood.proxy.http1 import Http1Downstream
 
@@ -243,7 +243,7 @@ class Client(Stream):
         self._advancing = True
         try:
             while self._ready():
-                request = parse_request(self.input)
+                request = self._context.heads.request(self.input)
                 if request is None:
                     break
                 self.input = self.input[request.end :]
