@@ -126,6 +126,9 @@ class Session(Protocol):
     def unsent(self, stream: int) -> int:
         """Return how many bytes of the stream's body wait for the client's window."""
 
+    def room(self, stream: int) -> int:
+        """Return how many bytes the stream's own window takes, whatever the connection's does."""
+
     def announce_end(self) -> None:
         """Tell the client to begin nothing more here; what it began meanwhile is served."""
 
