@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ood.proxy.core import forward
 from ood.proxy.core.familiar import FAMILIAR_BYTES_MAX, FAMILIAR_MAX, Heads
 from ood.proxy.core.grammar import MalformedError
+from ood.proxy.core.h2 import Field, StreamError, field_list, read_request
 from ood.proxy.core.request import parse_request
 from ood.proxy.core.response import parse_response
 from ood.proxy.live import TICK_SECONDS, Live
@@ -42,6 +45,37 @@ RESPONSES = [
     b"HTTP/1.1 200\x00\r\n\r\n",
 ]
 
+GET = ((b":method", b"GET"), (b":scheme", b"https"), (b":path", b"/"), (b":authority", b"a"))
+OPENING = (
+    (b":method", b"CONNECT"),
+    (b":protocol", b"websocket"),
+    (b":scheme", b"https"),
+    (b":path", b"/"),
+    (b":authority", b"a"),
+)
+STREAMS = [
+    GET,
+    (*GET, (b"cookie", b"a"), (b"cookie", b"b")),
+    (*GET, (b"cookie", b"a; b")),
+    (*GET, (b"content-length", b"2")),
+    (*GET, (b"x-long", b"x" * FAMILIAR_BYTES_MAX)),
+    (*GET, (b"host", b"b")),
+    (*GET, (b"x-me", b"\x00")),
+    OPENING[:-1],
+    (*OPENING[:1], *OPENING[2:]),
+]
+
+
+def stream_request_of(heads: Heads | None, fields: Sequence[Field], *, ended: bool) -> object:
+    """Return what is made of a stream's head."""
+    read = heads.stream_request if heads else read_request
+    try:
+        return read(fields, ended=ended, key=lambda: b"a2V5")
+    except MalformedError as error:
+        return error.status, error.why
+    except StreamError as error:
+        return str(error)
+
 
 def request_of(heads: Heads | None, data: bytes) -> object:
     """Return all that is made of a request's head."""
@@ -68,6 +102,13 @@ def response_of(heads: Heads | None, data: bytes, *, to_head: bool) -> object:
     return found, heads.shown(found) if heads else forward.response_fields(found)
 
 
+def size(known: object) -> int:
+    """Return how many bytes there are in a key."""
+    if isinstance(known, tuple):
+        return sum(map(size, known))
+    return len(known) if isinstance(known, bytes) else 0
+
+
 class HeadsTests(SynchronousTestCase):
     """What is known already is what would be found anew."""
 
@@ -86,6 +127,32 @@ class HeadsTests(SynchronousTestCase):
             expected = response_of(None, data, to_head=to_head)
             self.assertEqual(expected, response_of(heads, data, to_head=to_head))
 
+    @given(st.lists(st.tuples(st.sampled_from(STREAMS), st.booleans()), max_size=30))
+    def test_streams(self, sent: list[tuple[Sequence[Field], bool]]) -> None:
+        """So does that of a request in HTTP/2, whether a body follows or not."""
+        heads = Heads()
+        for fields, ended in sent:
+            expected = stream_request_of(None, fields, ended=ended)
+            self.assertEqual(expected, stream_request_of(heads, fields, ended=ended))
+
+    def test_keys(self) -> None:
+        """Two WebSockets don't share a key."""
+        heads = Heads()
+        keys = [b"b25l", b"dHdv"]
+        requests = [heads.stream_request(OPENING, ended=False, key=lambda: key) for key in keys]
+        for key, request in zip(keys, requests, strict=True):
+            self.assertIn(key, request.fields)
+
+    @given(st.lists(st.sampled_from(RESPONSES[:8]), max_size=30))
+    def test_listed(self, sent: list[bytes]) -> None:
+        """And what the answer to one is made of."""
+        heads = Heads()
+        for data in sent:
+            found = parse_response(data, to_head=False)
+            assert found is not None
+            expected = field_list(found.status, forward.response_fields(found))
+            self.assertEqual(expected, heads.listed(found))
+
     def test_named(self) -> None:
         """A rule may change the fields of two requests so that only what they named differs."""
         heads = Heads()
@@ -102,7 +169,10 @@ class HeadsTests(SynchronousTestCase):
         self.assertIs(first, heads.request(bytes(bytearray(REQUESTS[0]))))
         reply = heads.response(RESPONSES[0], to_head=False)
         self.assertIs(reply, heads.response(RESPONSES[1], to_head=False))
+        stream = heads.stream_request(GET, ended=True)
+        self.assertIs(stream, heads.stream_request(list(GET), ended=True))
         heads.forget()
+        self.assertIsNot(stream, heads.stream_request(GET, ended=True))
         self.assertIsNot(first, heads.request(REQUESTS[0]))
         self.assertIsNot(reply, heads.response(RESPONSES[0], to_head=False))
 
@@ -116,14 +186,20 @@ class HeadsTests(SynchronousTestCase):
             reply = heads.response(b"HTTP/1.1 200 OK\r\nX: %d\r\n\r\n" % number, to_head=False)
             assert request is not None and reply is not None
             heads.passed(request)
-            heads.shown(reply)
+            heads.listed(reply)
+            heads.stream_request((*GET, (b"x", b"%d" % number)), ended=True)
+        for fields in STREAMS:
+            stream_request_of(heads, fields, ended=True)
         for data in (REQUESTS[10], RESPONSES[7], REQUESTS[5] + b"x" * FAMILIAR_BYTES_MAX):
             request_of(heads, data)
             response_of(heads, data, to_head=False)
+        long = parse_response(RESPONSES[7], to_head=False)
+        assert long is not None
+        heads.listed(long)
         kept = [getattr(heads, name) for name in Heads.__slots__]
         for one in kept:
             self.assertLessEqual(len(one), FAMILIAR_MAX)
-            self.assertLessEqual(max(map(len, one)), FAMILIAR_BYTES_MAX)
+            self.assertLessEqual(max(map(size, one)), FAMILIAR_BYTES_MAX)
 
     def test_a_moment(self) -> None:
         """At each tick all is forgotten, at the last one, too: nothing stays while nobody comes."""

@@ -6,7 +6,10 @@ one depends on its bytes alone, so what was made of the same bytes before can be
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from ood.proxy.core import forward
+from ood.proxy.core.h2 import Field, field_list, read_request
 from ood.proxy.core.request import Request, parse_request
 from ood.proxy.core.response import Response, parse_response
 
@@ -23,13 +26,15 @@ class Heads:
     it, is not to stay in memory for longer than it is of use.
     """
 
-    __slots__ = ("_passed", "_replies", "_requests", "_shown")
+    __slots__ = ("_listed", "_opened", "_passed", "_replies", "_requests", "_shown")
 
     def __init__(self) -> None:
         self._requests: dict[bytes, Request] = {}
         self._passed: dict[bytes, bytes] = {}
         self._replies: dict[bytes, Response] = {}
         self._shown: dict[bytes, bytes] = {}
+        self._opened: dict[tuple[tuple[Field, ...], bool], Request] = {}
+        self._listed: dict[tuple[int, bytes], Sequence[Field]] = {}
 
     def forget(self) -> None:
         """Begin anew."""
@@ -37,6 +42,8 @@ class Heads:
         self._passed.clear()
         self._replies.clear()
         self._shown.clear()
+        self._opened.clear()
+        self._listed.clear()
 
     def request(self, data: bytes) -> Request | None:
         """Do what :func:`~ood.proxy.core.request.parse_request` does.
@@ -94,4 +101,37 @@ class Heads:
             if len(self._shown) >= FAMILIAR_MAX:
                 self._shown.clear()
             known = self._shown[fields] = forward.response_fields(response)
+        return known
+
+    # The same for HTTP/2.
+
+    def stream_request(
+        self, fields: Sequence[Field], *, ended: bool, key: Callable[[], bytes] = bytes
+    ) -> Request:
+        """Do what :func:`~ood.proxy.core.h2.read_request` does.
+
+        :raises StreamError: as there.
+        :raises MalformedError: as there.
+        """
+        asked = tuple(fields), ended
+        known = self._opened.get(asked)
+        if known is not None:
+            return known
+        request = read_request(fields, ended=ended, key=key)
+        if request.end <= FAMILIAR_BYTES_MAX and not request.upgrade:
+            if len(self._opened) >= FAMILIAR_MAX:
+                self._opened.clear()
+            self._opened[asked] = request
+        return request
+
+    def listed(self, response: Response) -> Sequence[Field]:
+        """Return a final response's head as :func:`~ood.proxy.core.h2.field_list` does."""
+        fields = self.shown(response)
+        if len(fields) > FAMILIAR_BYTES_MAX:
+            return field_list(response.status, fields)
+        known = self._listed.get((response.status, fields))
+        if known is None:
+            if len(self._listed) >= FAMILIAR_MAX:
+                self._listed.clear()
+            known = self._listed[response.status, fields] = field_list(response.status, fields)
         return known

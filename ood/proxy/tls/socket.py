@@ -47,13 +47,13 @@ class TlsSocket:
         self._mute = False  # nothing more may be said: it was said, or the connection is broken
         self.protocol: bytes = connection.get_alpn_proto_negotiated()
 
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        """Return up to ``size`` bytes; empty at the peer's end.
+    def recv(self, size: int, _flags: int = 0) -> bytes:
+        """Return up to ``size`` bytes; empty at the peer's end.  It never blocks, and can't peek.
 
         :raises WriteFirstError: OpenSSL owes the peer an answer that the kernel does not take.
         """
         try:
-            return self._connection.recv(min(size, RECORD_BYTES), flags)
+            return self._connection.recv(min(size, RECORD_BYTES))
         except SSL.WantReadError:
             raise BlockingIOError(errno.EAGAIN, "no record has come") from None
         except SSL.WantWriteError:
