@@ -21,6 +21,8 @@ from ood.net.stream import WriteFirstError
 RECORD_BYTES = 16_384
 """A record has no more: one read takes one whole, so that none is left where no reactor sees it."""
 
+_DONTWAIT = int(socket.MSG_DONTWAIT)
+
 
 class TlsSocket:
     """A TLS connection whose handshake is done.
@@ -47,12 +49,14 @@ class TlsSocket:
         self._mute = False  # nothing more may be said: it was said, or the connection is broken
         self.protocol: bytes = connection.get_alpn_proto_negotiated()
 
-    def recv(self, size: int, _flags: int = 0) -> bytes:
-        """Return up to ``size`` bytes; empty at the peer's end.  It never blocks, and can't peek.
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Return up to ``size`` bytes; empty at the peer's end.
 
         :raises WriteFirstError: OpenSSL owes the peer an answer that the kernel does not take.
         """
         try:
+            if flags != _DONTWAIT:
+                return self._connection.recv(min(size, RECORD_BYTES), flags)
             return self._connection.recv(min(size, RECORD_BYTES))
         except SSL.WantReadError:
             raise BlockingIOError(errno.EAGAIN, "no record has come") from None
