@@ -243,6 +243,7 @@ class Controller:
             status,
             trouble=(*status.trouble, *self._trouble(name)),
             certificate=certificate,
+            maintenance=self._app(name).maintenance is not None,
             urls=(*self._secure_urls(certificate), *status.urls),
         )
 

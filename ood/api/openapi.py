@@ -68,6 +68,7 @@ def _public(table: Mapping[str, Key]) -> dict[str, Key]:
 def _configuration(table: Mapping[str, Key], kind: type[msgspec.Struct]) -> Schema:
     """Return the schema of a configuration in an answer."""
     unset = {field.encode_name for field in msgspec.structs.fields(kind) if field.default is None}
+    defaults = msgspec.to_builtins(_defaults(kind))
     properties = {
         name: _described(
             _nullable(dict(entry.kind.json_schema))
@@ -77,7 +78,22 @@ def _configuration(table: Mapping[str, Key], kind: type[msgspec.Struct]) -> Sche
         )
         for name, entry in table.items()
     }
+    for name in defaults.keys() & properties.keys():
+        properties[name]["default"] = defaults[name]
     return _object(properties, list(properties))
+
+
+def _defaults(kind: type[msgspec.Struct]) -> Schema:
+    """Return what holds where nothing is set, by the key's name."""
+    fields = msgspec.structs.fields(kind)
+    values = {
+        field.encode_name: field.default
+        if field.default_factory is msgspec.NODEFAULT
+        else field.default_factory()
+        for field in fields
+        if not field.required
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _entries(table: Mapping[str, Key]) -> Schema:

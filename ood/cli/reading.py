@@ -9,7 +9,6 @@ import click
 
 from ood.api.types import LOG_LINES_DEFAULT, LOG_LINES_MAX, LOG_STREAMS
 from ood.cli.app import APP, command
-from ood.cli.help import OodGroup
 from ood.cli.logfilter import MOMENTS, Filter, compiled, moment
 from ood.cli.session import Invocation, Session
 
@@ -113,9 +112,3 @@ def why(invocation: Invocation, app: str, number: int | None) -> None:
         await why(session, app, number or few)
 
     invocation.run(work)
-
-
-def reading(group: OodGroup) -> None:
-    """Put the commands where help shall list them."""
-    for name in ("log", "why"):
-        group.place(name, before="delete")

@@ -32,6 +32,8 @@ STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", 
 ACCESS_LOG = kinds.choice("off", "common", "combined", "json")
 """The formats of access logs, as ``ood.traffic.records`` writes them."""
 
+AT_START = frozenset({"httpPort", "httpsPort", "apiPort", "apiTls", "balancerEngine"})
+"""Settings that the service heeds when it starts, and not before."""
 DOCUMENT_KEYS = ("schema", "settings", "apps", "services")
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -77,7 +79,8 @@ SETTINGS_KEYS: Mapping[str, Key] = {
     ),
     "balancerEngine": Key(
         kinds.choice("auto", "ipvs", "userspace"),
-        "What spreads the connections of ood lb: the kernel or ood, from the next start.",
+        "What spreads the connections of ood lb: the kernel or ood, from the next start of the "
+        "service.",
     ),
     "notify": Key(
         NOTIFY,
@@ -386,8 +389,10 @@ def _changed(
         head, _, entry = key.partition(".")
         if entry and head in table and table[head].kind.entries:
             plain[head] = _with_entry(plain.get(head, {}), entry, value)
-        elif value is None:
+        elif value is None and key in table:
             plain.pop(key, None)
+        elif value is None:
+            raise InvalidError([_unknown(key, table, "")])
         else:
             plain[key] = value
     return plain

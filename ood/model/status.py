@@ -116,6 +116,7 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     :ivar trouble: what keeps it from answering everywhere it should, for people.
     :ivar upstreams: its servers, if it is of type proxy.
     :ivar certificate: how HTTPS stands for it; ``None`` if that is off.
+    :ivar maintenance: whether visitors are answered instead of it, as somebody wants it.
     """
 
     name: str
@@ -141,6 +142,7 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     workers: tuple[WorkerStatus, ...] = ()
     type: str = "node"
     upstreams: tuple[UpstreamStatus, ...] = ()
+    maintenance: bool = False
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

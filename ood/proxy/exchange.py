@@ -110,7 +110,7 @@ class Exchange:
         self._downstream.touch(limits.WATCH_SECONDS)
         if upstream.connecting:
             return
-        if upstream.used and not self._repeatable() and upstream.stale():
+        if upstream.used and upstream.stale():  # closed, or it says what nobody asked for
             self._lost_early()
         else:
             self.upstream_connected()
@@ -357,8 +357,12 @@ class Exchange:
         assert body is not None
         try:
             payload, rest = body.feed(data)
-        except MalformedError:
-            self.cancel()
+        except MalformedError as error:
+            self._lose(error.why)
+            if head is None:
+                self.cancel()
+            else:
+                self._fail(pages.bad_upstream(self._errand.app))
             return
         if self._filters:
             payload = filtered(self._filters, payload, end=body.done)
@@ -409,6 +413,7 @@ class Exchange:
         upstream, reply = self._upstream, self._reply
         assert upstream is not None and reply is not None
         self._upstream = None
+        clean &= not self._request.upgrade  # an app that looked at it may be out of HTTP's parser
         if clean and reply.keep_alive and self._body_done and not upstream.backlog:
             upstream.release(reply.idle_timeout)
         else:

@@ -52,6 +52,7 @@ class StaticSiteTests(SynchronousTestCase):
         self.site.rename(self.site.with_name("away"))
         status = json.loads(self.service.run("--json", "status", HOST).stdout)
         self.assertEqual(status["state"], "errored")
+        self.assertIn("is no directory that can be read", status["trouble"][0])
         self.assertEqual(get(self.service.http_port, HOST).status, 503)
         self.site.with_name("away").rename(self.site)
         self.assertEqual(self.page(), "one")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import os
 
+import msgspec
+
 from ood.net.stream import WRITE_HIGH_BYTES
 from ood.proxy import limits
 from ood.proxy.begin import begin
@@ -32,6 +34,7 @@ from ood.proxy.paced import PacedStream
 
 ENHANCE_YOUR_CALM = 11
 _REFUSED = Request(b"GET", b"/", 1, b"", None, True, 0, b"", (), False, 0)
+_HEAD_REFUSED = msgspec.structs.replace(_REFUSED, method=b"HEAD")
 
 
 class Http2Connection(PacedStream):
@@ -187,7 +190,8 @@ class Http2Connection(PacedStream):
             self.session.reset(number, PROTOCOL_ERROR)
             return
         except MalformedError as error:
-            stream = self._stream(head, _REFUSED)
+            to_head = (b":method", b"HEAD") in head.fields  # whose answer has no body
+            stream = self._stream(head, _HEAD_REFUSED if to_head else _REFUSED)
             stream.page(pages.malformed(error.status, error.why))
             return
         stream = self._stream(head, request)

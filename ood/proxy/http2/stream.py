@@ -211,8 +211,8 @@ class Http2Stream:
 
     def _check_end(self) -> None:
         flow = self.flow
-        if flow is None or not self._body_ended or self._pending:
-            return
+        if flow is None or not self._body_ended or self._paused or self._pending:
+            return  # while it is paused, not even the request's head may have been sent
         if self._raw or self._request.length:
             flow.body_ended(self._trailers)
 
@@ -220,7 +220,8 @@ class Http2Stream:
 
     def received(self, data: bytes, *, ended: bool) -> None:
         """Take a piece of the request's body."""
-        if self._request.length > 0:  # the library checks it, too; a second look is cheap
+        # the library checks it, too; a second look is cheap
+        if self._request.length >= 0 and not self._request.upgrade:
             self._left -= len(data)
             if self._left < 0 or (ended and self._left):
                 self.fail(PROTOCOL_ERROR)
@@ -240,6 +241,9 @@ class Http2Stream:
         try:
             self._trailers = trailer_lines(fields)
         except StreamError:
+            self.fail(PROTOCOL_ERROR)
+            return
+        if self._left > 0:
             self.fail(PROTOCOL_ERROR)
             return
         self.body_over()

@@ -281,7 +281,7 @@ CASES: tuple[tuple[Any, dict[str, Any], str, str, str], ...] = (
         },
         WARN,
         "chat uses socket.io with 4 workers",
-        "ood scale chat 1",
+        "ood config -a chat -s sticky cookie",
     ),
 )
 
@@ -323,6 +323,15 @@ class CheckTests(SynchronousTestCase):
                 apps.check_stickiness,
                 {
                     "document": a_document({"chat": App(cwd="/", port=1)}),
+                    "apps": {"chat": AppFacts(packages=frozenset({"socket.io"}))},
+                },
+            ),
+            (
+                apps.check_stickiness,
+                {
+                    "document": a_document(
+                        {"chat": App(cwd="/", port=1, instances=4, sticky="ip")}
+                    ),
                     "apps": {"chat": AppFacts(packages=frozenset({"socket.io"}))},
                 },
             ),

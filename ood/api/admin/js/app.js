@@ -1,0 +1,145 @@
+// One app: its state, what can be done with it, and a tab for each side of it.
+
+import * as actions from "./actions.js";
+import { List, attribute, h, icon, show, text } from "./dom.js";
+import { count } from "./format.js";
+import { apps, live, link } from "./live.js";
+import { shownState, troubles, appLink } from "./overview.js";
+import { appState } from "./tab-overview.js";
+import { workersTab } from "./tab-workers.js";
+import { badge, button, empty, iconButton } from "./ui.js";
+
+const lazy = (file, name) => async (...given) => (await import(file))[name](...given);
+
+const TABS = {
+  "": ["Overview", appState],
+  workers: ["Workers", workersTab],
+  log: ["Log", lazy("./tab-log.js", "logTab")],
+  settings: ["Settings", lazy("./tab-settings.js", "settingsTab")],
+  releases: ["Releases", lazy("./tab-releases.js", "releasesTab")],
+  deaths: ["Deaths", lazy("./tab-deaths.js", "deathsTab")],
+};
+
+/** Whether there is anything to see: files have no workers, servers elsewhere no releases. */
+const shownTab = ({ type }, tab) => !{
+  static: ["workers", "deaths"], proxy: ["releases", "deaths"],
+}[type]?.includes(tab);
+
+/** How far a rolling restart is, as its events tell. */
+function progress(name) {
+  const bar = h("progress", { max: 1, "aria-label": "Progress" });
+  const said = h("span", {});
+  const node = h("div", { class: "progress", role: "status", hidden: true }, h("span", { class: "pic busy spin" }, icon("busy")), said, bar);
+  let told = null;
+  const heard = ({ detail }) => {
+    if (detail.app !== name || detail.kind !== "restart") return;
+    told = ["ended", "failed"].includes(detail.data.phase) ? null : detail.data;
+  };
+  live.addEventListener("happened", heard);
+  return {
+    node,
+    draw() {
+      const doing = actions.work.get(name);
+      show(node, doing || told);
+      text(said, [doing ?? "Replacing workers", told && `${told.done} of ${count(told.workers, "worker")}`].filter(Boolean).join(": "));
+      if (told) bar.value = told.done / Math.max(told.workers, 1);
+      else bar.removeAttribute("value");
+    },
+    close: () => live.removeEventListener("happened", heard),
+  };
+}
+
+function noteRow() {
+  const said = h("span", { class: "grow" }), more = h("a", { class: "more" });
+  return {
+    node: h("li", {}, h("span", { class: "pic warn" }, icon("warning")), said, more),
+    update([words, todo, where]) {
+      text(said, words);
+      text(more, todo);
+      attribute(more, "href", where);
+      show(more, where !== location.hash);
+    },
+  };
+}
+
+export function appView(root, name, tab = "") {
+  const [label, make] = TABS[tab] ?? TABS[""];
+  const state = badge("stopped");
+  const facts = h("p", { class: "summary" });
+  const toggle = button("Start", () => (apps.get(name).running ? actions.confirmStop(name) : actions.start(name)));
+  const again = button("Restart", () => actions.restart(name), { picture: "restart" });
+  const many = h("b", {});
+  const fewer = iconButton("minus", "One worker less", () => actions.scale(name, "-1"));
+  const more = iconButton("plus", "One worker more", () => actions.scale(name, "+1"));
+  const scaler = h("div", { class: "scaler", role: "group", "aria-label": "Number of workers" }, fewer, many, more);
+  const deploy = h("a", { class: "btn", href: appLink(name, "releases") }, "Deploy");
+  const maintenance = button("", () => actions.maintain(name, apps.get(name).maintenance));
+  const remove = button("Delete", () => actions.remove(name), { class: "btn danger" });
+  const going = progress(name);
+  const notes = h("ul", { class: "alerts" });
+  const notice = h("section", { class: "card notice", "aria-label": "What is not as wanted" }, notes);
+  const noteRows = new List(notes, noteRow);
+  const body = h("div", { class: "tab" });
+  const links = Object.entries(TABS).map(([key, [word]]) =>
+    [key, h("a", { href: appLink(name, key), "aria-current": key === tab ? "page" : null }, word)]);
+  const workersLink = links[1][1];
+  const page = h("div", { hidden: true },
+    h("div", { class: "heading" },
+      h("div", { class: "named" }, h("p", { class: "crumb" }, h("a", { href: "#/" }, "Apps")),
+        h("h1", { tabindex: "-1" }, name), state.node),
+      h("div", { class: "actions" }, toggle, again, scaler, deploy, maintenance, remove)),
+    facts, going.node, notice,
+    h("nav", { class: "tabs", "aria-label": `Pages of ${name}` }, links.map(([, one]) => one)),
+    body);
+  const gone = h("div", { hidden: true }, h("h1", { tabindex: "-1" }, name),
+    empty("There is no app of this name. ", h("a", { href: "#/" }, "See all apps")));
+  root.append(page, gone);
+  let inner = null;
+  let closed = false;
+  let begun = false;
+  function begin() {
+    begun = true;
+    Promise.resolve(make(body, name)).then((made) => {
+      inner = made;
+      if (closed) inner?.close?.();
+      else draw();
+    });
+  }
+  function draw() {
+    const app = apps.get(name);
+    show(page, app);
+    show(gone, !app && link.loaded);
+    if (!app) return;
+    if (!begun) begin();
+    state.set(shownState(app));
+    const busy = actions.work.has(name);
+    text(facts, [app.type === "static" ? "files" : `${app.sum.online} of ${count(app.sum.wanted, app.sum.parts)} online`,
+      app.type === "node" ? "" : app.type, app.version && `version ${app.version}`, app.release && `release ${app.release}`]
+      .filter(Boolean).join(" · "));
+    text(toggle, app.running ? "Stop" : "Start");
+    attribute(toggle, "class", app.running ? "btn" : "btn primary");
+    text(many, app.wanted);
+    show(again, app.running && app.type !== "static");
+    show(scaler, app.type === "node");
+    show(deploy, app.type !== "proxy");
+    text(maintenance, app.maintenance ? "End maintenance" : "Maintenance");
+    for (const one of [toggle, again, more, maintenance]) one.disabled = busy;
+    fewer.disabled = busy || app.wanted < 2;
+    const wrong = troubles(app);
+    noteRows.update(wrong, ([words]) => words);
+    show(notice, wrong.length);
+    text(workersLink, app.type === "proxy" ? "Servers" : "Workers");
+    for (const [key, one] of links) show(one, shownTab(app, key));
+    going.draw();
+    inner?.draw?.(app);
+  }
+  return {
+    title: `${name}: ${label}`,
+    draw,
+    close() {
+      closed = true;
+      going.close();
+      inner?.close?.();
+    },
+  };
+}

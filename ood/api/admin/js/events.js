@@ -1,0 +1,56 @@
+// What happened, newest first.
+
+import { List, h, icon } from "./dom.js";
+import { when } from "./format.js";
+import { events } from "./live.js";
+import { heading } from "./ui.js";
+
+const TONES = {
+  death: ["bad", "errored"], errored: ["bad", "errored"], recovered: ["ok", "online"],
+  deploy: ["ok", "online"], restart: ["busy", "restart"], health: ["warn", "warning"],
+};
+
+function tone({ kind, data }) {
+  if (["failed", "refused"].includes(data?.outcome ?? data?.phase)) return ["bad", "errored"];
+  return TONES[kind] ?? ["idle", "stopped"];
+}
+
+function line(event) {
+  const [colour, picture] = tone(event);
+  const app = h("a", { href: `#/apps/${encodeURIComponent(event.app)}` }, event.app);
+  return {
+    node: h("li", {}, h("time", { datetime: event.time }, when(event.time)), h("span", { class: `pic ${colour}` }, icon(picture)),
+      h("span", { class: "grow" }, event.app && !event.text.startsWith(event.app) ? [app, " "] : "", event.text)),
+  };
+}
+
+/** A list of what happened that `draw()` brings up to date. */
+export function feed({ many, wanted = () => true }) {
+  const list = h("ul", { class: "feed" });
+  const none = h("p", { class: "empty" }, "Nothing has happened since this page looks.");
+  const rows = new List(list, line);
+  return {
+    node: h("div", { class: "card flush" }, list, none),
+    draw() {
+      const shown = events.filter(wanted).slice(0, many);
+      rows.update(shown, (event) => event.id);
+      none.hidden = shown.length > 0;
+      list.hidden = !shown.length;
+    },
+  };
+}
+
+export function eventsView(root) {
+  const find = h("input", { type: "search", placeholder: "Filter", "aria-label": "Filter events" });
+  const kind = h("select", { "aria-label": "Kind of event" }, h("option", { value: "" }, "All but worker states"),
+    h("option", { value: "*" }, "Everything"),
+    ["worker", "death", "errored", "recovered", "restart", "deploy", "configured", "certificate", "health"]
+      .map((one) => h("option", { value: one }, one)));
+  const wanted = (event) => (kind.value === "*" || (kind.value ? event.kind === kind.value : event.kind !== "worker"))
+    && `${event.app} ${event.text}`.toLowerCase().includes(find.value.trim().toLowerCase());
+  const all = feed({ many: 200, wanted });
+  for (const control of [find, kind]) control.addEventListener("input", all.draw);
+  root.append(heading("Events", kind, find), all.node);
+  return { title: "Events", draw: all.draw };
+}
+

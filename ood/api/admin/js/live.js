@@ -1,0 +1,174 @@
+// How everything is: one stream of events, and the last five minutes of each app.
+
+import { ask, key, session } from "./api.js";
+
+export const SAMPLES = 300;
+export const SERIES = ["requests", "p50", "p95", "errors", "cpu", "memory", "lag"];
+const EVENTS_KEPT = 400;
+const HIDDEN_MS = 60_000;
+const EVENT_KINDS = ["worker", "death", "errored", "recovered", "restart", "deploy", "configured",
+  "certificate", "health"];
+
+/** The apps by name, as the API tells them, each with sums over its workers in `sum`. */
+export const apps = new Map();
+/** What happened, newest first. */
+export const events = [];
+export const live = new EventTarget();
+export const link = { state: "connecting", loaded: false };
+
+const past = new Map();
+let head = 0;
+let samples = 0;
+let sampled = 0;
+let source = null;
+let fallback = 0;
+let frame = 0;
+let changed = false;
+
+/** A series of an app: `value(age)` with the age in samples, NaN where nothing is known. */
+export function series(name, kind) {
+  const values = past.get(name)?.[SERIES.indexOf(kind)];
+  return (age) => (values && age < samples ? values[(head - 1 - age + 2 * SAMPLES) % SAMPLES] : NaN);
+}
+
+export function sorted() {
+  return [...apps.values()].sort((one, other) => one.name.localeCompare(other.name));
+}
+
+function sum(app) {
+  let cpu = 0, memory = 0, online = 0;
+  const parts = app.type === "proxy" ? app.upstreams : app.workers;
+  for (const part of parts) {
+    cpu += part.cpuPercent ?? 0;
+    memory += part.memoryBytes ?? 0;
+    online += part.state === "online";
+  }
+  const wanted = app.type === "proxy" ? parts.length : app.type === "static" ? 0 : app.wanted;
+  app.sum = { cpu, memory, online, wanted, parts: app.type === "proxy" ? "upstream" : "worker" };
+}
+
+const now = (app) => [app.requestsPerSecond, app.latencyP50Ms ?? NaN, app.latencyP95Ms ?? NaN,
+  app.errorsPerSecond, app.sum.cpu, app.sum.memory, app.loopLagMs ?? NaN];
+
+function sample() {
+  const second = Math.round(performance.now() / 1000);
+  const missed = sampled ? second - sampled : 1;
+  if (missed < 1) return;
+  sampled = second;
+  const steps = Math.min(missed, SAMPLES);
+  for (const [name, app] of apps) {
+    let rings = past.get(name);
+    if (!rings) past.set(name, (rings = SERIES.map(() => new Float32Array(SAMPLES).fill(NaN))));
+    const values = now(app);
+    for (let step = 0; step < steps; step += 1) {
+      const at = (head + step) % SAMPLES;
+      // One second without news is news that nothing changed; more is not known.
+      const known = step === steps - 1 || steps < 4;
+      for (let one = 0; one < values.length; one += 1) rings[one][at] = known ? values[one] : NaN;
+    }
+  }
+  head = (head + steps) % SAMPLES;
+  samples = Math.min(samples + steps, SAMPLES);
+}
+
+/** Have the views drawn anew with the next frame, however many changes come before it. */
+export function redraw() {
+  if (frame) return;
+  frame = requestAnimationFrame(() => {
+    frame = 0;
+    live.dispatchEvent(new Event("draw"));
+  });
+}
+
+function tick() {
+  clearTimeout(fallback);
+  fallback = setTimeout(tick, 1300);
+  if (link.state === "open") sample();
+  if (!document.hidden) redraw();
+}
+
+function born(workers) {
+  for (const worker of workers) worker.since = Date.now() - worker.uptimeMs;
+}
+
+function apply({ full, apps: fields, removed }) {
+  if (full) {
+    for (const name of [...apps.keys()]) if (!(name in fields)) apps.delete(name);
+  }
+  for (const name of removed) {
+    apps.delete(name);
+    past.delete(name);
+  }
+  for (const [name, { workers, ...rest }] of Object.entries(fields)) {
+    let app = apps.get(name);
+    if (!app) apps.set(name, (app = { workers: [], upstreams: [] }));
+    Object.assign(app, rest);
+    if (Array.isArray(workers)) {
+      born(workers);
+      app.workers = workers;
+    } else {
+      for (const [at, some] of Object.entries(workers ?? {})) Object.assign(app.workers[at], some);
+    }
+    sum(app);
+  }
+  link.loaded = true;
+  tick();
+}
+
+function happened(event) {
+  if (events.some((one) => one.id === event.id)) return;
+  const at = events.findIndex((one) => one.id < event.id);
+  events.splice(at < 0 ? events.length : at, 0, event);
+  events.length = Math.min(events.length, EVENTS_KEPT);
+  live.dispatchEvent(new CustomEvent("happened", { detail: event }));
+  redraw();
+}
+
+function set(state) {
+  if (link.state === state) return;
+  link.state = state;
+  live.dispatchEvent(new Event("link"));
+}
+
+export function connect() {
+  disconnect();
+  set("connecting");
+  const opened = source = new EventSource(`/api/v1/events?last=100&key=${encodeURIComponent(key())}`);
+  opened.addEventListener("open", () => set("open"));
+  opened.addEventListener("status", ({ data }) => apply(JSON.parse(data)));
+  opened.addEventListener("reset", () => {
+    events.length = 0;
+    live.dispatchEvent(new Event("reset"));
+  });
+  for (const kind of EVENT_KINDS) {
+    opened.addEventListener(kind, ({ data }) => happened(JSON.parse(data)));
+  }
+  opened.addEventListener("error", () => lost(opened));
+}
+
+/** A browser comes back by itself after a lost connection, but not after a refusal. */
+async function lost(opened) {
+  if (opened !== source) return;
+  set("away");
+  if (opened.readyState !== EventSource.CLOSED) return;
+  source = null;
+  try {
+    await ask("GET", "/version");
+  } catch (problem) {
+    if (problem.status === 401) return;
+  }
+  setTimeout(() => source ?? (session.over || connect()), 2000);
+}
+
+export function disconnect() {
+  source?.close();
+  source = null;
+  clearTimeout(fallback);
+}
+
+// A browser has six connections for all its tabs here: a tab that nobody sees gives its own back.
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(changed);
+  if (!document.hidden && !source && !session.over) connect();
+  else if (document.hidden) changed = setTimeout(() => !session.over && disconnect(), HIDDEN_MS);
+});

@@ -1,0 +1,60 @@
+// Why workers died, as `ood why` says it.
+
+import { appPath, ask } from "./api.js";
+import { List, h, show, text } from "./dom.js";
+import { bytes, duration, when } from "./format.js";
+import { live } from "./live.js";
+import { complain, empty } from "./ui.js";
+
+function block(title, lines) {
+  return lines.length > 0 && [h("h4", {}, title), h("pre", { class: "log output", tabindex: "0", role: "region", "aria-label": title }, lines.join("\n"))];
+}
+
+function death(one) {
+  const facts = [`ran ${duration(one.uptimeMs)}`, one.memoryBytes && `${bytes(one.memoryBytes)} of memory`,
+    one.memoryGrowth && `growing ${bytes(one.memoryGrowth)} a minute`, one.pid && `PID ${one.pid}`, one.release && `release ${one.release}`];
+  const requests = one.requests.map(({ method, path, ageMs }) => `${method} ${path}${ageMs === null ? "" : `, for ${duration(ageMs)}`}`);
+  return {
+    node: h("article", { class: "card death" },
+      h("h3", {}, h("time", { datetime: one.time }, when(one.time)), ` Worker ${one.instance}: ${one.reason}`),
+      one.explanation && h("p", {}, one.explanation),
+      one.error && h("p", {}, h("code", { class: "bad" }, one.error)),
+      one.advice && h("p", { class: "advice" }, one.advice),
+      h("p", { class: "doc" }, facts.filter(Boolean).join(" · ")),
+      block("Requests in flight", requests), block("Where it was", [...one.stack]), block("Its last lines", [...one.log])),
+  };
+}
+
+export async function deathsTab(root, name) {
+  const pattern = h("p", { class: "card notice", hidden: true });
+  const list = h("div", { class: "stack" });
+  const none = empty("No worker has died that nobody had told to.");
+  root.append(h("h2", { class: "unseen" }, "Deaths"), pattern, list, none);
+  const rows = new List(list, death);
+  let timer = 0;
+  async function load() {
+    try {
+      const { deaths, pattern: said } = await ask("GET", appPath(name, "deaths"));
+      show(pattern, said);
+      text(pattern, said);
+      rows.update(deaths, (one) => `${one.time} ${one.instance} ${one.log.length}`);
+      show(none, !deaths.length);
+    } catch (problem) {
+      complain(problem);
+    }
+  }
+  // What is known of a death comes together a moment after it.
+  const heard = ({ detail }) => {
+    if (detail.app !== name || detail.kind !== "death") return;
+    clearTimeout(timer);
+    timer = setTimeout(load, 700);
+  };
+  live.addEventListener("happened", heard);
+  await load();
+  return {
+    close() {
+      clearTimeout(timer);
+      live.removeEventListener("happened", heard);
+    },
+  };
+}

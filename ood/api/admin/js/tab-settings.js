@@ -1,0 +1,265 @@
+// Settings of an app or of the service, as a form that is made of the API's own description.
+
+import { appPath, ask } from "./api.js";
+import { h, text, show } from "./dom.js";
+import { DURATIONS, SIZES, count, shortest } from "./format.js";
+import { apps, live } from "./live.js";
+import { button, complain, heading, newId, say, showFaults } from "./ui.js";
+
+const GROUPS = [
+  ["Program", /^(type|cwd|script|args|nodeArgs|interpreter|env|user|group|port)$/],
+  ["Addresses", /^(domains|default|https|hsts|tls|routes|redirects|rewrites)$/],
+  ["Workers", /^(instances|handoff|sticky|spare|dependsOn|waitReady|listenTimeout|killTimeout|stopSignal)$/],
+  ["Servers elsewhere", /^(upstreams|balance|healthInterval|maxFails|failTimeout)$/],
+  ["Health and restarts", /^(health|autorestart|minUptime|maxRestarts|expBackoff|restartDelay|maxMemory|cronRestart|watch|ignoreWatch)/],
+  ["Files", /^(index|fallback|precompressed|cacheControl|compress)$/],
+  ["Requests and access", /^(headers|requestHeaders|basicAuth|allow|deny|rateLimit|bodyLimit|errorPages|maintenanceAllow|requestId|accessLog|trustedProxies|proxyProtocol)/],
+  ["Ports and balancer", /^(httpPort|httpsPort|apiPort|balancerEngine)$/],
+  ["Certificates", /^acme/],
+  ["Notifications", /^notify$/],
+  ["More", /./],
+];
+
+let described = null;
+
+/** The API's schemas, read once. */
+async function schemas() {
+  described ??= (await ask("GET", "/openapi.json")).components.schemas;
+  return described;
+}
+
+/** The schemas that a value may have, without null and without what is only another spelling. */
+function kinds(schema) {
+  return (schema.anyOf ?? [schema]).flatMap((one) => (one.anyOf ? kinds(one) : [one]))
+    .filter((one) => one.type !== "null" && !one.description?.endsWith("as text"));
+}
+
+const same = (one, other) => JSON.stringify(one ?? null) === JSON.stringify(other ?? null);
+
+function lineList(kind) {
+  const item = kind.items?.type;
+  return kind.type === "array" && (item === "string" || Array.isArray(item));
+}
+
+/** How a value is edited: `{ node, get, set }`; `get` throws what is wrong with a text. */
+function editor(key, schema, doc) {
+  const [kind, ...others] = kinds(schema);
+  if (!others.length && kind.type === "boolean") {
+    const node = h("select", {}, h("option", { value: "true" }, "yes"), h("option", { value: "false" }, "no"));
+    return { node, get: () => node.value === "true", set: (value) => { node.value = String(value ?? ""); } };
+  }
+  if (!others.length && kind.enum) {
+    const node = h("select", {}, kind.enum.map((one) => h("option", { value: one }, one)));
+    return { node, get: () => node.value || null, set: (value) => { node.value = value ?? ""; } };
+  }
+  if (!others.length && lineList(kind)) {
+    const node = h("textarea", { rows: 1, spellcheck: "false", placeholder: "one a line" });
+    const fit = () => { node.rows = Math.min(Math.max(node.value.split("\n").length, 1), 8); };
+    node.addEventListener("input", fit);
+    const get = () => node.value.split("\n").map((one) => one.trim()).filter(Boolean);
+    return { node, get, set: (value) => { node.value = (value ?? []).join("\n"); fit(); } };
+  }
+  if (kind.type === "object" || (kind.type === "array" && !lineList(kind))) {
+    const node = h("textarea", { rows: 2, spellcheck: "false", class: "code" });
+    const get = () => {
+      try {
+        return JSON.parse(node.value || "null");
+      } catch (error) {
+        throw new Error(`is not JSON: ${error.message}`);
+      }
+    };
+    const set = (value) => {
+      node.value = JSON.stringify(value ?? (kind.type === "array" ? [] : {}), null, 2);
+      node.rows = Math.min(node.value.split("\n").length + 1, 14);
+    };
+    return { node, get, set };
+  }
+  const units = /Allowed: milliseconds/.test(doc) ? DURATIONS : /Allowed: bytes/.test(doc) ? SIZES : null;
+  const node = h("input", { type: "text", spellcheck: "false", autocomplete: "off" });
+  const set = (value) => { node.value = value === null || value === undefined ? "" : spelled(value, units); };
+  return { node, get: () => node.value.trim() || null, set };
+}
+
+function spelled(value, units) {
+  if (Array.isArray(value)) return value.join(",");
+  return units && typeof value === "number" ? shortest(value, units) : String(value);
+}
+
+function shownDefault(value, doc) {
+  if (value === undefined || value === null) return "not set";
+  if (typeof value === "object") return Object.keys(value).length ? spelled(value) : "none";
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  return spelled(value, /Allowed: milliseconds/.test(doc) ? DURATIONS : /Allowed: bytes/.test(doc) ? SIZES : null) || "none";
+}
+
+function entry(key, schema, preset, changed) {
+  const doc = schema.description ?? "";
+  const [meaning, allowed = ""] = doc.split(" Allowed: ");
+  const made = editor(key, schema, doc);
+  const id = newId("setting");
+  const control = made.node;
+  control.id = id;
+  control.name = key;
+  control.setAttribute("aria-describedby", `${id}-doc ${id}-wrong`);
+  const wrong = h("p", { class: "wrong", id: `${id}-wrong`, hidden: true });
+  const state = h("span", { class: "preset" });
+  const unset = button("Reset", () => {
+    made.set(preset);
+    self.reset = true;
+    changed();
+  }, { class: "btn quiet small", "aria-label": `Reset ${key}` });
+  const node = h("div", { class: "setting" },
+    h("div", { class: "what" }, h("label", { for: id }, key),
+      h("p", { class: "doc", id: `${id}-doc` }, `${meaning} `, allowed && h("span", {}, `Allowed: ${allowed}`))),
+    h("div", { class: "value" }, control, wrong, h("div", { class: "under" }, state, unset)));
+  const self = {
+    name: key, node, control, words: `${key} ${meaning}`.toLowerCase(), reset: false, value: undefined, shown: "",
+    fault(said) {
+      show(wrong, said);
+      text(wrong, said ?? "");
+      if (said) control.setAttribute("aria-invalid", "true");
+      else control.removeAttribute("aria-invalid");
+    },
+    load(value) {
+      self.value = value;
+      self.reset = false;
+      made.set(value);
+      self.shown = control.value;
+      self.fault("");
+      self.mark();
+    },
+    get edited() { return self.reset ? !same(self.value, preset) : control.value !== self.shown; },
+    get own() { return !same(self.value, preset); },
+    get: () => (self.reset ? null : made.get()),
+    mark() {
+      node.classList.toggle("edited", self.edited);
+      const set = self.own;
+      text(state, `${set ? "Set; the default is" : "Default:"} ${shownDefault(preset, doc)}`);
+      show(unset, set && !self.reset);
+    },
+  };
+  for (const kind of ["input", "change"]) control.addEventListener(kind, () => {
+    self.reset = false;
+    changed();
+  });
+  return self;
+}
+
+async function form(root, { path, current, changes, what, done }) {
+  const all = await schemas();
+  const entries = [];
+  const tell = () => {
+    for (const one of entries) one.mark();
+    const many = entries.filter((one) => one.edited).length;
+    show(bar, many);
+    text(summary, `${count(many, "change")} not saved`);
+    save.disabled = discard.disabled = !many;
+  };
+  for (const [key, schema] of Object.entries(all[changes].properties)) {
+    entries.push(entry(key, schema, all[current].properties[key]?.default, tell));
+  }
+  const find = h("input", { type: "search", placeholder: "Find a setting", "aria-label": "Find a setting" });
+  const onlySet = h("input", { type: "checkbox", id: newId("only") });
+  const none = h("p", { class: "empty", hidden: true }, "No setting fits.");
+  const summary = h("span", { class: "grow", role: "status" });
+  const save = h("button", { class: "btn primary" }, "Save");
+  const discard = button("Discard", load);
+  const bar = h("div", { class: "savebar", hidden: true }, summary, discard, save);
+  const left = new Set(entries);
+  const groups = GROUPS.map(([title, fits]) => {
+    const mine = [...left].filter((one) => fits.test(one.name));
+    mine.forEach((one) => left.delete(one));
+    const node = h("section", { class: "card group" }, h("h2", {}, title), mine.map((one) => one.node));
+    return mine.length ? { node, mine } : null;
+  }).filter(Boolean);
+  function filter() {
+    const word = find.value.trim().toLowerCase();
+    let any = false;
+    for (const { node, mine } of groups) {
+      for (const one of mine) show(one.node, one.words.includes(word) && (!onlySet.checked || one.own || one.edited));
+      const shown = mine.some((one) => !one.node.hidden);
+      show(node, shown);
+      any ||= shown;
+    }
+    show(none, !any);
+  }
+  find.addEventListener("input", filter);
+  onlySet.addEventListener("change", filter);
+
+  async function load() {
+    const values = await ask("GET", path(true));
+    for (const one of entries) one.load(values[one.name]);
+    tell();
+    filter();
+  }
+  async function submit(event) {
+    event.preventDefault();
+    const body = {};
+    const faults = [];
+    for (const one of entries.filter((each) => each.edited)) {
+      try {
+        body[one.name] = one.get();
+      } catch (error) {
+        faults.push({ key: one.name, problem: error.message });
+      }
+    }
+    save.disabled = true;
+    try {
+      if (!faults.length) {
+        await ask("PATCH", path(false), body);
+        showFaults(entries, []);
+        say(done(body));
+        await load();
+        return;
+      }
+    } catch (problem) {
+      faults.push(...(problem.faults ?? []));
+      if (!faults.length) complain(problem);
+    }
+    find.value = "";
+    onlySet.checked = false;
+    filter();
+    save.disabled = false;
+    const rest = showFaults(entries, faults);
+    if (faults.length) say(rest.join("; ") || `${count(faults.length, "value")} not right: see the marked settings`, "bad");
+  }
+  root.append(
+    h("form", { class: "settings", novalidate: true, "aria-label": `Settings of ${what}`, onsubmit: submit },
+      h("div", { class: "toolbar" }, find, h("label", { class: "inline", for: onlySet.id }, onlySet, "Only what is set")),
+      groups.map(({ node }) => node), none, bar));
+  await load();
+  return { refresh: () => !entries.some((one) => one.edited) && load().catch(complain) };
+}
+
+function follow(made, app) {
+  const heard = ({ detail }) => detail.kind === "configured" && detail.app === app && made.refresh();
+  live.addEventListener("happened", heard);
+  return () => live.removeEventListener("happened", heard);
+}
+
+export async function settingsTab(root, name) {
+  const made = await form(root, {
+    path: (reading) => (reading ? appPath(name, "config") : appPath(name)), current: "App", changes: "AppChanges", what: name,
+    done: () => `Saved${apps.get(name)?.running ? "; workers are replaced by Restart where that is needed" : ""}`,
+  });
+  return { close: follow(made, name) };
+}
+
+export async function serviceSettings(root) {
+  root.append(heading("Settings", button("Test notifications", async () => {
+    try {
+      const { results } = await ask("POST", "/notify/test");
+      const failed = results.filter((one) => one.error);
+      if (!results.length) say("Nobody is told yet: set notify first");
+      else if (failed.length) say(failed.map((one) => `${one.target}: ${one.error}`).join("; "), "bad");
+      else say(`${count(results.length, "target")} told`);
+    } catch (problem) {
+      complain(problem);
+    }
+  })));
+  const made = await form(root, {
+    path: () => "/settings", current: "Settings", changes: "SettingsChanges", what: "the service",
+    done: (body) => (Object.keys(body).some((key) => /Port$|Engine$/.test(key)) ? "Saved; ports and engine hold from the next start of ood" : "Saved"),
+  });
+  return { title: "Settings", close: follow(made, "") };
+}
