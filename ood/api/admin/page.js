@@ -71,6 +71,7 @@ async function route() {
   }
   view = made;
   main.replaceChildren(root);
+  main.dataset.view = location.hash;
   document.title = view?.title ? `${view.title} – ood` : "ood";
   view?.draw?.();
   if (!sameApp) scrollTo(0, 0);

@@ -14,7 +14,7 @@ from ood.proxy.context import Context, Incoming
 from ood.proxy.core import pages
 from ood.proxy.core.forward import Peer
 from ood.proxy.core.grammar import MalformedError
-from ood.proxy.core.h2 import StreamError, read_request
+from ood.proxy.core.h2 import StreamError
 from ood.proxy.core.pace import Appetite
 from ood.proxy.core.request import Request
 from ood.proxy.http2.session import (
@@ -45,6 +45,7 @@ class Http2Connection(PacedStream):
 
     :ivar session: frames what is sent and read.
     :ivar appetite: what the client took of all streams' bodies.
+    :ivar heads: what was made of the heads of this moment.
     :ivar statuses: counts final responses.
     """
 
@@ -58,6 +59,7 @@ class Http2Connection(PacedStream):
         "_streams",
         "_waiting",
         "appetite",
+        "heads",
         "session",
         "statuses",
     )
@@ -74,6 +76,7 @@ class Http2Connection(PacedStream):
         self._resets = 0.0
         self._resets_at = context.live.now
         self.session = session
+        self.heads = context.heads
         self.appetite = Appetite(context.live.now)
         self.statuses = context.counters.statuses
         context.live.add(self)
@@ -185,7 +188,7 @@ class Http2Connection(PacedStream):
     def _begin(self, head: Head) -> None:
         number = head.stream
         try:
-            request = read_request(head.fields, ended=head.ended, key=_key())
+            request = self.heads.stream_request(head.fields, ended=head.ended, key=_key)
         except StreamError:
             self.session.reset(number, PROTOCOL_ERROR)
             return

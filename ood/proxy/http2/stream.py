@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 UNSENT_HIGH_BYTES = 65_536
 """With more than this of its body waiting for the client's window, a stream is full: a
-connection may have 250 of them."""
+connection may have 128 of them."""
 
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL = 0, 1, 2, 8
 _FOR_HTTP1_ONLY = frozenset((b"sec-websocket-accept",))
@@ -105,7 +105,7 @@ class Http2Stream:
     ) -> None:
         """Send the head of the final response and the first of its body."""
         self._connection.statuses[response.status] += 1
-        fields = field_list(response.status, forward.response_fields(response))
+        fields = self._connection.heads.listed(response)
         self._respond(fields, ended=end and not data and not trailers)
         if data or trailers:
             self._send(data, end=end, trailers=trailers)

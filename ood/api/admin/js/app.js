@@ -3,11 +3,11 @@
 import * as actions from "./actions.js";
 import { List, attribute, h, icon, show, text } from "./dom.js";
 import { count } from "./format.js";
-import { apps, live, link } from "./live.js";
+import { apps, heard, link } from "./live.js";
 import { shownState, troubles, appLink } from "./overview.js";
 import { appState } from "./tab-overview.js";
 import { workersTab } from "./tab-workers.js";
-import { badge, button, empty, iconButton } from "./ui.js";
+import { badge, button, dim, empty, iconButton } from "./ui.js";
 
 const lazy = (file, name) => async (...given) => (await import(file))[name](...given);
 
@@ -31,11 +31,9 @@ function progress(name) {
   const said = h("span", {});
   const node = h("div", { class: "progress", role: "status", hidden: true }, h("span", { class: "pic busy spin" }, icon("busy")), said, bar);
   let told = null;
-  const heard = ({ detail }) => {
-    if (detail.app !== name || detail.kind !== "restart") return;
-    told = ["ended", "failed"].includes(detail.data.phase) ? null : detail.data;
-  };
-  live.addEventListener("happened", heard);
+  const close = heard("restart", name, ({ data }) => {
+    told = ["ended", "failed"].includes(data.phase) ? null : data;
+  });
   return {
     node,
     draw() {
@@ -45,7 +43,7 @@ function progress(name) {
       if (told) bar.value = told.done / Math.max(told.workers, 1);
       else bar.removeAttribute("value");
     },
-    close: () => live.removeEventListener("happened", heard),
+    close,
   };
 }
 
@@ -123,8 +121,8 @@ export function appView(root, name, tab = "") {
     show(scaler, app.type === "node");
     show(deploy, app.type !== "proxy");
     text(maintenance, app.maintenance ? "End maintenance" : "Maintenance");
-    for (const one of [toggle, again, more, maintenance]) one.disabled = busy;
-    fewer.disabled = busy || app.wanted < 2;
+    for (const one of [toggle, again, more, fewer, maintenance]) dim(one, busy);
+    fewer.disabled = app.wanted < 2;
     const wrong = troubles(app);
     noteRows.update(wrong, ([words]) => words);
     show(notice, wrong.length);

@@ -34,9 +34,9 @@ function most(at, many) {
 }
 
 /** The next round number above, so that the scale does not change all the time. */
-function above(value, least) {
+function above(value, least, unit) {
   if (value <= least) return least;
-  const power = 10 ** Math.floor(Math.log10(value));
+  const power = unit * 10 ** Math.floor(Math.log10(value / unit));
   return [1, 1.5, 2, 3, 4, 5, 7.5, 10].map((one) => one * power).find((one) => one >= value);
 }
 
@@ -58,7 +58,7 @@ export function spark() {
  * A chart of the last five minutes with one or more lines: `[word, class]` each.
  * Arrow keys and the pointer read values off it.
  */
-export function chart(title, lines, format, least) {
+export function chart(title, lines, format, least, unit = 1) {
   const values = lines.map(([word, kind]) => ({
     word, kind, line: svg("path", { class: `line ${kind}` }), said: h("b", {}),
   }));
@@ -108,7 +108,7 @@ export function chart(title, lines, format, least) {
     update(...given) {
       series = given;
       highest = Math.max(...given.map((at) => most(at, SAMPLES)));
-      const scale = above(highest, least);
+      const scale = above(highest, least, unit);
       text(top, format(scale));
       values.forEach(({ line }, index) => attribute(line, "d", path(given[index], SAMPLES, WIDTH, HEIGHT, scale)));
       const first = values[0].line.getAttribute("d");

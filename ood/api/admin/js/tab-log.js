@@ -4,7 +4,7 @@ import { appPath, lines } from "./api.js";
 import { h, text } from "./dom.js";
 import { clock, count } from "./format.js";
 import { link, live } from "./live.js";
-import { button, complain } from "./ui.js";
+import { button, complain, searchInput } from "./ui.js";
 
 const KEPT = 2000;
 const SHOWN = 600;
@@ -13,7 +13,7 @@ const ESCAPES = /\u001b\[[0-9;?]*[A-Za-z]/g;
 const AGAIN_MS = 2000;
 
 export function logTab(root, name) {
-  const find = h("input", { type: "search", placeholder: "Filter lines", "aria-label": "Filter lines", autocomplete: "off" });
+  const find = searchInput("Filter lines");
   const stream = h("select", { "aria-label": "Stream" },
     [["", "All output"], ["out", "stdout"], ["err", "stderr"], ["ood", "ood's remarks"], ["access", "Access log"]]
       .map(([value, word]) => h("option", { value }, word)));

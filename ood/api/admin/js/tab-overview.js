@@ -11,7 +11,7 @@ const CHARTS = [
   ["Latency", [["p95", "two"], ["p50", "one"]], ms, 5, ["p95", "p50"]],
   ["Errors per second", [["", "bad"]], number, 1, ["errors"]],
   ["CPU", [["", "one"]], percent, 5, ["cpu"]],
-  ["Memory", [["", "one"]], bytes, 2 ** 20 * 10, ["memory"]],
+  ["Memory", [["", "one"]], bytes, 2 ** 20 * 10, ["memory"], 2 ** 20],
   ["Event loop lag", [["", "two"]], ms, 10, ["lag"]],
 ];
 const OF_PROGRAMS = new Set(["cpu", "memory", "lag"]);
@@ -23,7 +23,7 @@ function https(certificate) {
 }
 
 export function appState(root, name) {
-  const drawn = CHARTS.map(([title, lines, format, least, kinds]) => ({ ...chart(title, lines, format, least), kinds }));
+  const drawn = CHARTS.map(([title, lines, format, least, kinds, unit]) => ({ ...chart(title, lines, format, least, unit), kinds }));
   const urls = h("dd", { class: "urls" });
   let known = "";
   const values = Object.fromEntries(["Directory", "Port", "User", "HTTPS", "Looks at requests for"].map((word) => [word, h("dd", {})]));

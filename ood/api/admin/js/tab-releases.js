@@ -2,10 +2,10 @@
 
 import * as actions from "./actions.js";
 import { appPath, ask, lines } from "./api.js";
-import { List, h, show, text } from "./dom.js";
+import { List, h, icon, show, text } from "./dom.js";
 import { duration, when } from "./format.js";
-import { live, redraw } from "./live.js";
-import { badge, button, cell, complain, dialog, empty, field, row, say, showFaults, table } from "./ui.js";
+import { heard, redraw } from "./live.js";
+import { badge, button, complain, dialog, empty, field, grid, own, say, showFaults, textInput } from "./ui.js";
 
 const LINES_KEPT = 400;
 
@@ -49,9 +49,9 @@ async function run(name, order, begun) {
 }
 
 function deployForm(name) {
-  const source = field("source", "From", h("input", { type: "text", spellcheck: "false", autocomplete: "off", placeholder: "the app's own directory" }),
+  const source = field("source", "From", textInput("the app's own directory"),
     "A directory or an archive on this machine, or a git URL.");
-  const ref = field("ref", "Branch, tag or commit", h("input", { type: "text", spellcheck: "false", autocomplete: "off" }), "Of a git repository.");
+  const ref = field("ref", "Branch, tag or commit", textInput(), "Of a git repository.");
   const build = field("build", "Run the package's build script", h("input", { type: "checkbox" }));
   const fields = [source, ref, build];
   const go = h("button", { class: "btn primary" }, "Deploy");
@@ -114,26 +114,22 @@ function jobView(name) {
 export async function releasesTab(root, name) {
   const form = deployForm(name);
   const job = jobView(name);
-  const all = table("Releases", [["Release", "name"], ["Made", ""], ["From", "source"], ["", "tools"]], { class: "cards" });
   const none = empty("There is no release yet: the app runs what is in its directory.");
   const back = (release, words) => dialog({
     title: "Roll back?", ok: "Roll back", body: h("p", {}, `${name} runs ${words} then, without an interruption.`),
     submit: async () => void actions.rollback(name, release),
   });
-  const rows = new List(all.body, (release) => {
-    const current = badge("online");
-    text(current.node.lastChild, "current");
-    const act = button("Roll back", () => back(release.name, release.name), { "aria-label": `Roll back to ${release.name}` });
-    return {
-      node: row({}, cell("Release", "name", h("code", {}, release.name)), cell("Made", "", when(release.time)), cell("From", "source", release.source),
-        cell("", "tools", current.node, act)),
-      update(one) {
-        show(current.node, one.current);
-        show(act, !one.current);
-        act.disabled = actions.work.has(name);
-      },
-    };
+  const acts = own(({ name: release }) => {
+    const current = h("span", { class: "badge ok" }, icon("online"), "current");
+    const act = button("Roll back", () => back(release, release), { "aria-label": `Roll back to ${release}` });
+    return [[current, act], (one) => {
+      show(current, one.current);
+      show(act, !one.current);
+      act.disabled = actions.work.has(name);
+    }];
   });
+  const all = grid("Releases", "", [["Release", "name", (one) => one.name], ["Made", "", (one) => when(one.time)],
+    ["From", "source", (one) => one.source], ["", "acts", acts]], (one) => one.name);
   const cwd = button("Run its own directory", () => back("cwd", "what is in its own directory"));
   root.append(form.node, job.node,
     h("div", { class: "heading" }, h("h2", {}, "Releases"), h("div", { class: "actions" }, cwd)), all.node, none);
@@ -148,8 +144,7 @@ export async function releasesTab(root, name) {
       if (!closed) complain(problem);
     }
   }
-  const heard = ({ detail }) => detail.app === name && detail.kind === "deploy" && load();
-  live.addEventListener("happened", heard);
+  const deaf = heard("deploy", name, load);
   await load();
   return {
     draw(app) {
@@ -157,15 +152,14 @@ export async function releasesTab(root, name) {
       known = app.release;
       form.draw();
       job.draw();
-      rows.update(releases.map((one) => ({ ...one, current: one.name === app.release })), (one) => one.name);
-      show(all.node, releases.length);
+      all.update(releases.map((one) => ({ ...one, current: one.name === app.release })));
       show(none, !releases.length);
       show(cwd, app.release && app.cwd);
       cwd.disabled = actions.work.has(name);
     },
     close() {
       closed = true;
-      live.removeEventListener("happened", heard);
+      deaf();
     },
   };
 }
