@@ -41,7 +41,7 @@ def common(function: F) -> F:
     """
     home = click.option(
         "--home",
-        "ood_home",
+        "common_home",
         metavar="DIR",
         expose_value=False,
         callback=_set_home,
@@ -49,7 +49,7 @@ def common(function: F) -> F:
     )
     host = click.option(
         "--host",
-        "remote",  # commands of the balancer have a parameter host of their own
+        "common_host",
         metavar="USER@SERVER",
         expose_value=False,
         callback=_set_host,
@@ -57,7 +57,7 @@ def common(function: F) -> F:
     )
     as_json = click.option(
         "--json",
-        "ood_json",
+        "common_json",
         is_flag=True,
         expose_value=False,
         callback=_set_json,
