@@ -3,6 +3,9 @@
 # shellcheck shell=sh disable=SC2154
 
 # say LINE...: tell what happens; standard error, so that output stays the output.
+# With packages of another environment in its path, pip takes them for installed.
+unset PYTHONPATH PYTHONHOME
+
 say() {
     printf '%s\n' "$@" >&2
 }
