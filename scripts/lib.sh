@@ -2,10 +2,10 @@
 # script's own name as people call it; $root, the checkout; $log, a file for the output of tools.
 # shellcheck shell=sh disable=SC2154
 
-# say LINE...: tell what happens; standard error, so that output stays the output.
 # With packages of another environment in its path, pip takes them for installed.
 unset PYTHONPATH PYTHONHOME
 
+# say LINE...: tell what happens; standard error, so that output stays the output.
 say() {
     printf '%s\n' "$@" >&2
 }
