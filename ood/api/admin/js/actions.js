@@ -39,7 +39,7 @@ export const rollback = (name, release) =>
 export function confirmStop(name) {
   dialog({
     title: `Stop ${name}?`,
-    body: h("p", {}, "Its workers finish what they have begun. Visitors get an error page until it is started again."),
+    body: h("p", "Its workers finish what they have begun. Visitors get an error page until it is started again."),
     ok: "Stop", tone: "danger",
     submit: async () => void stop(name),
   });
@@ -55,7 +55,7 @@ export function maintain(name, on) {
     "Requests wait so long for the end before they are answered, such as 30s.");
   dialog({
     title: `Maintenance of ${name}`, ok: "Begin", fields: [message, hold],
-    body: h("p", {}, "ood answers in its place with 503 until you end it. The app goes on running."),
+    body: h("p", "ood answers in its place with 503 until you end it. The app goes on running."),
     submit: async () => {
       const body = { on: true };
       if (message.control.value.trim()) body.message = message.control.value.trim();
@@ -76,7 +76,7 @@ export function remove(name) {
   const purge = field("purge", "Remove its releases, too", h("input", { type: "checkbox" }));
   dialog({
     title: `Delete ${name}?`, ok: "Delete", tone: "danger", fields: [typed, purge],
-    body: h("p", {}, "It is stopped and its settings are forgotten. The files in its directory stay."),
+    body: h("p", "It is stopped and its settings are forgotten. The files in its directory stay."),
     allowed: () => typed.control.value === name,
     submit: async () => {
       await ask("DELETE", `${appPath(name)}${purge.control.checked ? "?purge=true" : ""}`);

@@ -25,7 +25,7 @@ function add(load) {
 }
 
 const names = own(({ name }) => {
-  const others = h("small", {});
+  const others = h("small");
   return [[name, others], (one) => text(others, one.names.filter((each) => each !== name).join(", "))];
 });
 
@@ -38,7 +38,7 @@ const acts = (load) => own(({ name }) => {
     load();
   }, { "aria-label": `Renew ${name}` });
   const remove = button("Remove", () => dialog({
-    title: `Remove the certificate ${name}?`, ok: "Remove", tone: "danger", body: h("p", {}, "ood forgets it. Files of your own stay."),
+    title: `Remove the certificate ${name}?`, ok: "Remove", tone: "danger", body: h("p", "ood forgets it. Files of your own stay."),
     submit: async () => {
       await ask("DELETE", path(name));
       say(`${name} is removed`);

@@ -60,7 +60,7 @@ export function spark() {
  */
 export function chart(title, lines, format, least, unit = 1) {
   const values = lines.map(([word, kind]) => ({
-    word, kind, line: svg("path", { class: `line ${kind}` }), said: h("b", {}),
+    word, kind, line: svg("path", { class: `line ${kind}` }), said: h("b"),
   }));
   const area = svg("path", { class: `area ${lines[0][1]}` });
   const rule = svg("path", { class: "rule", visibility: "hidden" });
@@ -68,13 +68,13 @@ export function chart(title, lines, format, least, unit = 1) {
     viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", tabindex: "0",
   }, svg("path", { class: "grid", d: `M0 .5H${WIDTH}M0 ${HEIGHT / 2}H${WIDTH}M0 ${HEIGHT - 0.5}H${WIDTH}` }), area,
   values.map(({ line }) => line), rule);
-  const top = h("span", { class: "top-value" });
-  const age = h("span", {}, "now");
-  const node = h("section", { class: "card chart" },
-    h("div", { class: "legend" }, h("h3", {}, title),
-      h("p", {}, values.map(({ word, kind, said }) => h("span", { class: kind }, word && `${word} `, said)))),
-    h("div", { class: "plot" }, picture, top),
-    h("div", { class: "axis", "aria-hidden": "true" }, h("span", {}, "5 min ago"), age));
+  const top = h("span.top-value");
+  const age = h("span", "now");
+  const node = h("section.card.chart", {},
+    h("div.legend", h("h3", title),
+      h("p", values.map(({ word, kind, said }) => h("span", { class: kind }, word && `${word} `, said)))),
+    h("div.plot", picture, top),
+    h("div.axis", { "aria-hidden": "true" }, h("span", "5 min ago"), age));
   let read = null;
   let series = [];
   const look = (at) => {

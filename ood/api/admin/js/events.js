@@ -20,18 +20,18 @@ function line(event) {
   const app = event.app && h("a", { href: `#/apps/${encodeURIComponent(event.app)}` }, event.app);
   const [before, ...after] = app ? event.text.split(event.app) : [event.text];
   return {
-    node: h("li", {}, h("time", { datetime: event.time }, when(event.time)), h("span", { class: `pic ${colour}` }, icon(picture)),
-      h("span", { class: "grow" }, after.length ? [before, app, after.join(event.app)] : [app && [app, " "], event.text])),
+    node: h("li", h("time", { datetime: event.time }, when(event.time)), h("span", { class: `pic ${colour}` }, icon(picture)),
+      h("span.grow", after.length ? [before, app, after.join(event.app)] : [app && [app, " "], event.text])),
   };
 }
 
 /** A list of what happened that `draw()` brings up to date. */
 export function feed({ many, wanted = () => true }) {
-  const list = h("ul", { class: "feed" });
-  const none = h("p", { class: "empty" }, "Nothing has happened since this page looks.");
+  const list = h("ul.feed");
+  const none = h("p.empty", "Nothing has happened since this page looks.");
   const rows = new List(list, line);
   return {
-    node: h("div", { class: "card flush" }, list, none),
+    node: h("div.card.flush", list, none),
     draw() {
       const shown = events.filter(wanted).slice(0, many);
       rows.update(shown, (event) => event.id);

@@ -38,14 +38,14 @@ export function troubles(app) {
 }
 
 const nameCell = own(({ name }) => {
-  const version = h("small", {});
+  const version = h("small");
   return [[h("a", { href: appLink(name) }, name), version], (app) =>
     text(version, [app.type !== "node" && KINDS[app.type], app.version && `v${app.version}`].filter(Boolean).join(" "))];
 });
 
 const rateCell = own(({ name }) => {
   const line = spark();
-  const rate = h("span", {});
+  const rate = h("span");
   return [[line.node, rate], (app) => {
     line.update(series(name, "requests"));
     text(rate, number(app.requestsPerSecond));
@@ -53,7 +53,7 @@ const rateCell = own(({ name }) => {
 });
 
 const errorCell = own(() => {
-  const node = h("span", {});
+  const node = h("span");
   return [[node], (app) => {
     text(node, number(app.errorsPerSecond));
     attribute(node, "class", app.errorsPerSecond > 0 ? "bad" : null);
@@ -88,9 +88,9 @@ const COLUMNS = [
 ];
 
 function alertRow() {
-  const name = h("a", {}), others = h("span", {}), said = h("span", {}), act = h("a", { class: "more" }), picture = h("span", { class: "pic" });
+  const name = h("a"), others = h("span"), said = h("span"), act = h("a.more"), picture = h("span.pic");
   return {
-    node: h("li", {}, picture, h("span", { class: "grow" }, name, others, ": ", said), act),
+    node: h("li", picture, h("span.grow", name, others, ": ", said), act),
     update({ name: first, more, what: [words, todo, where, tone] }) {
       attribute(name, "href", appLink(first));
       text(name, first);
@@ -119,19 +119,19 @@ function alertsOf(every) {
 }
 
 export function overview(root) {
-  const summary = h("p", { class: "summary" });
+  const summary = h("p.summary");
   const search = searchInput("Find an app");
-  const alerts = h("ul", { class: "alerts" });
-  const notice = h("section", { class: "card notice", "aria-label": "What is not as wanted", hidden: true },
-    h("h2", {}, "Not as wanted"), alerts);
+  const alerts = h("ul.alerts");
+  const notice = h("section.card.notice", { "aria-label": "What is not as wanted", hidden: true },
+    h("h2", "Not as wanted"), alerts);
   const all = grid("Apps", "apps", COLUMNS, (app) => app.name);
-  const none = h("div", { class: "empty", hidden: true });
+  const none = h("div.empty", { hidden: true });
   const last = feed({ many: 8, wanted: (event) => event.kind !== "worker" });
   root.append(
     heading("Apps", search, button("Add app", actions.add, { class: "btn primary", picture: "plus" })),
     summary, notice, all.node, none,
     h("section", { "aria-label": "Recent events" },
-      h("div", { class: "heading" }, h("h2", {}, "Recent events"), h("a", { class: "more", href: "#/events" }, "All events")),
+      h("div.heading", h("h2", "Recent events"), h("a.more", { href: "#/events" }, "All events")),
       last.node));
   const alertRows = new List(alerts, alertRow);
   search.addEventListener("input", draw);

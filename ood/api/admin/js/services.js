@@ -21,10 +21,10 @@ const SERVER = [
 
 function service({ id }) {
   const servers = grid(`Servers of ${id}`, "", SERVER, (one) => one.id);
-  const facts = h("p", { class: "doc" });
+  const facts = h("p.doc");
   const none = empty("It has no server.");
   return {
-    node: h("section", { class: "stack" }, h("h2", {}, id), facts, servers.node, none),
+    node: h("section.stack", h("h2", id), facts, servers.node, none),
     update(one) {
       const where = one.type === "fwmark" ? `mark ${one.mark}` : `${one.host}:${one.port}`;
       text(facts, [`${one.type.toUpperCase()} ${where}`, `scheduler ${one.scheduler}`, one.persistence && `persistence ${one.persistence} s`,
@@ -36,7 +36,7 @@ function service({ id }) {
 }
 
 export async function servicesView(root) {
-  const list = h("div", { class: "stack" });
+  const list = h("div.stack");
   const none = empty("The balancer has no service. The command line makes them: ood lb --help");
   root.append(heading("Services"), list, none);
   const rows = new List(list, service);

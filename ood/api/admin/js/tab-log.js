@@ -21,9 +21,9 @@ export function logTab(root, name) {
   const wrap = h("input", { type: "checkbox", id: "log-wrap" });
   wrap.checked = true;
   const pause = button("Pause", () => setPaused(!paused), { "aria-pressed": "false" });
-  const said = h("p", { class: "summary", role: "status" });
-  const box = h("div", { class: "log", role: "log", tabindex: "0", "aria-label": `Log of ${name}`, "aria-live": "off" });
-  root.append(h("div", { class: "toolbar" }, find, stream, worker, pause, h("label", { class: "inline", for: "log-wrap" }, wrap, "Wrap lines")), said, box);
+  const said = h("p.summary", { role: "status" });
+  const box = h("div.log", { role: "log", tabindex: "0", "aria-label": `Log of ${name}`, "aria-live": "off" });
+  root.append(h("div.toolbar", find, stream, worker, pause, h("label.inline", { for: "log-wrap" }, wrap, "Wrap lines")), said, box);
 
   let kept = [];
   let waiting = [];
@@ -42,7 +42,7 @@ export function logTab(root, name) {
   function made(line) {
     const who = line.instance < 0 ? "ood" : line.instance;
     return h("div", { class: `l ${line.stream}` }, h("time", { datetime: line.time }, clock(line.time)),
-      h("span", { class: "who", title: line.stream }, who), h("span", { class: "what" }, line.text.replace(ESCAPES, "")));
+      h("span.who", { title: line.stream }, who), h("span.what", line.text.replace(ESCAPES, "")));
   }
 
   function bottom() {

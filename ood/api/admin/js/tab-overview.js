@@ -24,17 +24,17 @@ function https(certificate) {
 
 export function appState(root, name) {
   const drawn = CHARTS.map(([title, lines, format, least, kinds, unit]) => ({ ...chart(title, lines, format, least, unit), kinds }));
-  const urls = h("dd", { class: "urls" });
+  const urls = h("dd.urls");
   let known = "";
-  const values = Object.fromEntries(["Directory", "Port", "User", "HTTPS", "Looks at requests for"].map((word) => [word, h("dd", {})]));
-  const pairs = Object.entries(values).map(([word, node]) => h("div", {}, h("dt", {}, word), node));
+  const values = Object.fromEntries(["Directory", "Port", "User", "HTTPS", "Looks at requests for"].map((word) => [word, h("dd")]));
+  const pairs = Object.entries(values).map(([word, node]) => h("div", h("dt", word), node));
   const last = feed({ many: 8, wanted: (event) => event.app === name && event.kind !== "worker" });
   root.append(
-    h("h2", { class: "unseen" }, "The last five minutes"),
-    h("div", { class: "charts" }, drawn.map((one) => one.node)),
-    h("div", { class: "halves" },
-      h("section", {}, h("h2", {}, "About"), h("dl", { class: "card facts" }, h("div", {}, h("dt", {}, "Addresses"), urls), pairs)),
-      h("section", {}, h("h2", {}, "Recent events"), last.node)));
+    h("h2.unseen", "The last five minutes"),
+    h("div.charts", drawn.map((one) => one.node)),
+    h("div.halves", {},
+      h("section", h("h2", "About"), h("dl.card.facts", h("div", h("dt", "Addresses"), urls), pairs)),
+      h("section", h("h2", "Recent events"), last.node)));
   return {
     draw(app) {
       for (const one of drawn) {

@@ -54,9 +54,9 @@ function deployForm(name) {
   const ref = field("ref", "Branch, tag or commit", textInput(), "Of a git repository.");
   const build = field("build", "Run the package's build script", h("input", { type: "checkbox" }));
   const fields = [source, ref, build];
-  const go = h("button", { class: "btn primary" }, "Deploy");
+  const go = h("button.btn.primary", "Deploy");
   const ready = () => { go.disabled = false; };
-  const node = h("form", { class: "card deploy", novalidate: true, "aria-label": `Deploy ${name}`, onsubmit: async (event) => {
+  const node = h("form.card.deploy", { novalidate: true, "aria-label": `Deploy ${name}`, onsubmit: async (event) => {
     event.preventDefault();
     const order = {};
     for (const one of [source, ref]) if (one.control.value.trim()) order[one.name] = one.control.value.trim();
@@ -70,22 +70,22 @@ function deployForm(name) {
       if (left.length || !problem.faults?.length) complain(problem);
     }
     ready();
-  } }, h("h2", {}, "Deploy"), h("div", { class: "fields" }, source.node, ref.node), build.node, h("div", { class: "actions" }, go));
+  } }, h("h2", "Deploy"), h("div.fields", source.node, ref.node), build.node, h("div.actions", go));
   return { node, draw: () => { go.disabled = actions.work.has(name); } };
 }
 
 function jobView(name) {
   const state = badge("launching");
-  const time = h("span", { class: "summary" });
-  const steps = h("ol", { class: "steps" });
-  const output = h("pre", { class: "log output", tabindex: "0", role: "region", "aria-label": "What the commands write" });
-  const failure = h("p", { class: "wrong" });
+  const time = h("span.summary");
+  const steps = h("ol.steps");
+  const output = h("pre.log.output", { tabindex: "0", role: "region", "aria-label": "What the commands write" });
+  const failure = h("p.wrong");
   const cancel = button("Cancel", () => jobs.get(name)?.abort.abort(), { class: "btn danger" });
-  const node = h("section", { class: "card job", hidden: true, "aria-label": "Deployment" },
-    h("div", { class: "heading" }, h("h2", {}, "Deployment"), state.node, time, h("div", { class: "actions" }, cancel)), steps, failure, output);
+  const node = h("section.card.job", { hidden: true, "aria-label": "Deployment" },
+    h("div.heading", h("h2", "Deployment"), state.node, time, h("div.actions", cancel)), steps, failure, output);
   const stepRows = new List(steps, ({ step }) => {
-    const at = h("small", {});
-    const item = h("li", {}, step, " ", at);
+    const at = h("small");
+    const item = h("li", step, " ", at);
     return { node: item, update: (one) => { text(at, duration(one.at)); item.className = one.last ? "last" : ""; } };
   });
   const states = { "": "launching", succeeded: "online", failed: "errored", cancelled: "stopped" };
@@ -116,11 +116,11 @@ export async function releasesTab(root, name) {
   const job = jobView(name);
   const none = empty("There is no release yet: the app runs what is in its directory.");
   const back = (release, words) => dialog({
-    title: "Roll back?", ok: "Roll back", body: h("p", {}, `${name} runs ${words} then, without an interruption.`),
+    title: "Roll back?", ok: "Roll back", body: h("p", `${name} runs ${words} then, without an interruption.`),
     submit: async () => void actions.rollback(name, release),
   });
   const acts = own(({ name: release }) => {
-    const current = h("span", { class: "badge ok" }, icon("online"), "current");
+    const current = h("span.badge.ok", icon("online"), "current");
     const act = button("Roll back", () => back(release, release), { "aria-label": `Roll back to ${release}` });
     return [[current, act], (one) => {
       show(current, one.current);
@@ -132,7 +132,7 @@ export async function releasesTab(root, name) {
     ["From", "source", (one) => one.source], ["", "acts", acts]], (one) => one.name);
   const cwd = button("Run its own directory", () => back("cwd", "what is in its own directory"));
   root.append(form.node, job.node,
-    h("div", { class: "heading" }, h("h2", {}, "Releases"), h("div", { class: "actions" }, cwd)), all.node, none);
+    h("div.heading", h("h2", "Releases"), h("div.actions", cwd)), all.node, none);
   let releases = [];
   let known = null;
   let closed = false;

@@ -45,11 +45,11 @@ function lineList(kind) {
 function editor(schema, doc, preset) {
   const [kind, ...others] = kinds(schema);
   if (!others.length && kind.type === "boolean") {
-    const node = h("select", {}, h("option", { value: "true" }, "yes"), h("option", { value: "false" }, "no"));
+    const node = h("select", h("option", { value: "true" }, "yes"), h("option", { value: "false" }, "no"));
     return { node, get: () => node.value === "true", set: (value) => { node.value = String(value ?? ""); } };
   }
   if (!others.length && kind.enum) {
-    const node = h("select", {}, preset === undefined && h("option", { value: "" }, "not set"), kind.enum.map((one) => h("option", { value: one }, one)));
+    const node = h("select", preset === undefined && h("option", { value: "" }, "not set"), kind.enum.map((one) => h("option", { value: one }, one)));
     return { node, get: () => node.value || null, set: (value) => { node.value = value ?? ""; } };
   }
   if (!others.length && lineList(kind)) {
@@ -101,17 +101,17 @@ function entry(key, schema, preset, changed) {
   control.id = id;
   control.name = key;
   control.setAttribute("aria-describedby", `${id}-doc ${id}-wrong`);
-  const wrong = h("p", { class: "wrong", id: `${id}-wrong`, hidden: true });
-  const state = h("span", { class: "preset" });
+  const wrong = h("p.wrong", { id: `${id}-wrong`, hidden: true });
+  const state = h("span.preset");
   const unset = button("Reset", () => {
     made.set(preset);
     self.reset = true;
     changed();
   }, { class: "btn quiet small", "aria-label": `Reset ${key}` });
-  const node = h("div", { class: "setting" },
-    h("div", { class: "what" }, h("label", { for: id }, key),
-      h("p", { class: "doc", id: `${id}-doc` }, `${meaning} `, allowed && h("span", {}, `Allowed: ${allowed}`))),
-    h("div", { class: "value" }, control, wrong, h("div", { class: "under" }, state, unset)));
+  const node = h("div.setting", {},
+    h("div.what", h("label", { for: id }, key),
+      h("p.doc", { id: `${id}-doc` }, `${meaning} `, allowed && h("span", `Allowed: ${allowed}`))),
+    h("div.value", control, wrong, h("div.under", state, unset)));
   const nullable = schema.anyOf?.some((one) => one.type === "null");
   const self = {
     name: key, node, control, words: `${key} ${meaning}`.toLowerCase(), only: /^With type (\w+)/.exec(meaning)?.[1], reset: false, value: undefined, shown: "",
@@ -163,16 +163,16 @@ async function form(root, { path, current, changes, what, done }) {
   }
   const find = searchInput("Find a setting");
   const onlySet = h("input", { type: "checkbox", id: newId("only") });
-  const none = h("p", { class: "empty", hidden: true }, "No setting fits.");
-  const summary = h("span", { class: "grow", role: "status" });
-  const save = h("button", { class: "btn primary" }, "Save");
+  const none = h("p.empty", { hidden: true }, "No setting fits.");
+  const summary = h("span.grow", { role: "status" });
+  const save = h("button.btn.primary", "Save");
   const discard = button("Discard", load);
-  const bar = h("div", { class: "savebar", hidden: true }, summary, discard, save);
+  const bar = h("div.savebar", { hidden: true }, summary, discard, save);
   const left = new Set(entries);
   const groups = GROUPS.map(([title, fits]) => {
     const mine = [...left].filter((one) => fits.test(one.name));
     mine.forEach((one) => left.delete(one));
-    const node = h("section", { class: "card group" }, h("h2", {}, title), mine.map((one) => one.node));
+    const node = h("section.card.group", h("h2", title), mine.map((one) => one.node));
     return mine.length ? { node, mine } : null;
   }).filter(Boolean);
   // What only files or only servers elsewhere have is in the way of the others.
@@ -229,8 +229,8 @@ async function form(root, { path, current, changes, what, done }) {
     if (faults.length) say(rest.join("; ") || `${count(faults.length, "value")} not right: see the marked settings`, "bad");
   }
   root.append(
-    h("form", { class: "settings", novalidate: true, "aria-label": `Settings of ${what}`, onsubmit: submit },
-      h("div", { class: "toolbar" }, find, h("label", { class: "inline", for: onlySet.id }, onlySet, "Only what is set")),
+    h("form.settings", { novalidate: true, "aria-label": `Settings of ${what}`, onsubmit: submit },
+      h("div.toolbar", find, h("label.inline", { for: onlySet.id }, onlySet, "Only what is set")),
       groups.map(({ node }) => node), none, bar));
   await load();
   return { refresh: () => !entries.some((one) => one.edited) && load().catch(complain) };

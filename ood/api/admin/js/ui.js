@@ -24,8 +24,8 @@ const STATES = {
 /** A state in a word, with a picture and a colour. `set(state)` changes it. */
 export function badge(state) {
   const word = h("span");
-  const picture = h("span", { class: "pic" });
-  const node = h("span", { class: "badge" }, picture, word);
+  const picture = h("span.pic");
+  const node = h("span.badge", picture, word);
   const set = (next) => {
     if (node.dataset.state === next) return;
     node.dataset.state = next;
@@ -53,18 +53,18 @@ export function iconButton(picture, label, onclick, attributes = {}) {
 export const dim = (node, on) => attribute(node, "aria-disabled", on ? "true" : null);
 
 export function heading(title, ...tools) {
-  return h("div", { class: "heading" }, h("h1", { tabindex: "-1" }, title), h("div", { class: "actions" }, tools));
+  return h("div.heading", h("h1", { tabindex: "-1" }, title), h("div.actions", tools));
 }
 
 export function empty(...said) {
-  return h("p", { class: "empty" }, said);
+  return h("p.empty", said);
 }
 
 /** A cell's content that is more than a text: `make(item)` returns its nodes and what updates them. */
 export const own = (make) => ({ make });
 
 function plain(said) {
-  const node = h("span", {});
+  const node = h("span");
   return [[node], (item) => text(node, said(item))];
 }
 
@@ -91,10 +91,10 @@ export function grid(caption, kind, columns, keyOf) {
     };
     return { node, update: (item) => (seen || !update.done) && (update.done = true) && update(item) };
   });
-  const node = h("div", { class: "card flush", hidden: true },
+  const node = h("div.card.flush", { hidden: true },
     h("table", { role: "table", "aria-label": caption, class: `cards ${kind}` },
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, columns.map(([label, of]) =>
-        h("th", { role: "columnheader", scope: "col", class: of }, label || h("span", { class: "unseen" }, "Actions"))))),
+        h("th", { role: "columnheader", scope: "col", class: of }, label || h("span.unseen", "Actions"))))),
       body));
   return {
     node,
@@ -108,7 +108,7 @@ export function grid(caption, kind, columns, keyOf) {
 /** A column's content: its state, and small what there is to say about it. */
 export const stateOf = (state, reason) => own(() => {
   const shown = badge("stopped");
-  const said = h("small", { class: "reason" });
+  const said = h("small.reason");
   return [[shown.node, said], (item) => {
     shown.set(state(item));
     text(said, reason(item));
@@ -129,7 +129,7 @@ const SAID_MS = 6000;
 export function say(said, tone = "ok", hint = "") {
   const place = document.getElementById(tone === "bad" ? "failed" : "said");
   const node = h("div", { class: `toast ${tone}` }, icon(tone === "bad" ? "errored" : "online"),
-    h("span", {}, said, hint && h("small", {}, hint)),
+    h("span", said, hint && h("small", hint)),
     h("button", { type: "button", class: "btn quiet icon", "aria-label": "Dismiss", onclick: () => node.remove() }, icon("errored")));
   while (place.childElementCount > 3) place.firstElementChild.remove();
   place.append(node);
@@ -151,14 +151,14 @@ export function newId(word) {
 /** A labelled input with its doc and a place for what is wrong with it. */
 export function field(name, label, control, doc = "") {
   const id = newId("field");
-  const wrong = h("p", { class: "wrong", id: `${id}-wrong`, hidden: true });
+  const wrong = h("p.wrong", { id: `${id}-wrong`, hidden: true });
   control.id = id;
   control.name = name;
   control.setAttribute("aria-describedby", doc ? `${id}-doc ${id}-wrong` : `${id}-wrong`);
   const check = control.type === "checkbox";
   const named = h("label", { for: id }, label);
   const node = h("div", { class: check ? "field check" : "field" }, check ? [control, named] : [named, control],
-    doc && h("p", { class: "doc", id: `${id}-doc` }, doc), wrong);
+    doc && h("p.doc", { id: `${id}-doc` }, doc), wrong);
   const fault = (said) => {
     wrong.hidden = !said;
     wrong.textContent = said ?? "";
@@ -192,7 +192,7 @@ export function showFaults(fields, faults) {
  */
 export function dialog({ title, body, fields = [], ok = "OK", tone = "primary", submit, allowed }) {
   const id = newId("dialog");
-  const wrong = h("p", { class: "wrong", role: "alert", hidden: true });
+  const wrong = h("p.wrong", { role: "alert", hidden: true });
   const yes = h("button", { class: `btn ${tone}` }, ok);
   const node = h("dialog", { "aria-labelledby": id },
     h("form", { method: "dialog", novalidate: true, onsubmit: (event) => {
@@ -200,7 +200,7 @@ export function dialog({ title, body, fields = [], ok = "OK", tone = "primary", 
       run();
     } },
     h("h2", { id }, title), body, fields.map((one) => one.node), wrong,
-    h("div", { class: "actions end" }, button("Cancel", () => node.close()), yes)));
+    h("div.actions.end", button("Cancel", () => node.close()), yes)));
   const ready = () => {
     yes.disabled = allowed ? !allowed() : false;
   };
