@@ -45,6 +45,7 @@ class SpacedRequestsTests(SynchronousTestCase):
         (directory / "server.js").write_text(say("local").replace("process.argv[1]", "'3000'"))
         self.service.add("local", directory)
         self.service.ood("config", "-a", "local", "-s", "handoff", "never")
+        self.service.ood("restart", "local")
         remote = NodeServer(say("remote"), free_ports(1)[0])
         self.addCleanup(remote.stop)
         where, (port,) = f"http://127.0.0.1:{remote.where}", free_ports(1)
