@@ -13,6 +13,11 @@ from tests.support.ood import RunningOod
 from tests.support.ports import free_ports
 from tests.support.servers import NodeServer, say
 
+LOCAL = """
+require('http').createServer((request, response) => {
+  request.resume().on('end', () => response.end('ok'));
+}).listen(process.env.PORT);
+"""
 PAUSES = [4.90 + 0.02 * number for number in range(12)]
 """Around the 5 s after which Node ends an idle connection."""
 
@@ -42,7 +47,7 @@ class SpacedRequestsTests(SynchronousTestCase):
         """An upstream of type proxy, and a worker that only gets requests: not one 502."""
         directory = self.service.directory / "local"
         directory.mkdir()
-        (directory / "server.js").write_text(say("local").replace("process.argv[1]", "'3000'"))
+        (directory / "server.js").write_text(LOCAL)
         self.service.add("local", directory)
         self.service.ood("config", "-a", "local", "-s", "handoff", "never")
         self.service.ood("restart", "local")
