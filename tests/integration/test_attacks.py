@@ -63,6 +63,7 @@ class AttacksTestCase(SynchronousTestCase):
             (directory / "server.js").write_text(APP)
             self.service.add(name, directory)
         self.service.ood("config", "-a", "proxied", "-s", "handoff", "never")
+        self.service.ood("restart", "proxied")
 
     def make_service(self) -> RunningOod:
         return RunningOod()
