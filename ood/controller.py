@@ -49,6 +49,8 @@ from ood.model.schema import (
 )
 from ood.model.status import ACCESS_STREAM, AppStatus, LogLine
 
+HTTPS_PORT = 443
+"""The port that an address over HTTPS need not name."""
 NO_OVERRIDES: Mapping[str, int] = MappingProxyType({})
 
 
@@ -236,12 +238,24 @@ class Controller:
 
     def _status(self, name: str) -> AppStatus:
         status = self._monitor.status(name)
+        certificate = self._certificate(name)
         return msgspec.structs.replace(
             status,
             trouble=(*status.trouble, *self._trouble(name)),
-            certificate=self._certificate(name),
+            certificate=certificate,
             maintenance=self._app(name).maintenance is not None,
+            urls=(*self._secure_urls(certificate), *status.urls),
         )
+
+    def _secure_urls(self, certificate: AppCertificate | None) -> list[str]:
+        """Return the addresses over HTTPS that browsers trust."""
+        settings = changed_settings(self._store.document.settings, self._overrides)
+        _, port = settings.ports(root=os.geteuid() == 0)
+        if certificate is None or not port:
+            return []
+        suffix = "" if port == HTTPS_PORT else f":{port}"
+        hosts = [host for host in certificate.names if not host.startswith("*")]
+        return [f"https://{host}{suffix}" for host in hosts]
 
     def deaths(self, name: str) -> DeathList:
         """Return the last deaths of an app's workers, and what they have in common."""

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ood.apps import app_of, check_files, check_has_files
 from ood.background import to_the_end
-from ood.errors import ConflictError, NotFoundError, OodError, ReleaseError
+from ood.errors import ConflictError, NoReleaseError, NotFoundError, OodError
 from ood.events import EventBus
 from ood.interfaces import IProcessMonitor, IReleases, IStore
 from ood.model.apptypes import NODE
@@ -68,6 +68,7 @@ class Deployments:
 
     async def rollback(self, name: str, release: str | None) -> AppStatus:
         """Run an earlier release."""
+        check_has_files(name, self._app(name))
         with self.alone(name):
             wanted = self._earlier(name, release)
             with self._told(name, "rollback", "roll-back"):
@@ -173,11 +174,11 @@ class Deployments:
 def _before(name: str, current: str | None, names: list[str]) -> str:
     """Return the newest release that is older than ``current``."""
     if current is None:
-        raise ReleaseError(f"{name} runs no release that it could go back from", _choice(names))
+        raise NoReleaseError(f"{name} runs its own directory: no release", _choice(names))
     found = next((one for one in names if one < current), None)
     if found is None:
         hint = f"{_choice(names)}; cwd goes back to the app's own directory"
-        raise ReleaseError(f"{name} has no release before {current}", hint)
+        raise NoReleaseError(f"{name} has no release before {current}", hint)
     return found
 
 

@@ -81,6 +81,12 @@ class ReleaseError(WorkerError):
     code = "release"
 
 
+class NoReleaseError(ReleaseError):
+    """There is none to go back to."""
+
+    http_status = 409
+
+
 class UnavailableError(OodError):
     """Right now it can't be done; later it may."""
 

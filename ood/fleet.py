@@ -120,4 +120,5 @@ def _files(name: str, app: App) -> AppStatus:
         user="",
         cwd=app.cwd,
         release=app.release or "",
+        trouble=() if there else (f"cwd: {app.cwd} is no directory that can be read",),
     )

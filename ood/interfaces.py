@@ -137,6 +137,9 @@ class ICertificateDesk(Interface):
     def renew_certificate(name: str) -> Deferred[CertificateStatus]:
         """Get a certificate anew; fires when it is served."""
 
+    def revoke_certificate(name: str) -> Deferred[CertificateStatus]:
+        """Get a certificate with a new key; fires when the CA has revoked the old one."""
+
     def remove_certificate(name: str) -> Deferred[None]:
         """Forget a certificate; one that an app needs from a CA is refused."""
 

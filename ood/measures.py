@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ood.interfaces import Distribution, Measure
-from ood.model.status import AppStatus, WorkerStatus
+from ood.model.status import AppStatus, UpstreamStatus, WorkerStatus
 from ood.proxy.context import Counters
 from ood.proxy.tls.counters import TlsCounters
 from ood.traffic.histogram import BOUNDS_MS
@@ -41,7 +41,21 @@ def app_measures(statuses: Iterable[AppStatus]) -> list[Measure]:
                     total=True,
                 ),
             ]
+        for upstream in status.upstreams:
+            measures += _upstream_measures(upstream, {**app, "upstream": upstream.address})
     return measures
+
+
+def _upstream_measures(upstream: UpstreamStatus, labels: Mapping[str, str]) -> list[Measure]:
+    online = upstream.state == "online"
+    totals = {
+        "ood_upstream_requests": ("Requests that it began to answer.", upstream.requests),
+        "ood_upstream_failures": ("Requests lost, and connections not made.", upstream.failures),
+    }
+    return [
+        Measure("ood_upstream_online", "1 if it gets requests.", online, labels),
+        *(Measure(name, doc, value, labels, total=True) for name, (doc, value) in totals.items()),
+    ]
 
 
 def _one_each(workers: Iterable[WorkerStatus]) -> list[WorkerStatus]:

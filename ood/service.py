@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import socket
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from twisted.application.service import MultiService
@@ -23,7 +25,7 @@ from twisted.python import usage
 from ood.api.guard import Mount
 from ood.api.metrics import MetricsResource
 from ood.api.service import ApiService
-from ood.api.site import make_site
+from ood.api.site import ApiSite, make_site
 from ood.api.token import load_or_create_token
 from ood.balancer.part import BalancerPart
 from ood.certs.part import CertificatesPart
@@ -51,6 +53,9 @@ from ood.proxy.remotes import Remotes
 from ood.store.file import FileStore
 from ood.traffic.access import AccessLogs
 from ood.traffic.traffic import Traffic
+
+if TYPE_CHECKING:
+    from ood.api.tls import ClientsWithCertificates
 
 LOOPBACK = "127.0.0.1"
 
@@ -150,6 +155,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     store = FileStore(home.path, deferToThread)
     settings = changed_settings(store.document.settings, overrides)
     http_port, https_port = settings.ports(root=os.geteuid() == 0)
+    tls = _listen_tls(settings)
     api_socket = bind(LOOPBACK, settings.api_port, what="the API (apiPort)")
     http_sockets = bind_public(http_port, what="HTTP (httpPort)") if http_port else []
     https_sockets = bind_public(https_port, what="HTTPS (httpsPort)") if https_port else []
@@ -161,7 +167,7 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     traffic = Traffic(clock, access)
     monitor = ProcessMonitor(any_reactor, clock, home.run, logs, events=events, traffic=traffic)
     releases = Releases(any_reactor, clock, home.apps)
-    remotes = Remotes(any_reactor, clock, logs.remark)
+    remotes = Remotes(any_reactor, clock, partial(_tell_upstream, logs, events))
     fleet = Fleet(monitor, remotes, traffic)
     notifier = Notifier(clock, events, Hooks(any_reactor, clock, os.environ).run)
     certificates = CertificatesPart(
@@ -199,13 +205,16 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         certificate=certificates.app_certificate,
     )
     record = home.path / BALANCER_FILE
-    balancer = BalancerPart(store, settings.balancer_engine, any_reactor, clock, record)
+    balancer = BalancerPart(
+        store, settings.balancer_engine, any_reactor, clock, record, events=events
+    )
     l4_routes = balancer.resource(token, lambda: _listeners(store.document, settings))
 
     mounts = {
         "services": Mount(l4_routes, "X-AUTH-TOKEN", checks_token=True),
         "metrics": Mount(
-            MetricsResource(lambda: _measure(controller, proxy, balancer, traffic, certificates))
+            MetricsResource(lambda: _measure(controller, proxy, balancer, traffic, certificates)),
+            is_open=lambda: store.document.settings.metrics_access == "loopback",
         ),
     }
     site = make_site(
@@ -215,11 +224,14 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
         certificates=certificates,
         reactor=clock,
         events=events,
+        tls_hosts=tls[1].hosts() if tls else frozenset(),
     )
 
     service = OodService(home, settings.api_port, (notifier.stopService, access.close))
-    api = ApiService(site, api_socket, any_reactor, clock)
-    for part in (logs, monitor, remotes, releases, certificates, proxy, balancer, api):
+    apis = [ApiService(site, api_socket, any_reactor, clock)]
+    if tls:
+        apis.append(ApiService(ApiSite(site.api, clock), tls[0], any_reactor, clock, tls=tls[1]))
+    for part in (logs, monitor, remotes, releases, certificates, proxy, balancer, *apis):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
 
     def converge(document: Document) -> None:
@@ -231,6 +243,26 @@ def _compose(home: Home, options: Options, open_files: int) -> OodService:
     store.subscribe(converge)
     converge(store.document)
     return service
+
+
+def _tell_upstream(logs: Logs, events: EventBus, app: str, text: str) -> None:
+    """Tell of an upstream that became well or unwell."""
+    logs.remark(app, text)
+    events.publish("health", f"{app}: {text}", app)
+
+
+def _listen_tls(settings: Settings) -> tuple[socket.socket, ClientsWithCertificates] | None:
+    """Bind the API's port for other machines, if there is to be one.
+
+    :raises StartupError: its address or its files can't be used.
+    """
+    wanted = settings.api_tls
+    if wanted is None:
+        return None
+    from ood.api.tls import ClientsWithCertificates  # noqa: PLC0415 - OpenSSL costs memory
+
+    context = ClientsWithCertificates(wanted)
+    return bind(wanted.host, wanted.port, what="the API (apiTls)"), context
 
 
 async def _measure(

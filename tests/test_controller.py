@@ -19,6 +19,7 @@ from ood.errors import (
 )
 from ood.events import EventBus
 from ood.interfaces import IController, IProcessMonitor, IReleases
+from ood.model.certificates import AppCertificate
 from ood.model.release import Order, release_directory
 from ood.store.file import FileStore
 from ood.testing.monitor import MemoryMonitor
@@ -68,6 +69,20 @@ class ControllerCase(SynchronousTestCase):
 
 class Verbs(ControllerCase):
     """One verb a test."""
+
+    def test_addresses_over_https(self):
+        """Names with a certificate come first, with a port only where it is needed."""
+        names = AppCertificate(state="valid", names=("example.com", "*.example.com"))
+        self.successResultOf(self.init())
+        for port, expected in ((443, "https://example.com"), (8443, "https://example.com:8443")):
+            overrides = {"httpsPort": port}
+            one = self.make_controller(overrides=overrides, certificate=lambda _: names)
+            (status,) = one.status("example.com")
+            self.assertEqual(expected, status.urls[0])
+            self.assertFalse(any("*" in url for url in status.urls))
+        off = self.make_controller(overrides={"httpsPort": 0}, certificate=lambda _: names)
+        (status,) = off.status("example.com")
+        self.assertFalse(any(url.startswith("https") for url in status.urls))
 
     def test_interfaces(self):
         """Controller and test double keep their contracts."""

@@ -18,6 +18,7 @@ from zope.interface.verify import verifyObject
 from ood.api.service import ApiService
 from ood.api.site import make_site
 from ood.balancer.part import BalancerPart
+from ood.certs.part import CertificatesPart
 from ood.clock import MonotonicClock
 from ood.events import EventBus
 from ood.model.document import App, Document, Settings
@@ -131,6 +132,20 @@ class EveryService(TestCase):
             record = self.directory / "balancer.json"
             part = BalancerPart(store, "userspace", reactor, self.clock, record)
             part.converge(store.document)
+            return part
+
+        return self.check(make)
+
+    def test_certificates(self) -> Deferred[None]:
+        """The certificates, in the middle of asking a CA that does not answer."""
+        (port,) = free_ports(1)
+        url = f"https://127.0.0.1:{port}/dir"
+        settings = Settings(https_port=8443, acme_agree_tos=True, acme_directory=url)
+        app = App(cwd="/", port=3001, domains=("shop.example.com",), running=True)
+
+        def make() -> CertificatesPart:
+            part = CertificatesPart(self.directory / "certs", reactor, self.clock, root=False)
+            part.converge(Document(settings=settings, apps={"shop": app}))
             return part
 
         return self.check(make)

@@ -8,12 +8,11 @@
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import os
 import signal
+import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from sides import OodSide, Pm2Side, Side, pm2_program  # noqa: E402 - needs the path above
+from sides import OodSide, Pm2Side, Side, pm2_program, pm2_version  # noqa: E402 - needs the path above
 
 from tests.support.load import SERVER, Load  # noqa: E402
 from tests.support.ood import wait_until  # noqa: E402
@@ -44,16 +43,21 @@ KEEP_ALIVE, SHORT, RELOADS = 48, 8, 3
 
 
 def answering(port: int) -> int | None:
-    """Return the process that answers a request on a new connection; None if none does."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+    """Return the process that answers a request on a new connection; None if none does.
+
+    By hand, not by a library: the client shares the processors with those it measures.
+    """
     try:
-        connection.request("GET", "/")
-        response = connection.getresponse()
-        return int(response.read()) if response.status == 200 else None
-    except (OSError, ValueError, http.client.HTTPException):
+        with socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            answer = b""
+            while not (body := answer.partition(b"\r\n\r\n")[2]):
+                if not (data := sock.recv(4096)):
+                    return None
+                answer += data
+            return int(body) if b" 200 " in answer else None
+    except (OSError, ValueError):
         return None
-    finally:
-        connection.close()
 
 
 def replaced_seconds(side: Side) -> float:
@@ -139,9 +143,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pm2-") as directory:
         program = pm2_program(arguments.pm2, Path(directory))
-        version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
         results = {
-            "pm2": version.stdout.split()[-1],
+            "pm2": pm2_version(program),
             "replacement": {
                 str(workers): replacement(workers, program, arguments.rounds) for workers in (1, 2)
             },

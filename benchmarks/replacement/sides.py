@@ -148,3 +148,10 @@ def pm2_program(given: str | None, directory: Path) -> str:
     command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(directory), "pm2"]
     subprocess.run(command, check=True, capture_output=True)
     return str(directory / "node_modules/.bin/pm2")
+
+
+def pm2_version(program: str) -> str:
+    """Return PM2's version; asked for it, PM2 would start its daemon in the user's home."""
+    package = Path(program).resolve().parents[1] / "package.json"
+    version: str = json.loads(package.read_text())["version"]
+    return version

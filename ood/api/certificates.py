@@ -25,7 +25,8 @@ REQUIRED = ("cert", "key")
 
 def new_certificate() -> dict[str, Any]:
     """Return the schema of what a certificate is added with."""
-    properties = {name: {"type": "string", "description": doc} for name, doc in PATHS.items()}
+    path = {"type": "string", "pattern": "^/"}
+    properties = {name: {**path, "description": doc} for name, doc in PATHS.items()}
     return {
         "type": "object",
         "properties": properties,
@@ -74,6 +75,11 @@ class CertificateHandlers(Handlers):
         """Get a certificate anew."""
         desk = self._desk
         return await self._work(request, lambda: desk.renew_certificate(certificate))
+
+    async def revoke_certificate(self, request: WebRequest, certificate: str) -> bytes:
+        """Get a certificate anew, and have the old one revoked."""
+        desk = self._desk
+        return await self._work(request, lambda: desk.revoke_certificate(certificate))
 
     async def remove_certificate(self, request: WebRequest, certificate: str) -> bytes:
         """Forget a certificate."""

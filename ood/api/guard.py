@@ -10,7 +10,7 @@ who may read the service's home; or the page must be logged in.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -32,6 +32,8 @@ from ood.api.sessions import Sessions
 from ood.api.types import LOOPBACK
 from ood.errors import OodError
 
+PROXIES_SAY = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+"""Fields that tell that a request was passed on by a proxy."""
 HOST_NAMES = (LOOPBACK, "localhost", "[::1]")
 """Names of the loopback interface in Host and Origin."""
 
@@ -43,11 +45,13 @@ class Mount:
     :ivar resource: what answers below the path segment it is mounted at.
     :ivar token_header: a header that may carry the token instead of ``Authorization``.
     :ivar checks_token: whether it checks tokens itself, in a way that its clients know.
+    :ivar is_open: tells whether a request from this machine needs no token just now.
     """
 
     resource: IResource
     token_header: str = ""
     checks_token: bool = False
+    is_open: Callable[[], bool] = lambda: False
 
 
 @implementer(IResource)
@@ -57,6 +61,7 @@ class Guard:
     :ivar inner: answers what no mount is for.
     :ivar mounts: further resources by first path segment.
     :ivar public: paths that need no token.
+    :param tls_hosts: what Host may be where the request came with TLS.
     """
 
     isLeaf = False
@@ -68,11 +73,14 @@ class Guard:
         mounts: Mapping[str, Mount],
         public: frozenset[str],
         sessions: Sessions,
+        *,
+        tls_hosts: frozenset[str] = frozenset(),
     ) -> None:
         self.inner = inner
         self.mounts = mounts
         self.public = public
         self._sessions = sessions
+        self._tls_hosts = tls_hosts
         self._token = token.encode()
 
     def getChildWithDefault(self, path: bytes, request: WebRequest) -> IResource:
@@ -81,7 +89,7 @@ class Guard:
         mount = self.mounts.get(path.decode("utf-8", "replace"))
         try:
             _check_target(request)
-            _check_host(request)
+            self._check_host(request)
             if request.path == b"/" and "text/html" in (request.getHeader("accept") or ""):
                 return ToPage()
             if not self._has_session(request, mount) and not self._may_pass(request, mount):
@@ -108,7 +116,27 @@ class Guard:
         """Tell whether no token is asked for here."""
         if mount is not None and mount.checks_token:
             return True
+        if mount is not None and mount.is_open() and _is_from_here(request):
+            return True
         return request.path.decode("utf-8") in self.public
+
+    def _check_host(self, request: WebRequest) -> None:
+        """Check that the request names this API, and comes from no page but its own."""
+        secure = request.isSecure()
+        own = self._tls_hosts if secure else _own_names(request)
+        hosts = request.requestHeaders.getRawHeaders("host", [])
+        if len(hosts) != 1 or hosts[0].lower() not in own:
+            raise ForbiddenError(
+                "the request's Host header does not name this API",
+                f"one of {', '.join(sorted(own))}",
+            )
+        scheme = "https" if secure else "http"
+        for origin in request.requestHeaders.getRawHeaders("origin", []):
+            if origin.lower() not in {f"{scheme}://{name}" for name in own}:
+                raise ForbiddenError(
+                    "the request comes from a page of another site",
+                    "the API serves its own page only",
+                )
 
     def _has_session(self, request: WebRequest, mount: Mount | None) -> bool:
         """Tell whether the request comes from the web page, logged in.
@@ -165,23 +193,20 @@ def _check_target(request: WebRequest) -> None:
         raise BadRequestError("a header is not UTF-8") from None
 
 
+def _is_from_here(request: WebRequest) -> bool:
+    """Tell whether a request comes from this machine, and to its loopback address.
+
+    What a proxy on this machine passes on comes from somewhere else.
+    """
+    address = getattr(request.getClientAddress(), "host", "")
+    passed_on = any(request.getHeader(name) is not None for name in PROXIES_SAY)
+    local = address == "::1" or address.startswith("127.")
+    return local and not passed_on and not request.isSecure()
+
+
 def _own_names(request: WebRequest) -> set[str]:
     """Return what Host may be: the loopback's names with our port."""
     address = request.getHost()
     port = address.port if isinstance(address, IPv4Address | IPv6Address) else 0
     names = {f"{name}:{port}" for name in HOST_NAMES}
     return names | set(HOST_NAMES) if port == 80 else names
-
-
-def _check_host(request: WebRequest) -> None:
-    own = _own_names(request)
-    hosts = request.requestHeaders.getRawHeaders("host", [])
-    if len(hosts) != 1 or hosts[0].lower() not in own:
-        raise ForbiddenError(
-            "the request's Host header does not name this API", f"one of {', '.join(sorted(own))}"
-        )
-    for origin in request.requestHeaders.getRawHeaders("origin", []):
-        if origin.lower() not in {f"http://{name}" for name in own}:
-            raise ForbiddenError(
-                "the request comes from a page of another site", "the API serves its own page only"
-            )

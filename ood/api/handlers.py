@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 
 import ood
 import twisted
+from ood.api.browser import cookie_of
 from ood.api.deploy import Stream, order_of, release_of
 from ood.api.follow import Follower
 from ood.api.maintain import maintenance_of
@@ -175,8 +176,15 @@ class Handlers:
         if request.method == b"HEAD":
             request.setHeader("Content-Type", EVENT_STREAM_TYPE)
         else:
-            await self._streams.serve(request, wanted)
+            await self._streams.serve(request, wanted, self._session_of(request))
         return b""
+
+    def _session_of(self, request: WebRequest) -> Callable[[], bool]:
+        """Return what tells whether the session that a request belongs to is still there."""
+        cookie = cookie_of(request)
+        if cookie is None or request.getHeader("authorization") is not None:
+            return lambda: True
+        return lambda: self._sessions.touch(cookie)
 
     async def get_settings(self, request: WebRequest) -> bytes:
         """Answer with the settings."""

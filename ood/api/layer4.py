@@ -37,7 +37,7 @@ STATISTICS: Schema = {
     "name": "statistics",
     "in": "query",
     "description": "Whether each service and server comes with its counters.",
-    "schema": {"type": "string", "enum": ["true", "false"]},
+    "schema": {"type": "string"},
 }
 CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
     "L4Service": {"type": TYPES, "scheduler": SCHEDULERS},

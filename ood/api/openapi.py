@@ -14,7 +14,7 @@ import ood
 from ood.api.certificates import new_certificate
 from ood.api.layer4 import layer4_paths, layer4_schemas, layer4_security
 from ood.api.maintain import SCHEMA as MAINTAIN
-from ood.api.openapi_watch import watch_schemas
+from ood.api.openapi_more import metrics_paths, watch_schemas
 from ood.api.operations import OPERATIONS, Operation
 from ood.api.types import JSON_TYPE, LINES_TYPE
 from ood.events import KINDS, Event
@@ -324,7 +324,7 @@ def openapi_document() -> dict[str, Any]:
             "description": "Runs Node.js sites: the API behind the ood command. It listens on "
             "loopback only. Host must name it, and the token is in the file api-token of its home.",
         },
-        "paths": {**paths, **layer4_paths()},
+        "paths": {**paths, **metrics_paths(), **layer4_paths()},
         "components": {
             "schemas": {**_schemas(), **layer4_schemas()},
             "securitySchemes": {

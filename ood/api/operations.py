@@ -319,6 +319,14 @@ OPERATIONS = (
         errors=_WORK,
     ),
     Operation(
+        "revoke_certificate",
+        "POST",
+        f"{_CERTIFICATE}/revoke",
+        "Get a certificate with a new key, then have the CA revoke the old one.",
+        "CertificateStatus",
+        errors=_WORK,
+    ),
+    Operation(
         "remove_certificate",
         "DELETE",
         _CERTIFICATE,

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
+    IOpenSSLContextFactory,
     IReactorSocket,
     IReactorTime,
 )
@@ -82,18 +83,26 @@ class ApiService(Service):
     """Serves the API on a socket from start to stop.
 
     :param site: the API, from :func:`~ood.api.site.make_site`.
-    :param sock: a stream socket bound to loopback; it belongs to the service.
+    :param sock: a bound stream socket; it belongs to the service.
     :param reactor: accepts its connections.
     :param clock: measures how long the last answers may take.
+    :param tls: how to speak TLS; plain HTTP, for loopback, if absent.
     """
 
     def __init__(
-        self, site: ApiSite, sock: socket.socket, reactor: IReactorSocket, clock: IReactorTime
+        self,
+        site: ApiSite,
+        sock: socket.socket,
+        reactor: IReactorSocket,
+        clock: IReactorTime,
+        *,
+        tls: IOpenSSLContextFactory | None = None,
     ) -> None:
         self._site = site
         self._sock = sock
         self._reactor = reactor
         self._clock = clock
+        self._tls = tls
         self._connections = _Connections(site)
         self._port: IListeningPort | None = None
 
@@ -103,6 +112,10 @@ class ApiService(Service):
         self._sock.setblocking(False)
         self._sock.listen(LISTEN_BACKLOG)
         factory: Any = self._connections  # a WrappingFactory is typed as a client's
+        if self._tls is not None:
+            from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: PLC0415 - OpenSSL
+
+            factory = TLSMemoryBIOFactory(self._tls, False, factory)
         self._port = self._reactor.adoptStreamPort(self._sock.fileno(), self._sock.family, factory)
         # The reactor works on a duplicate of its own.
         self._sock.close()

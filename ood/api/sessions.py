@@ -96,6 +96,14 @@ class Sessions:
         session.used = self._now()
         return True
 
+    def touch(self, cookie: str) -> bool:
+        """Count what goes on for a session as its use; tell whether it is still there."""
+        self._forget_idle()
+        session = self._sessions.get(_digest(cookie))
+        if session is not None:
+            session.used = self._now()
+        return session is not None
+
     def end(self, cookie: str) -> None:
         """Log out."""
         self._sessions.pop(_digest(cookie), None)

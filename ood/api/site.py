@@ -35,6 +35,7 @@ class Api:
     :ivar root: the resource: guard, mounts and routes.
     :param events: what happens; nothing does if absent.
     :param clock: for what repeats; time stands still if absent.
+    :param tls_hosts: what Host may be where a request came with TLS.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Api:
         certificates: ICertificateDesk | None = None,
         events: EventBus | None = None,
         clock: IReactorTime | None = None,
+        tls_hosts: frozenset[str] = frozenset(),
     ) -> None:
         streams = EventStreams(controller, events or EventBus(), clock or Clock())
         sessions = Sessions(clock or Clock(), token)
@@ -55,7 +57,7 @@ class Api:
         public = frozenset(operation.path for operation in OPERATIONS if operation.public)
         routes = ((operation, getattr(self._handlers, operation.name)) for operation in OPERATIONS)
         mounts = {"ui": Mount(Page(sessions), checks_token=True), **mounts}
-        self.root = Guard(Router(routes), token, mounts, public, sessions)
+        self.root = Guard(Router(routes), token, mounts, public, sessions, tls_hosts=tls_hosts)
 
     def stop(self) -> None:
         """End every request that is still open."""
@@ -87,6 +89,7 @@ def make_site(
     certificates: ICertificateDesk | None = None,
     reactor: IReactorTime | None = None,
     events: EventBus | None = None,
+    tls_hosts: frozenset[str] = frozenset(),
 ) -> ApiSite:
     """Return the API as a factory for a loopback port.
 
@@ -95,6 +98,15 @@ def make_site(
     :param certificates: what the routes of certificates ask.
     :param reactor: for the timeouts of connections, and what repeats.
     :param events: what happens.
+    :param tls_hosts: what Host may be where a request came with TLS.
     """
-    api = Api(controller, token, mounts, certificates=certificates, events=events, clock=reactor)
+    api = Api(
+        controller,
+        token,
+        mounts,
+        certificates=certificates,
+        events=events,
+        clock=reactor,
+        tls_hosts=tls_hosts,
+    )
     return ApiSite(api, reactor)

@@ -114,6 +114,7 @@ class EventStreams:
         self._clock = clock
         self._run = run or secrets.token_hex(4)
         self._streams: dict[Follower, Wanted] = {}
+        self._may_go_on: dict[Follower, Callable[[], bool]] = {}
         self._snapshot: Snapshot | None = None
         self._timer: IDelayedCall | None = None
         self._ticks = 0
@@ -129,9 +130,12 @@ class EventStreams:
         for stream in tuple(self._streams):
             stream.finish()
 
-    async def serve(self, request: WebRequest, wanted: Wanted) -> None:
+    async def serve(
+        self, request: WebRequest, wanted: Wanted, may_go_on: Callable[[], bool] = lambda: True
+    ) -> None:
         """Send events until either side ends it.
 
+        :param may_go_on: asked each second; a reader that has logged out gets no more.
         :raises OodError: there is no such app, or there are too many readers.
         """
         if self._stopped or len(self._streams) >= STREAMS_MAX:
@@ -144,21 +148,22 @@ class EventStreams:
         first = [*self._missed(request.getHeader("last-event-id"), wanted)]
         if wanted.status:
             first.append(message(STATUS_EVENT, self._present().whole(wanted.app)))
-        self._add(stream, wanted)
+        self._add(stream, wanted, may_go_on)
         try:
             stream.start(first)
             await stream.done
         finally:
             self._remove(stream)
 
-    def _add(self, stream: Follower, wanted: Wanted) -> None:
+    def _add(self, stream: Follower, wanted: Wanted, may_go_on: Callable[[], bool]) -> None:
         if not self._streams:
             self._unsubscribe = self._events.subscribe(self._happened)
             self._timer = self._clock.callLater(TICK_SECONDS, self._tick)
         self._streams[stream] = wanted
+        self._may_go_on[stream] = may_go_on
 
     def _remove(self, stream: Follower) -> None:
-        del self._streams[stream]
+        del self._streams[stream], self._may_go_on[stream]
         if self._streams:
             return
         self._unsubscribe()
@@ -215,6 +220,8 @@ class EventStreams:
     def _tick(self) -> None:
         self._timer = self._clock.callLater(TICK_SECONDS, self._tick)
         self._ticks += 1
+        for stream in [one for one, may in self._may_go_on.items() if not may()]:
+            stream.finish()
         try:
             self._tell_changes()
         except Exception:

@@ -30,8 +30,19 @@ class _Watch:
         self.stopped = False
 
 
+Told = Callable[[str, str, bool, str], None]
+"""``told(service, server, up, reason)``: a server became well, or unwell for a reason."""
+
+
+def nobody(_service: str, _server: str, _up: bool, _reason: str) -> None:
+    """Hear of servers, and do nothing."""
+
+
 class HealthChecker:
-    """Probes the servers of services with a check, and says which are down."""
+    """Probes the servers of services with a check, and says which are down.
+
+    :ivar told: hears of each server that becomes well or unwell.
+    """
 
     log = Logger()
 
@@ -39,6 +50,7 @@ class HealthChecker:
         self._clock = clock
         self._prober = prober
         self._changed = changed
+        self.told: Told = nobody
         self._watches: dict[Watched, _Watch] = {}
         self._background = Background()
 
@@ -97,6 +109,7 @@ class HealthChecker:
             state="up again" if watch.health.up else "down",
             reason=f": {failure}" if failure else "",
         )
+        self.told(watch.service.id, watch.server.id, watch.health.up, failure or "")
         self._changed()
 
     async def _sleep(self, seconds: float) -> None:

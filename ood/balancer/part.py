@@ -22,6 +22,7 @@ from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from ood.errors import OodError
+from ood.events import EventBus
 from ood.interfaces import IStore, Measure
 from ood.model.document import Document
 from ood.model.services import Service
@@ -71,12 +72,20 @@ class BalancerPart(MultiService):
 
     :param setting: the setting ``balancerEngine``.
     :param record: the file that remembers which of the kernel's services are ours.
+    :param events: told of servers that become well or unwell.
     """
 
     log = Logger()
 
     def __init__(
-        self, store: IStore, setting: str, reactor: object, clock: IReactorTime, record: Path
+        self,
+        store: IStore,
+        setting: str,
+        reactor: object,
+        clock: IReactorTime,
+        record: Path,
+        *,
+        events: EventBus | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._store = store
@@ -84,6 +93,7 @@ class BalancerPart(MultiService):
         self._reactor = reactor
         self._clock = clock
         self._record = record
+        self._events = events or EventBus()
         self._balancer: SplitBalancer | None = None
         self._wanted: object = None
         self._committing = False
@@ -115,6 +125,11 @@ class BalancerPart(MultiService):
         if not isinstance(failure.value, CancelledError):
             self.log.warn("L4 services are not applied yet: {why}", why=failure.value)
 
+    def _tell_health(self, service: str, server: str, up: bool, reason: str) -> None:
+        state = "is up again" if up else f"is down: {reason}"
+        text = f"{server} of {service} {state}"
+        self._events.publish("health", text, service=service, server=server, up=up, reason=reason)
+
     def _port_of(self, name: str) -> int | None:
         app = self._store.document.apps.get(name)
         return app.port if app is not None and app.running else None
@@ -126,6 +141,7 @@ class BalancerPart(MultiService):
             balancer = make_split(
                 self._setting, self._reactor, self._clock, self._record, self._port_of
             )
+            balancer.tell_health(self._tell_health)
             balancer.setServiceParent(self)  # type: ignore[no-untyped-call]
             self._balancer = balancer
             self.log.info("L4 balancer: {engines}", engines=" and ".join(balancer.engines))

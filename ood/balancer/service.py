@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ood.background import Background
-from ood.balancer.checks import HealthChecker, Prober, Watched
+from ood.balancer.checks import HealthChecker, Prober, Told, Watched
 from ood.balancer.core.plan import Place, Plan, RemoveService, Step, make_plan
 from ood.balancer.core.state import Actual, Desired, VirtualKey, desired_state
 from ood.balancer.interfaces import IEngine, StepFailure
@@ -75,6 +75,10 @@ class BalancerService(TwistedService):
         self._timer: IDelayedCall | None = None
         self._passing = False
         self._again = False
+
+    def tell_health(self, told: Told) -> None:
+        """Have ``told`` hear of each server that becomes well or unwell."""
+        self._checker.told = told
 
     def startService(self) -> None:
         """Learn what is ours; begin when there is a configuration."""

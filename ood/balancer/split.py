@@ -14,6 +14,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
+from ood.balancer.checks import Told
 from ood.balancer.engines import make_balancer
 from ood.balancer.interfaces import StepFailure
 from ood.balancer.service import BalancerService
@@ -48,6 +49,11 @@ class SplitBalancer(MultiService):
             (self._first, tuple(one for one in services if not has_app(one))),
             (self._relay, tuple(one for one in services if has_app(one))),
         ]
+
+    def tell_health(self, told: Told) -> None:
+        """Have ``told`` hear of each server that becomes well or unwell."""
+        for part in self._parts():
+            part.tell_health(told)
 
     @property
     def engines(self) -> tuple[str, ...]:

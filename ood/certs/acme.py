@@ -65,6 +65,8 @@ class Acme:
             self.hook = DnsHookResponder(reactor, clock, command, journal_file)
         able = {one.challenge_type: one for one in (*responders, self.hook) if one is not None}
         ca_file = Path(settings.acme_ca_file) if settings.acme_ca_file else None
+        if settings.http_port == 0:
+            del able[HttpResponder.challenge_type]  # nobody could ask
         session_key = self._account_key(settings.acme_directory)
         binding = _binding(settings)
         self._http = CaHttp(reactor, clock, ca_file)

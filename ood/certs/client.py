@@ -30,6 +30,8 @@ ARI_LOOK_SECONDS = (3600.0, 86_400.0)
 """Least and greatest pause between two looks at a certificate's renewal information."""
 ARI_USUAL_SECONDS = 21_600.0
 """The same where the CA names none (RFC 9773, 4.3.3)."""
+KEY_COMPROMISE = 1
+"""Why a certificate is revoked (RFC 5280, 5.3.1)."""
 CHAIN_TYPE = "application/pem-certificate-chain"
 
 T = TypeVar("T", "Order", "Authorization")
@@ -41,7 +43,7 @@ class Order(msgspec.Struct):
     status: str
     authorizations: list[str] = []
     finalize: str = ""
-    certificate: str = ""
+    certificate: str | None = None
     error: dict[str, Any] | None = None
     url: str = ""
 
@@ -69,7 +71,6 @@ class Authorization(msgspec.Struct):
     status: str
     identifier: Identifier
     challenges: list[OneChallenge] = []
-    wildcard: bool = False
 
 
 class SuggestedWindow(msgspec.Struct):
@@ -160,7 +161,7 @@ class Client:
             "identifiers": [{"type": "dns", "value": name} for name in names]
         }
         if profile:
-            known = directory.meta.profiles
+            known = directory.meta.profiles or {}
             if profile not in known:
                 there = f"it has {', '.join(known)}" if known else "it has none"
                 raise problem_of({"type": "invalidProfile", "detail": f"{profile}; {there}"})
@@ -261,13 +262,15 @@ class Client:
         look = min(max(pause, least), greatest)
         return window.start.timestamp(), window.end.timestamp(), look
 
-    async def revoke(self, chain: bytes, reason: int = 0) -> None:
-        """Have a certificate revoked.
+    async def revoke(self, chain: bytes) -> None:
+        """Have a certificate revoked, whose key may be in wrong hands.
 
         :param chain: its PEM, the certificate itself first.
         """
         directory = await self.session.directory()
-        payload = {"certificate": b64(to_der(chain)), "reason": reason}
+        if not directory.revoke_cert:
+            raise AcmeError("unsupported", "the CA revokes no certificates")
+        payload = {"certificate": b64(to_der(chain)), "reason": KEY_COMPROMISE}
         await self.session.post(directory.revoke_cert, payload)
 
 

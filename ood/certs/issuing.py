@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from random import SystemRandom
 
 import msgspec
 from twisted.application.service import Service
@@ -30,7 +29,6 @@ from ood.certs.core.schedule import (
     REISSUE_SECONDS,
     OrderRate,
     Standing,
-    Window,
     next_change,
     pause_after,
     standing,
@@ -39,6 +37,7 @@ from ood.certs.errors import AcmeError, CertificateError
 from ood.certs.interfaces import ICertificateStore, IResponder
 from ood.certs.journal import Entry, Journal, Progress
 from ood.certs.pem import Leaf, load_objects, load_pair, new_key
+from ood.certs.renewal import RenewalWindows
 from ood.errors import OodError
 from ood.interfaces import Certificate
 
@@ -49,9 +48,11 @@ SHORTEST_PAUSE_SECONDS = 1.0
 ATTEMPTS_AT_ONCE = 10
 """Orders in progress at once; the others wait for their turn."""
 PASSING = frozenset(
-    {"network", "broken", "timeout", "rateLimited", "serverInternal", "badNonce", "hook"}
+    {"network", "broken", "timeout", "rateLimited", "serverInternal", "badNonce", "hook", "disk"}
 )
 """Failures after which an order that was placed can still be gone on with."""
+VALIDATION = frozenset({"dns", "connection", "tls", "unauthorized", "incorrectResponse"})
+"""Failures that something about the name explains."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,19 @@ class AcmeIssuingService(Service):
         self._diagnose = diagnose
         self._changed = changed
         self._background = Background()
+        self._windows = RenewalWindows(
+            client,
+            clock,
+            journal,
+            current=self._ari_id,
+            seconds=self._seconds,
+            background=self._background,
+            looked=self.check,
+        )
         self._rate = OrderRate()
-        self._random = SystemRandom()
         self._wanted: tuple[str, ...] | None = None
         self._loaded = False
         self._tried: set[str] = set()
-        self._looking: set[str] = set()
         self._issuing: dict[str, list[Deferred[None]]] = {}
         self._waiting: list[Deferred[None]] = []
         self._timer: IDelayedCall | None = None
@@ -181,6 +189,10 @@ class AcmeIssuingService(Service):
     def _seconds(self) -> float:
         return self._now().timestamp()
 
+    def _ari_id(self, name: str) -> str:
+        held = self.held.get(name)
+        return "" if held is None else held.leaf.ari_id
+
     def _standing(self, name: str) -> Standing:
         held, entry = self.held.get(name), self.journal.entry(name)
         if held is None or why_unfit(_facts(held, ""), [name], self._seconds()):
@@ -207,7 +219,9 @@ class AcmeIssuingService(Service):
         for _, name in sorted(due)[: max(0, ATTEMPTS_AT_ONCE - len(self._issuing))]:
             _ = self.issue_cert(name).addErrback(lambda _: None)  # _attempt has noted it
         for name in self.wanted():
-            self._look_soon(name, now)
+            ours = self.journal.entry(name).terms == self.terms and name not in self._issuing
+            if ours and name in self.held:
+                self._windows.look_soon(name)
         self._tell_waiting()
         self._come_back(now)
 
@@ -256,6 +270,10 @@ class AcmeIssuingService(Service):
         except OodError as error:
             result = Failure()  # type: ignore[no-untyped-call]
             await self._note_failure(name, error, result)
+        except OSError as error:
+            lost = AcmeError("disk", f"the certificate can't be kept: {error}")
+            result = Failure(lost)  # type: ignore[no-untyped-call]
+            await self._note_failure(name, lost, result)
         except Exception:
             result = Failure()  # type: ignore[no-untyped-call]
             self.log.failure("getting the certificate of {name} failed", name=name)
@@ -272,7 +290,8 @@ class AcmeIssuingService(Service):
     async def _note_failure(self, name: str, error: OodError, failure: Failure) -> None:
         retry_after = error.retry_after if isinstance(error, AcmeError) else None
         kind = error.kind if isinstance(error, AcmeError) else ""
-        if kind not in PASSING:
+        broken = isinstance(error, AcmeError) and error.status >= 500
+        if kind not in PASSING and not broken:
             self.journal.ended(name)
         entry = self.journal.entry(name)
         count = entry.failures + 1
@@ -285,7 +304,7 @@ class AcmeIssuingService(Service):
             self._panic(failure, name)
         else:
             self.log.warn("{name} is not renewed: {error}", name=name, error=error)
-        if kind not in PASSING:
+        if kind in VALIDATION:
             with suppress(CancelledError):  # then it is only not explained
                 found = await self._diagnose(name)
                 text = f"{found}; {error}" if found else str(error)
@@ -301,7 +320,7 @@ class AcmeIssuingService(Service):
         responders = self._able(name)
         progress = self.journal.progress(name, self.terms)
         key = progress.key.encode() if progress else self._generate_key()
-        held, entry = self.held.get(name), self.journal.entry(name)
+        entry = self.journal.entry(name)
 
         def began(url: str) -> None:
             self.journal.began(name, Progress(url=url, key=key.decode(), terms=self.terms))
@@ -311,7 +330,7 @@ class AcmeIssuingService(Service):
             key,
             responders,
             profile=self._profile,
-            replaces=held.leaf.ari_id if held and entry.terms == self.terms else "",
+            replaces=self._ari_id(name) if entry.terms == self.terms else "",
             order=progress.url if progress else "",
             began=began,
         )
@@ -342,45 +361,10 @@ class AcmeIssuingService(Service):
         ]
         if not able:
             raise AcmeError(
-                "unsupported", f"{name} can only be proved in the DNS", "set acmeDnsHook"
+                "unsupported", "a wildcard can only be proved in the DNS", "set acmeDnsHook"
             )
         first = self.journal.entry(name).failures % len(able)
         return able[first:] + able[:first]
-
-    def _look_soon(self, name: str, now: float) -> None:
-        """Ask the CA when it wants a certificate renewed, if it is time to ask."""
-        held, window = self.held.get(name), self.journal.entry(name).window
-        if held is None or name in self._looking or (window is not None and window.look > now):
-            return
-        if self.journal.entry(name).terms == self.terms and name not in self._issuing:
-            self._looking.add(name)
-            self._background.run(f"renewal information of {name}", self._look(name, held))
-
-    async def _look(self, name: str, held: Held) -> None:
-        again = self._check_seconds
-        try:
-            found = await self._client.renewal_info(held.leaf.ari_id)
-        except OodError as error:
-            self.log.info("no renewal information of {name}: {error}", name=name, error=error)
-        else:
-            again = 0.0
-            if found is None:
-                return  # this CA has none; stays in _looking, so it is asked once a run
-            self._note_window(name, held, *found)
-        if again:
-            await deferLater(self._clock, again)
-        self._looking.discard(name)
-        self.check()
-
-    def _note_window(self, name: str, held: Held, start: float, end: float, look: float) -> None:
-        if self.held.get(name) is not held or start > end:
-            return
-        entry = self.journal.entry(name)
-        before = entry.window
-        keep = before is not None and start <= before.chosen <= end
-        chosen = before.chosen if before and keep else self._random.uniform(start, end)
-        window = Window(start, end, chosen, self._seconds() + look)
-        self.journal.note(name, msgspec.structs.replace(entry, window=window))
 
 
 def _facts(held: Held, terms: str) -> Facts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+from twisted.logger import Logger
 
 from ood.certs.core.schedule import Window
 from ood.certs.files import read_record, write_record
@@ -42,6 +43,8 @@ class Progress(msgspec.Struct, kw_only=True, rename="camel"):
 class Journal:
     """Keeps entries in one file, and each order in progress in one of its own."""
 
+    log = Logger()
+
     def __init__(self, directory: Path) -> None:
         self._file = directory / "journal.json"
         self._orders = directory / "orders"
@@ -52,21 +55,27 @@ class Journal:
         return self._entries.get(name) or Entry()
 
     def note(self, name: str, entry: Entry) -> None:
-        """Remember ``entry``."""
+        """Remember ``entry``; where the disk does not take it, for this run."""
         self._entries[name] = entry
-        write_record(self._file, self._entries)
+        self._write()
+
+    def _write(self) -> None:
+        try:
+            write_record(self._file, self._entries)
+        except OSError as error:
+            self.log.error("{path} can't be written: {error}", path=self._file, error=error)
 
     def forget(self, name: str) -> None:
         """Remember nothing of a name any more."""
         self.ended(name)
         if self._entries.pop(name, None) is not None:
-            write_record(self._file, self._entries)
+            self._write()
 
     def retry_all(self) -> None:
         """Let every name be tried at once: what kept them away may have changed."""
         for name, entry in self._entries.items():
             self._entries[name] = msgspec.structs.replace(entry, next_try=0.0)
-        write_record(self._file, self._entries)
+        self._write()
 
     def progress(self, name: str, terms: str) -> Progress | None:
         """Return a name's order, if it was placed under the same terms."""

@@ -25,6 +25,7 @@ from ood.model.certificates import AppCertificate, CertificateStatus
 from ood.model.document import Document, Settings
 
 if TYPE_CHECKING:
+    from ood.certs.desk import Desk
     from ood.certs.keeper import Keeper
 
 T = TypeVar("T")
@@ -120,6 +121,11 @@ class CertificatesPart(Service):
                 self._begin(keeper)
         return self._keeper
 
+    def _desk(self) -> Desk:
+        from ood.certs.desk import Desk  # noqa: PLC0415 - see the module's docstring
+
+        return Desk(self._load())
+
     def _notify(self) -> None:
         for callback in tuple(self._subscribers.values()):
             try:
@@ -163,7 +169,7 @@ class CertificatesPart(Service):
     def app_certificate(self, app: str) -> AppCertificate | None:
         """Return how HTTPS stands for an app; None if that is off."""
         return app_certificate(
-            self._plan, app, self._state_of, agreed=bool(self._settings.acme_agree_tos)
+            self._plan, app, self._state_of, agreed=self._settings.acme_agree_tos
         )
 
     def _state_of(self, name: str) -> NameState:
@@ -171,24 +177,28 @@ class CertificatesPart(Service):
 
     def certificates(self) -> list[CertificateStatus]:
         """Return every certificate, and every lack of one."""
-        return self._load().statuses()
+        return self._desk().statuses()
 
     def certificate(self, name: str) -> CertificateStatus:
         """Return one of them by its name, or by a name it is valid for."""
-        return self._load().status(name)
+        return self._desk().status(name)
 
     def add_certificate(self, cert: str, key: str, chain: str) -> Deferred[CertificateStatus]:
         """Take a certificate from files."""
-        return maybeDeferred(lambda: self._load().add(cert, key, chain))
+        return maybeDeferred(lambda: self._desk().add(cert, key, chain))
 
     def renew_certificate(self, name: str) -> Deferred[CertificateStatus]:
         """Get a certificate anew, now."""
-        return maybeDeferred(lambda: self._load().renew(name))
+        return maybeDeferred(lambda: self._desk().renew(name))
+
+    def revoke_certificate(self, name: str) -> Deferred[CertificateStatus]:
+        """Get a certificate with a new key; fires when the CA has revoked the old one."""
+        return maybeDeferred(lambda: self._desk().revoke(name))
 
     def remove_certificate(self, name: str) -> Deferred[None]:
         """Forget a certificate that nobody needs."""
-        return maybeDeferred(lambda: self._load().remove(name))
+        return maybeDeferred(lambda: self._desk().remove(name))
 
     def measures(self) -> list[Measure]:
         """Return what is measured of certificates; nothing is loaded for it."""
-        return [] if self._keeper is None else measures(self._keeper.statuses())
+        return [] if self._keeper is None else measures(self._desk().statuses())

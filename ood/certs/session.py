@@ -35,9 +35,8 @@ T = TypeVar("T")
 class Meta(msgspec.Struct, rename="camel"):
     """What a CA says about itself."""
 
-    external_account_required: bool = False
-    terms_of_service: str = ""
-    profiles: dict[str, str] = {}
+    external_account_required: bool | None = None
+    profiles: dict[str, Any] | None = None
 
 
 class Directory(msgspec.Struct, rename="camel"):
@@ -46,16 +45,15 @@ class Directory(msgspec.Struct, rename="camel"):
     new_nonce: str
     new_account: str
     new_order: str
-    revoke_cert: str = ""
-    renewal_info: str = ""
+    revoke_cert: str | None = None
+    renewal_info: str | None = None
     meta: Meta = msgspec.field(default_factory=Meta)
 
 
 class Account(msgspec.Struct):
     """An account, as the CA shows it."""
 
-    status: str = "valid"
-    contact: list[str] = []
+    contact: list[str] | None = None
 
 
 @dataclass(frozen=True)

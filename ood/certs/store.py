@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
 from zope.interface import implementer
 
-from ood.certs.files import make_private, write_private
+from ood.certs.files import write_private
 from ood.certs.interfaces import ICertificateStore
 from ood.certs.pem import split_pem
 
@@ -25,6 +26,8 @@ class DirectoryStore:
     A wildcard's file begins with ``_`` in place of the asterisk.  Nothing is ever removed
     or overwritten but by :meth:`store` and :meth:`remove`.
     """
+
+    log = Logger()
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -54,10 +57,14 @@ class DirectoryStore:
 
     def read_all(self) -> dict[str, list[bytes]]:
         """Return all PEM objects by name."""
-        make_private(self._directory)
-        names = sorted(path.name for path in self._directory.glob(f"[!.]*{SUFFIX}"))
-        found = (name.removesuffix(SUFFIX) for name in names)
-        return {name: self.read(name) for name in map(_from_file, found)}
+        found = {}
+        for path in sorted(self._directory.glob(f"[!.]*{SUFFIX}")):
+            name = _from_file(path.name.removesuffix(SUFFIX))
+            try:
+                found[name] = self.read(name)
+            except (OSError, KeyError) as error:
+                self.log.error("{path} can't be read: {error}", path=str(path), error=error)
+        return found
 
     def remove(self, server_name: str) -> None:
         """Forget a name's certificate."""

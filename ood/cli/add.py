@@ -14,10 +14,14 @@ from ood.cli.detect import Directory, Found, detect
 from ood.cli.session import Invocation, Session
 from ood.errors import NotFoundError
 
+OF_PROGRAMS = ("script", "interpreter", "instances", "user", "env")
+"""Options that have a meaning only for what ood runs."""
+
 
 def add(invocation: Invocation, app: str, options: Mapping[str, Any]) -> None:
     """Add an app."""
     values = _given(options)
+    _check_one_kind(options)
     if options["upstreams"]:
         _add_remote(invocation, app, values)
         return
@@ -45,6 +49,16 @@ def add(invocation: Invocation, app: str, options: Mapping[str, Any]) -> None:
     invocation.run(work)
     if not invocation.output.json:
         _next(invocation, app, found, owner)
+
+
+def _check_one_kind(options: Mapping[str, Any]) -> None:
+    """Check that the options say one thing about what answers."""
+    kinds = [name for name in ("static", "upstreams") if options[name]]
+    programs = [name for name in OF_PROGRAMS if options[name]]
+    if kinds and (len(kinds) > 1 or programs):
+        words = {"upstreams": "upstream"}
+        names = [f"--{words.get(name, name)}" for name in (*kinds, *programs)]
+        raise click.UsageError(f"{' and '.join(names)} don't go together")
 
 
 def _add_remote(invocation: Invocation, app: str, values: Mapping[str, Any]) -> None:

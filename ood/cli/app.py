@@ -71,9 +71,13 @@ def _set_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 def common(function: F) -> F:
-    """Give a command the options that every command has, before or after its name."""
+    """Give a command the options that every command has, before or after its name.
+
+    Their names are theirs alone: a command's own ``host`` must not get there, too.
+    """
     home = click.option(
         "--home",
+        "common_home",
         metavar="DIR",
         expose_value=False,
         callback=_set_home,
@@ -81,13 +85,19 @@ def common(function: F) -> F:
     )
     host = click.option(
         "--host",
+        "common_host",
         metavar="USER@SERVER",
         expose_value=False,
         callback=_set_host,
         help="Steer the ood of another machine, through ssh.",
     )
     as_json = click.option(
-        "--json", is_flag=True, expose_value=False, callback=_set_json, help="Print JSON."
+        "--json",
+        "common_json",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_json,
+        help="Print JSON.",
     )
     return home(host(as_json(function)))
 
@@ -405,16 +415,15 @@ def completion(shell: str) -> None:
     click.echo(script(ood, shell))
 
 
-@command("help", "ood help status", short_help="Show help")
-@click.argument("command", required=False)
+@command("help", "ood help status", "ood help cert add", short_help="Show help")
+@click.argument("command", nargs=-1)
 @click.pass_context
-def show_help(ctx: click.Context, command: str | None) -> None:
+def show_help(ctx: click.Context, command: tuple[str, ...]) -> None:
     """Show help for a command, or what commands there are."""
-    root = ctx.find_root()
-    assert isinstance(root.command, OodGroup)
-    if command is None:
-        click.echo(root.get_help())
-        return
-    found = root.command.find(root, command)
-    with click.Context(found, info_name=command, parent=root) as about:
-        click.echo(found.get_help(about))
+    about = ctx.find_root()
+    for name in command:
+        group = about.command
+        if not isinstance(group, OodGroup):
+            raise click.UsageError(f"{about.command_path} has no commands of its own", about)
+        about = click.Context(group.find(about, name), info_name=name, parent=about)
+    click.echo(about.get_help())

@@ -98,6 +98,15 @@ def renew(invocation: Invocation, name: str) -> None:
     invocation.run(lambda session: renew(session, name))
 
 
+@command("revoke", "ood cert revoke example.com")
+@click.argument("name")
+def revoke(invocation: Invocation, name: str) -> None:
+    """Get a certificate with a new key, then have the CA revoke the old one."""
+    from ood.cli.certverbs import revoke
+
+    invocation.run(lambda session: revoke(session, name))
+
+
 @command("remove", "ood cert remove example.com")
 @click.argument("name")
 def remove(invocation: Invocation, name: str) -> None:

@@ -54,7 +54,7 @@ def _show(session: Session, one: Value) -> None:
     if session.output.json:
         session.output.value(one)
         return
-    until = f", valid until {one['notAfter']}" if one["notAfter"] else ""
+    until = f"; it ends {one['notAfter']}" if one["notAfter"] else ""
     session.output.say(f"{one['name']} is {one['state']}{until}")
     for label, text in (
         ("names", "  ".join(one["names"])),
@@ -79,6 +79,13 @@ async def renew(session: Session, name: str) -> None:
     """Get a certificate anew."""
     with session.waiting(f"renewing {name}"):
         found = await session.client.ask("POST", certificate_path(name, "renew"))
+    _show(session, found)
+
+
+async def revoke(session: Session, name: str) -> None:
+    """Get a certificate anew, and have the old one revoked."""
+    with session.waiting(f"renewing {name}"):
+        found = await session.client.ask("POST", certificate_path(name, "revoke"))
     _show(session, found)
 
 

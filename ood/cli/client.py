@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from treq.client import HTTPClient
 from treq.content import collect
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint
 from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
@@ -206,6 +206,11 @@ class ApiClient:
         except ConnectError:
             raise not_running(self._access.home) from None
         except (ConnectionClosed, ResponseFailed) as error:
+            reasons = [reason.value for reason in getattr(error, "reasons", ())]
+            if any(isinstance(reason, CancelledError) for reason in reasons):
+                raise UnavailableError(
+                    "ood does not answer in time", "is it stopped, or is this machine overloaded?"
+                ) from error
             raise UnavailableError(
                 "ood broke off the connection", "did it just stop? look with: ood status"
             ) from error

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import click
+
+SHORT_HELP_CHARACTERS = 100
+"""Longest line beside a command; click would cut it where it does not fit one line."""
 
 
 def _paragraph(formatter: click.HelpFormatter, title: str, lines: Iterable[str]) -> None:
@@ -39,24 +43,29 @@ class OodGroup(click.Group):
     """All commands: listed in the order of their use, and guessed at when mistyped.
 
     :ivar examples: command lines that help shows.
+    :ivar sections: names of commands by the heading below which help lists them.
     """
 
     command_class = OodCommand
     examples: tuple[str, ...] = ()
+    sections: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands as they were defined."""
+        """Return the commands as help lists them, or as they were defined."""
         assert ctx is not None
-        return list(self.commands)
+        listed = [name for names in self.sections.values() for name in names]
+        return listed or list(self.commands)
 
-    def place(self, name: str, before: str) -> None:
-        """List the command ``name`` before another one."""
-        moved = self.commands.pop(name)
-        names = list(self.commands)
-        later = names[names.index(before) :]
-        self.commands[name] = moved
-        for one in later:
-            self.commands[one] = self.commands.pop(one)
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, below headings if there are sections."""
+        width = max(map(len, self.list_commands(ctx)))
+        for title, names in (self.sections or {"Commands": list(self.commands)}).items():
+            with formatter.section(title):
+                rows = [
+                    (name, self.commands[name].get_short_help_str(SHORT_HELP_CHARACTERS))
+                    for name in names
+                ]
+                formatter.write_dl([(f"{name:<{width}}", text) for name, text in rows])
 
     def find(self, ctx: click.Context, name: str) -> click.Command:
         """Return the command ``name``.
@@ -67,6 +76,8 @@ class OodGroup(click.Group):
         if command is None:
             near = difflib.get_close_matches(name, self.commands, n=1)
             guess = f"; did you mean: {ctx.command_path} {near[0]}" if near else ""
+            if not near and ctx.parent is not None:
+                guess = f"; there are: {', '.join(self.list_commands(ctx))}"
             raise click.UsageError(f"there is no command {name!r}{guess}", ctx)
         return command
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import click
 
-from ood.clock import stamp
-
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 MOMENTS = "10m, 2h, 3d, today, yesterday, 14:30, 2026-01-02 or 2026-01-02T03:04:05Z"
 """What a moment may look like, for help and errors."""
@@ -26,6 +24,8 @@ def moment(option: str, text: str, now: datetime) -> str:
     :param now: the present, with its time zone: what names none is meant there.
     :raises click.BadParameter: it names none.
     """
+    from ood.clock import stamp  # with Twisted, which help and completion do without
+
     try:
         return stamp(_moment(text.strip(), now))
     except (ValueError, OverflowError):

@@ -10,16 +10,10 @@ from collections.abc import Sequence
 
 import click
 
-from ood.cli.app import ood
-from ood.cli.cert import cert
+from ood.cli.commands import all_commands
 from ood.cli.completion import VARIABLE
-from ood.cli.lb import lb
-from ood.cli.notify import notify
 from ood.cli.output import Output
-from ood.cli.reading import reading
-from ood.cli.seeing import arrange
 from ood.cli.session import Invocation, NotAsWantedError, StoppedError
-from ood.cli.site import site_commands
 from ood.cli.text import one_line, visible
 from ood.errors import OodError
 
@@ -28,12 +22,7 @@ DONE, FAILED, USAGE, NOT_AS_WANTED, INTERRUPTED = 0, 1, 2, 3, 130
 NOT_WRITTEN = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF))
 """What writing results can end in, which is no fault of ood."""
 
-reading(ood)
-site_commands(ood)
-ood.add_command(lb)
-ood.add_command(cert)
-ood.add_command(notify)
-arrange()
+ood = all_commands()
 
 
 def main() -> None:
@@ -68,7 +57,8 @@ def run(arguments: Sequence[str], invocation: Invocation) -> int:
             obj=invocation,
         )
     except click.UsageError as error:
-        error.show(output.err)
+        output.json = output.json or "--json" in arguments  # it may not have been read yet
+        _report(output, _misuse(error))
         return USAGE
     except (StoppedError, click.Abort, KeyboardInterrupt):
         return INTERRUPTED
@@ -98,6 +88,19 @@ def _check_text(arguments: Sequence[str]) -> None:
             argument.encode()
         except UnicodeEncodeError:
             raise click.UsageError(f"this argument is not UTF-8: {argument!a}") from None
+
+
+class UsageError(OodError):
+    """The command line can't be understood."""
+
+    code = "usage"
+
+
+def _misuse(error: click.UsageError) -> UsageError:
+    """Return the error in our words: one line that says where help is."""
+    text = one_line(error.format_message()).removesuffix(".")
+    names = "" if error.ctx is None else error.ctx.command_path.removeprefix("ood")
+    return UsageError(text[:1].lower() + text[1:], f"see: ood help{names}")
 
 
 def _report(output: Output, error: OodError) -> None:

@@ -9,10 +9,8 @@ import click
 
 from ood.api.types import LOG_LINES_DEFAULT, LOG_LINES_MAX, LOG_STREAMS
 from ood.cli.app import APP, command
-from ood.cli.help import OodGroup
 from ood.cli.logfilter import MOMENTS, Filter, compiled, moment
 from ood.cli.session import Invocation, Session
-from ood.clock import wall_time
 
 DEATHS_DEFAULT = 3
 """Deaths that ``ood why`` shows: a screenful."""
@@ -71,6 +69,8 @@ def log_filter(options: Mapping[str, Any]) -> Filter:
 
     :raises click.UsageError: they make no sense.
     """
+    from ood.clock import wall_time  # with Twisted, which help does without
+
     now = wall_time().astimezone()
     since, until = (
         moment(f"--{name}", options[name], now) if options[name] else ""
@@ -112,9 +112,3 @@ def why(invocation: Invocation, app: str, number: int | None) -> None:
         await why(session, app, number or few)
 
     invocation.run(work)
-
-
-def reading(group: OodGroup) -> None:
-    """Put the commands where help shall list them."""
-    for name in ("log", "why"):
-        group.place(name, before="delete")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ood.cli.app import APP, command, ood
+from ood.cli.app import APP, command
 from ood.cli.session import Invocation, NotAsWantedError, Session
 
 
@@ -12,9 +12,10 @@ def _statuses() -> dict[str, list[str]]:
     """Return what help says about exit statuses."""
     return {
         "Exit status": [
-            "0  every started app is online, with all its workers, and answers where it should",
+            "0  every started app is online, with all workers or upstreams, and answers where it"
+            " should",
             "1  the state could not be found out",
-            "3  something is not as wanted; an app that was stopped is as wanted",
+            "3  something is not as wanted; to be stopped or in maintenance is as wanted",
         ]
     }
 
@@ -112,13 +113,3 @@ def web(invocation: Invocation, no_open: bool) -> None:
         await web(session, browser=not no_open)
 
     invocation.run(work)
-
-
-def arrange() -> None:
-    """Put these commands where help shall show them: after those that change things."""
-    assert isinstance(ood, click.Group)
-    own = [ood.commands.pop(name) for name in ("status", "monit", "doctor", "web")]
-    others = list(ood.commands.values())
-    place = next(at for at, one in enumerate(others) if one.name == "config")
-    ood.commands.clear()
-    ood.commands.update({str(one.name): one for one in [*others[:place], *own, *others[place:]]})

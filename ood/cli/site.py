@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from ood.cli.app import APP, command
-from ood.cli.help import OodGroup
 from ood.cli.session import Invocation, Session
 
 
@@ -61,9 +60,3 @@ def password(invocation: Invocation, app: str, user: str, remove: bool) -> None:
 
     secret = None if remove else read_password(user)
     invocation.run(lambda session: set_password(session, app, user, secret))
-
-
-def site_commands(group: OodGroup) -> None:
-    """Put the commands where help shall list them."""
-    for one in (maintenance, password):
-        group.place(str(one.name), before="log")

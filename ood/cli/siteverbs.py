@@ -24,7 +24,7 @@ async def maintain(session: Session, app: str, *, on: bool, message: str, hold: 
     if session.output.json:
         session.output.value(status)
     elif on:
-        session.output.say(f"{app} is in maintenance; end it with: ood maintenance {app} off")
+        session.output.say(f"{app} is in maintenance; to end it: ood maintenance {app} off")
     else:
         session.output.say(f"{app} answers again.")
 

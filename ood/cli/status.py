@@ -54,6 +54,12 @@ DURATIONS = {
     "lag": "loopLagMs",
 }
 """Columns that stay empty where nobody measures."""
+NO_CERTIFICATE = {
+    "terms": "no certificate yet: the CA's terms wait for you",
+    "pending": "no certificate yet: it is being obtained",
+    "failed": "no certificate: it can't be obtained",
+}
+"""How HTTPS stands for an app none of whose names has a certificate, by the state."""
 
 
 def status_table(output: Output, apps: Sequence[Status]) -> None:
@@ -117,9 +123,12 @@ def _https(certificate: Status | None) -> str:
     """Return how HTTPS stands for an app; nothing if it has no public name."""
     if certificate is None or certificate["state"] == "none":
         return ""
+    if not certificate["names"]:
+        state: str = certificate["state"]
+        return NO_CERTIFICATE.get(state, state)
     until = (certificate["notAfter"] or "")[:10]
-    names = f" for {', '.join(certificate['names'])}" if certificate["names"] else ""
-    return f"{certificate['state']}{names}{f' until {until}' if until else ''}"
+    names = ", ".join(certificate["names"])
+    return f"{certificate['state']} for {names}{f' until {until}' if until else ''}"
 
 
 def worker_rows(app: Status) -> tuple[list[str], list[list[str]]]:
@@ -154,7 +163,9 @@ def is_as_wanted(app: Status) -> bool:
 
 
 def remarks(app: Status) -> Iterable[str]:
-    """Yield what is wrong with an app, and what to do about it."""
+    """Yield what is remarkable or wrong with an app, and what to do about it."""
+    if app["maintenance"]:
+        yield f"in maintenance; to end it: ood maintenance {app['name']} off"
     yield from app["trouble"]
     yield from (app.get("certificate") or {}).get("trouble", ())
     if app["pendingRestart"]:

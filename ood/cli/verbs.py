@@ -106,8 +106,20 @@ async def set_config(session: Session, app: str | None, changes: Mapping[str, st
     path = app_path(app) if app else "/settings"
     values = await session.client.ask("PATCH", path, dict(changes))
     _show_values(session, values, list(changes))
-    if app and "port" in changes and not session.output.json:
+    if session.output.json:
+        return
+    if app and changes.keys() & {"port", "cwd"}:
         _show_trouble(session, await session.client.ask("GET", app_path(app)))
+    if not app:
+        _show_waiting(session, changes)
+
+
+def _show_waiting(session: Session, changes: Mapping[str, object]) -> None:
+    """Say which settings the service heeds only when it starts."""
+    from ood.model.schema import AT_START
+
+    for key in sorted(AT_START.intersection(changes)):
+        session.output.say(f"{key} is kept, and holds from the next start of the service.")
 
 
 def _show_values(session: Session, values: Mapping[str, Any], keys: Sequence[str] | Any) -> None:

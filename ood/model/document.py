@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from ood.model.apitls import ApiTls
 from ood.model.files import COMPRESS_KEYS, FILE_KEYS
 from ood.model.notify import Target
 from ood.model.rulekinds import RULE_KEYS
@@ -37,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     :ivar https_port: port for HTTPS; 443 for root, 8443 otherwise; 0 is off.
     :ivar api_port: loopback port of the JSON API.
     :ivar balancer_engine: what spreads the connections of the L4 services.
+    :ivar api_tls: where the API listens for other machines; None: nowhere.
+    :ivar metrics_access: what ``/metrics`` asks for: ``token``, or ``loopback``, nothing there.
     :ivar notify: who is told of events; has secrets in it.
     :ivar error_pages: files for what no app has a page of its own for.
     :ivar trusted_proxies: networks of proxies whose word about clients is taken.
@@ -48,6 +51,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     https_port: int | None = None
     api_port: int = 2016
     balancer_engine: str = "auto"
+    api_tls: ApiTls | None = None
+    metrics_access: str = "token"
     notify: tuple[Target, ...] = ()
     error_pages: Mapping[str, str] = {}
     trusted_proxies: tuple[str, ...] = ()

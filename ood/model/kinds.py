@@ -289,7 +289,7 @@ def _environment(value: Any) -> dict[str, str]:
 
 _STRING = {"type": "string"}
 
-TEXT = Kind(_text, "a text", _STRING)
+TEXT = Kind(_text, "a text", {**_STRING, "minLength": 1, "maxLength": TEXT_LENGTH_MAX})
 BOOLEAN = Kind(_boolean, "true or false", {"type": "boolean"})
 DURATION = Kind(
     _duration,
@@ -302,7 +302,7 @@ SIZE = Kind(
     {"type": "integer", "minimum": SIZE_BYTES_MIN, "maximum": SIZE_BYTES_MAX},
 )
 SCHEDULE = Kind(_schedule, "a cron expression such as 0 4 * * *", _STRING)
-ABSOLUTE_PATH = Kind(_absolute_path, "an absolute path", _STRING)
+ABSOLUTE_PATH = Kind(_absolute_path, "an absolute path", {**_STRING, "pattern": "^/"})
 INSTANCES = Kind(
     _instances,
     f"max (one for each processor), or a number from 1 to {INSTANCES_MAX}",
@@ -313,8 +313,14 @@ INSTANCES = Kind(
         ]
     },
 )
-URL_PATH = Kind(_matching(_URL_PATH, "a path"), "a path such as /health?deep=1", _STRING)
-HTTPS_URL = Kind(_matching(_HTTPS_URL, "an https address"), "an address with https://", _STRING)
+URL_PATH = Kind(
+    _matching(_URL_PATH, "a path"), "a path such as /health?deep=1", {**_STRING, "pattern": "^/"}
+)
+HTTPS_URL = Kind(
+    _matching(_HTTPS_URL, "an https address"),
+    "an address with https://",
+    {**_STRING, "pattern": "^https://"},
+)
 EMAIL = Kind(_matching(_EMAIL, "a mail address"), "a mail address", _STRING)
 CHALLENGES = list_of(
     _matching(_CHALLENGE, "a challenge"), "some of http-01, tls-alpn-01, dns-01 and plugins' names"

@@ -92,7 +92,7 @@ def _webhook(value: Any) -> str:
 
 
 def _event(value: Any) -> str:
-    if value not in KINDS and value != ALL:
+    if not isinstance(value, str) or (value not in KINDS and value != ALL):
         allowed = ", ".join([*KINDS, ALL])
         raise ValueError(f"there are no events {json.dumps(value)}, only {allowed}")
     return str(value)

@@ -15,6 +15,7 @@ import msgspec
 
 from ood.errors import Fault, InvalidError
 from ood.model import kinds
+from ood.model.apitls import API_TLS
 from ood.model.apptypes import APP_TYPES, type_faults
 from ood.model.document import SCHEMA_VERSION, App, Document, Settings, to_plain
 from ood.model.files import COMPRESS_KEYS, FILE_KEYS
@@ -31,6 +32,8 @@ STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", 
 ACCESS_LOG = kinds.choice("off", "common", "combined", "json")
 """The formats of access logs, as ``ood.traffic.records`` writes them."""
 
+AT_START = frozenset({"httpPort", "httpsPort", "apiPort", "apiTls", "balancerEngine"})
+"""Settings that the service heeds when it starts, and not before."""
 DOCUMENT_KEYS = ("schema", "settings", "apps", "services")
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -65,9 +68,19 @@ SETTINGS_KEYS: Mapping[str, Key] = {
         "Port for HTTPS (443 for root, else 8443), from the next start of the service.",
     ),
     "apiPort": Key(kinds.port(), "Loopback port of the API, from the next start of the service."),
+    "apiTls": Key(
+        API_TLS,
+        "Where the API listens for other machines, whose certificates it checks, from the next "
+        "start of the service (docs/remote.md).",
+    ),
+    "metricsAccess": Key(
+        kinds.choice("token", "loopback"),
+        "What /metrics asks for: the API's token, or nothing on this machine's loopback.",
+    ),
     "balancerEngine": Key(
         kinds.choice("auto", "ipvs", "userspace"),
-        "What spreads the connections of ood lb: the kernel or ood, from the next start.",
+        "What spreads the connections of ood lb: the kernel or ood, from the next start of the "
+        "service.",
     ),
     "notify": Key(
         NOTIFY,
@@ -311,6 +324,8 @@ def check_together(document: Document) -> None:
     """
     faults: list[Fault] = []
     ports: dict[int, str] = {document.settings.api_port: "settings.apiPort"}
+    if document.settings.api_tls is not None:
+        ports.setdefault(document.settings.api_tls.port, "settings.apiTls")
     for key in ("http_port", "https_port"):
         port = getattr(document.settings, key)
         if port:
@@ -374,8 +389,10 @@ def _changed(
         head, _, entry = key.partition(".")
         if entry and head in table and table[head].kind.entries:
             plain[head] = _with_entry(plain.get(head, {}), entry, value)
-        elif value is None:
+        elif value is None and key in table:
             plain.pop(key, None)
+        elif value is None:
+            raise InvalidError([_unknown(key, table, "")])
         else:
             plain[key] = value
     return plain

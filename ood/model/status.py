@@ -116,7 +116,7 @@ class AppStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     :ivar trouble: what keeps it from answering everywhere it should, for people.
     :ivar upstreams: its servers, if it is of type proxy.
     :ivar certificate: how HTTPS stands for it; ``None`` if that is off.
-    :ivar maintenance: whether ood answers in its place.
+    :ivar maintenance: whether visitors are answered instead of it, as somebody wants it.
     """
 
     name: str

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IReactorTCP, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
@@ -125,6 +124,11 @@ class Stacks:
 
     async def _talk(self, talk: Talk, port: int, seconds: float) -> None:
         connection = _Connection(talk)
+        from twisted.internet.endpoints import (  # noqa: PLC0415 - loads OpenSSL, 8 MB
+            TCP4ClientEndpoint,
+            connectProtocol,
+        )
+
         endpoint = TCP4ClientEndpoint(self._reactor, LOOPBACK, port, timeout=LOOK_SECONDS)
         timer = self._clock.callLater(max(seconds, 0), self._end, connection)
         try:

@@ -10,6 +10,10 @@ from ood.traffic.meter import Tally
 from ood.traffic.records import Record
 from ood.traffic.traffic import HANDED, AppTraffic
 
+LINES_PER_SECOND_MAX = 50_000
+"""More requests a second no process of Node answers; writing down what a runaway makes up would
+keep the service from everything else."""
+
 
 class Told:
     """Takes what one process tells.
@@ -21,6 +25,8 @@ class Told:
         self._worker = worker
         self._traffic = traffic
         self._last = join.Stats()
+        self._second = 0.0
+        self._lines = 0
         self.tally = Tally()
 
     def count(self, stats: join.Stats, now: float) -> None:
@@ -37,13 +43,18 @@ class Told:
         self._traffic.tally(HANDED).in_flight -= self._last.handed.in_flight
         self._last = join.Stats()
 
-    def write(self, access: join.Access) -> None:
-        """Write requests down."""
-        traffic = self._traffic
-        for line in access.lines:
+    def write(self, access: join.Access, now: float) -> None:
+        """Write requests down, up to a bound of them."""
+        if now - self._second >= 1:
+            self._second, self._lines = now, 0
+        traffic, room = self._traffic, LINES_PER_SECOND_MAX - self._lines
+        written = access.lines[: max(room, 0)]
+        self._lines += len(written)
+        for line in written:
             traffic.write(self._record(line))
-        if access.lost:
-            traffic.lose(access.lost)
+        lost = access.lost + len(access.lines) - len(written)
+        if lost:
+            traffic.lose(lost)
 
     def _record(self, line: join.Line) -> Record:
         return Record(

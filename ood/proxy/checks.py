@@ -7,11 +7,6 @@ import socket
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.endpoints import (
-    TCP4ClientEndpoint,
-    TCP6ClientEndpoint,
-    UNIXClientEndpoint,
-)
 from twisted.internet.error import ConnectError, ConnectingCancelledError
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -130,6 +125,12 @@ async def _ask(reactor: Any, address: Address, request: bytes, seconds: float) -
 
 
 def _endpoint(reactor: Any, address: Address, seconds: float) -> Any:
+    from twisted.internet.endpoints import (  # noqa: PLC0415 - loads OpenSSL, 8 MB
+        TCP4ClientEndpoint,
+        TCP6ClientEndpoint,
+        UNIXClientEndpoint,
+    )
+
     if address.family == socket.AF_UNIX:
         return UNIXClientEndpoint(  # type: ignore[no-untyped-call]
             reactor, address.where, timeout=seconds

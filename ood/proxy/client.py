@@ -6,18 +6,18 @@ import socket
 
 import msgspec
 
-from ood.net.stream import READ_BYTES, WRITE_HIGH_BYTES, Stream
+from ood.net.stream import READ_BYTES, WRITE_HIGH_BYTES
 from ood.proxy import limits
 from ood.proxy.begin import begin
 from ood.proxy.context import Context, Incoming
 from ood.proxy.core import pages
 from ood.proxy.core.forward import Peer, told_peer
 from ood.proxy.core.grammar import MalformedError
-from ood.proxy.core.pace import Pace
 from ood.proxy.core.pages import Page
-from ood.proxy.core.request import Request, parse_request
+from ood.proxy.core.request import Request
 from ood.proxy.downstream import Flow
 from ood.proxy.http1 import Http1Downstream
+from ood.proxy.paced import PacedStream
 
 PIPELINE_BYTES_MAX = READ_BYTES
 """With more than this of later requests waiting, the client's bytes stay in the kernel."""
@@ -25,43 +25,34 @@ PIPELINE_BYTES_MAX = READ_BYTES
 _DONTWAIT = socket.MSG_DONTWAIT
 
 
-class Client(Stream):
+class Client(PacedStream):
     """A client's connection.
 
     :ivar input: bytes read and not yet used.
     :ivar current: the request that the connection is busy with; None between requests.
-    :ivar deadline: when :meth:`expired` is called.
     :ivar at_end: the client will send no more.
     """
 
     __slots__ = (
         "_advancing",
-        "_context",
-        "_delivered",
         "_entry",
         "_lingering",
-        "_pace",
         "_peer",
         "at_end",
         "current",
-        "deadline",
         "input",
     )
 
     def __init__(self, context: Context, incoming: Incoming) -> None:
-        super().__init__(context.reactor, incoming.sock)
-        self._context = context
+        super().__init__(context, incoming.sock, limits.HEAD_DEADLINE_SECONDS)
         self._entry = entry = incoming.entry
         address, port = incoming.address
         self._peer = Peer(address, port, entry.scheme, entry.port)
         self._advancing = False
         self._lingering = False
-        self._pace: Pace | None = None
-        self._delivered = 0
         self.input = b""
         self.current: Http1Downstream | None = None
         self.at_end = False
-        self.deadline = context.live.now + limits.HEAD_DEADLINE_SECONDS
         context.live.add(self)
 
     # How a connection begins.
@@ -70,9 +61,13 @@ class Client(Stream):
         """Serve a connection whose first ``peeked`` bytes, still unread, begin with ``request``."""
         self._take(peeked)
         self.input = self.input[request.end :]
-        self._start(request)
-        if self.current is None:
-            self._advance()
+        try:
+            self._start(request)
+            if self.current is None:
+                self._advance()
+        except Exception:  # the reactor does not know this connection yet: nobody else ends it
+            self._fail()
+            raise
 
     def refuse(self, page: Page, peeked: int, request: Request | None = None) -> None:
         """Answer a connection's first ``peeked`` bytes, still unread, with ``page``, and end it.
@@ -143,38 +138,15 @@ class Client(Stream):
         else:
             self.finish()
 
-    def backed_up(self) -> None:
-        """Begin to look at how fast the client takes what it asked for."""
-        self._pace = Pace(self._context.live.now)
-        self._delivered = self.queued_bytes - self.undelivered()
-
     def flushed(self) -> None:
         """Tell the flow; cut off a client that takes what it asked for too slowly."""
-        flow, pace = self._flow, self._pace
-        over = pace is not None and pace.until <= self._context.live.now
-        if not self.backlog:
-            self._pace = None
-        elif over and self.too_slow():
+        flow = self._flow
+        if not self.keeps_up():
             if flow is not None:
                 flow.cancel()
             self.reset()
-            return
-        if flow is not None:
+        elif flow is not None:
             flow.client_flushed()
-
-    def too_slow(self) -> bool:
-        """Tell whether the client's backlog has shrunk too little; else it gets more time.
-
-        The kernel tells of room in its buffer only when much of it is free again, which
-        with a slow client takes minutes: so it is asked what was acknowledged.
-        """
-        if self._pace is None:
-            return True
-        before, self._delivered = self._delivered, self.queued_bytes - self.undelivered()
-        if self._pace.slow(self._delivered - before, self._context.live.now):
-            return True
-        self.deadline = self._pace.until
-        return False
 
     def drained(self) -> None:
         """Go on with what waited for room."""
@@ -239,7 +211,7 @@ class Client(Stream):
         self._advancing = True
         try:
             while self._ready():
-                request = parse_request(self.input)
+                request = self._context.heads.request(self.input)
                 if request is None:
                     break
                 self.input = self.input[request.end :]

@@ -16,7 +16,7 @@ from ood.proxy.core.grammar import MalformedError
 from ood.proxy.core.pace import Intake
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import CHUNKED
-from ood.proxy.core.response import Response, body_of, parse_response
+from ood.proxy.core.response import Response, body_of
 from ood.proxy.downstream import Downstream
 from ood.proxy.live import NEVER
 from ood.proxy.tunnel import Tunnel
@@ -110,7 +110,7 @@ class Exchange:
         self._downstream.touch(limits.WATCH_SECONDS)
         if upstream.connecting:
             return
-        if upstream.used and not self._repeatable() and upstream.stale():
+        if upstream.used and upstream.stale():  # closed, or it says what nobody asked for
             self._lost_early()
         else:
             self.upstream_connected()
@@ -141,7 +141,9 @@ class Exchange:
         upstream = self._upstream
         assert upstream is not None
         self.way, self.worker = ("pipe" if upstream.pipe else "tcp"), upstream.instance
-        head = forward.request_head(self._request, self._errand.peer, pipe=upstream.pipe)
+        request = self._request
+        fields = self._context.heads.passed(request)
+        head = forward.request_head(request, self._errand.peer, pipe=upstream.pipe, fields=fields)
         self._sent = True
         upstream.write(head)
         if upstream.broken:
@@ -315,8 +317,9 @@ class Exchange:
     # To the client.
 
     def _read_head(self, data: bytes) -> None:
+        heads = self._context.heads
         while True:
-            response = parse_response(data, to_head=self._request.method == b"HEAD")
+            response = heads.response(data, to_head=self._request.method == b"HEAD")
             if response is None:
                 self._held = data
                 return
@@ -357,8 +360,12 @@ class Exchange:
         assert body is not None
         try:
             payload, rest = body.feed(data)
-        except MalformedError:
-            self.cancel()
+        except MalformedError as error:
+            self._lose(error.why)
+            if head is None:
+                self.cancel()
+            else:
+                self._fail(pages.bad_upstream(self._errand.app))
             return
         if self._filters:
             payload = filtered(self._filters, payload, end=body.done)
@@ -409,6 +416,7 @@ class Exchange:
         upstream, reply = self._upstream, self._reply
         assert upstream is not None and reply is not None
         self._upstream = None
+        clean &= not self._request.upgrade  # an app that looked at it may be out of HTTP's parser
         if clean and reply.keep_alive and self._body_done and not upstream.backlog:
             upstream.release(reply.idle_timeout)
         else:

@@ -1,7 +1,7 @@
 """The HTTPS port, as the rest of the proxy sees it.
 
-What needs OpenSSL is loaded with the first connection: 8 MB that a service
-without HTTPS need not have.
+What does TLS is loaded with the first connection: a service without HTTPS needs
+none of it.
 """
 
 from __future__ import annotations

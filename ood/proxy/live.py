@@ -7,6 +7,7 @@ is one assignment, and it is kept to within a tick.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -40,17 +41,25 @@ class Member(Protocol):
 class Live:
     """The set of members, and the time as of the last tick.
 
-    :ivar now: seconds on the clock, at most one tick old.
+    :param each_tick: is called at each tick, at the last one before nothing ticks, too.
     """
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, each_tick: Callable[[], None] | None = None) -> None:
         self._clock = clock
+        self._each_tick = each_tick
         self._members: set[Member] = set()
         self._timer: IDelayedCall | None = None
         self._empty: Deferred[None] | None = None
-        self.now = clock.seconds()
+        self._now = clock.seconds()
+
+    @property
+    def now(self) -> float:
+        """Seconds on the clock, at most one tick old."""
+        if self._timer is None:  # without members nothing ticks
+            self._now = self._clock.seconds()
+        return self._now
 
     def __len__(self) -> int:
         return len(self._members)
@@ -59,7 +68,7 @@ class Live:
         """Sweep ``member`` from now on."""
         self._members.add(member)
         if self._timer is None:
-            self.now = self._clock.seconds()
+            self._now = self._clock.seconds()
             self._timer = self._clock.callLater(TICK_SECONDS, self._tick)
 
     def discard(self, member: Member) -> None:
@@ -94,7 +103,9 @@ class Live:
 
     def _tick(self) -> None:
         self._timer = None
-        self.now = now = self._clock.seconds()
+        self._now = now = self._clock.seconds()
+        if self._each_tick is not None:
+            self._each_tick()
         for member in [one for one in self._members if one.deadline <= now]:
             if member in self._members:
                 self._expire(member)

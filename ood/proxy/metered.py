@@ -6,6 +6,7 @@ import re
 
 from ood.clock import wall_time
 from ood.proxy.context import Context
+from ood.proxy.core import pages
 from ood.proxy.core.forward import Peer
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request
@@ -29,7 +30,8 @@ class Metered:
     """Stands between a downstream and a flow, and looks at what passes.
 
     To either it is the other one.  What serves the request may say how and by whom: a
-    flow's ``way`` is one of :data:`ood.traffic.records.WAYS`, its ``worker`` is a number.
+    flow's ``way`` is what :class:`ood.traffic.records.Record` has as ``via``, its ``worker`` is a
+    number.
 
     :ivar named: the request's fields, with the name that the rules gave it.
     """
@@ -128,6 +130,8 @@ class Metered:
     def page(self, page: Page) -> None:
         """Note the status, and the end."""
         self._status = page.status
+        if self._entry is not None and self._entry.form != OFF:
+            self._size = self._length(page)
         self._over(PAGE)
         self._downstream.page(page)
 
@@ -220,6 +224,11 @@ class Metered:
             self._flow.cancel()
 
     # The books.
+
+    def _length(self, page: Page) -> int:
+        if self._request.method == b"HEAD":
+            return 0
+        return len(pages.parts(page, pages.accepted(self._request.fields))[1])
 
     def _way(self) -> str:
         return getattr(self._source, "way", "") or PAGE

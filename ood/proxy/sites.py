@@ -106,14 +106,8 @@ class Sites:
         return found, tuple(troubles)
 
     def trouble(self, app: str) -> tuple[str, ...]:
-        """Return what is wrong with an app's rules, and whether it is in maintenance."""
-        site = self._sites.get(app)
-        if site is None:
-            return ()
-        texts = self._troubles.get(app, ())
-        if site.app.maintenance is None:
-            return texts
-        return (*texts, f"is in maintenance; end it with: ood maintenance {app} off")
+        """Return what is wrong with an app's rules."""
+        return self._troubles.get(app, ())
 
     # For the dispatcher.
 

@@ -119,7 +119,10 @@ class UpstreamConnection(Stream):
             self.close()
 
     def stale(self) -> bool:
-        """Tell whether the upstream has closed already; the reactor may not have told yet."""
+        """Tell whether the upstream has closed already, or has sent what nobody asked for.
+
+        The reactor may not have told yet; what is there would be taken for the next answer.
+        """
         try:
             self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:

@@ -286,6 +286,7 @@ class MemoryController:
             release=app.release or "",
             urls=(f"http://127.0.0.1:{app.port}/",),
             trouble=self.trouble,
+            maintenance=app.maintenance is not None,
             workers=workers,
         )
 

@@ -85,6 +85,14 @@ def as_line(line: bytes, instance: int = -1) -> LogLine:
     return LogLine(time=records.time_of(line), instance=instance, stream=ACCESS_STREAM, text=text)
 
 
+def _append(file: LogFile, data: bytes) -> None:
+    """Write lines.  The file is opened anew each second: who moved it away gets a new one."""
+    try:
+        file.write(data)
+    finally:
+        file.close()
+
+
 @implementer(ILogs)
 class AccessLogs:
     """The access logs below the directory of the apps' logs.
@@ -157,7 +165,7 @@ class AccessLogs:
         data, lines = log.take()
         lost = 0
         try:
-            await self._in_thread(partial(log.file.write, data))
+            await self._in_thread(partial(_append, log.file, data))
             self._failing.discard(log)
         except OSError as error:
             lost = lines
@@ -166,7 +174,6 @@ class AccessLogs:
                 self.log.error(
                     "the access log of {app} can't be written: {error}", app=log.app, error=error
                 )
-            log.file.close()
         log.written(len(data), lost)
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
@@ -177,7 +184,7 @@ class AccessLogs:
         await deferToThreadPool(self._reactor, pool, work)
 
     def close(self) -> Deferred[None]:
-        """Write what is left; fire when the files are closed."""
+        """Write what is left; fire when that is done."""
         return Deferred.fromCoroutine(self._close())
 
     async def _close(self) -> None:
@@ -186,8 +193,6 @@ class AccessLogs:
             self._timer = None
         await self._written
         await self._write()
-        for log in self._logs.values():
-            log.file.close()
 
     # -- reading
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 BOUNDS_MS = (0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
@@ -14,12 +15,7 @@ BUCKETS = len(BOUNDS_MS) + 1
 
 def bucket(milliseconds: float) -> int:
     """Return the number of the bucket for a duration."""
-    index = 0
-    for bound in BOUNDS_MS:
-        if milliseconds <= bound:
-            break
-        index += 1
-    return index
+    return bisect_left(BOUNDS_MS, milliseconds)
 
 
 def added(histograms: Iterable[Sequence[int]]) -> list[int]:

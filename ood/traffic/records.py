@@ -10,15 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import lru_cache
 
 import msgspec
 
 OFF = "off"
-FORMATS = (OFF, "common", "combined", "json")
-"""What the key ``accessLog`` may hold."""
-WAYS = ("handoff", "pipe", "tcp", "static", "page")
-"""How a request was answered: by a worker itself, over a pipe into it, over TCP, from files, or
-by ood with a page of its own."""
+"""What the key ``accessLog`` says where there is none; else it names one of :data:`WRITERS`."""
 
 _UNSAFE = re.compile(r"[^ !#-\[\]-~]")
 _MOMENT = re.compile(rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000)\]")
@@ -34,7 +31,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     :ivar status: 499 if the client went before an answer had begun.
     :ivar size: bytes of the answer's body.
     :ivar seconds: from the request's head to the answer's last byte.
-    :ivar via: one of :data:`WAYS`.
+    :ivar via: ``handoff`` (a worker answered by itself), ``pipe`` or ``tcp`` (forwarded so),
+        ``static`` (a file), ``page`` (ood's own).
     :ivar worker: the number of the worker that answered; None if none did.
     :ivar request_id: what ``X-Request-Id`` said, if anything.
     """
@@ -69,8 +67,9 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\x{code:02X}" if code < 0x100 else f"\\u{{{code:X}}}"
 
 
-def moment(time: float) -> str:
-    """Return ``time`` as the common log format has it, in UTC."""
+@lru_cache(maxsize=16)
+def moment(time: int) -> str:
+    """Return ``time`` as the common log format has it, in UTC; most lines share theirs."""
     when = datetime.fromtimestamp(time, timezone.utc)
     return f"{when.day:02d}/{_MONTHS[when.month - 1]}/{when.year}:{when:%H:%M:%S} +0000"
 
@@ -84,7 +83,7 @@ def _common(record: Record) -> str:
     line = f"{record.method} {record.target} HTTP/{record.version}"
     client = escape(record.client).replace(" ", r"\x20")
     return (
-        f"{client or '-'} - - [{moment(record.time)}] "
+        f"{client or '-'} - - [{moment(int(record.time))}] "
         f'"{escape(line)}" {record.status} {record.size or "-"}'
     )
 
@@ -97,9 +96,9 @@ def combined(record: Record) -> bytes:
 
 def as_json(record: Record) -> bytes:
     """Return the line of the JSON format, which has everything."""
-    when = datetime.fromtimestamp(record.time, timezone.utc)
+    second = int(record.time)
     fields = {
-        "time": f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03d}Z",
+        "time": f"{_second(second)}.{int((record.time - second) * 1000):03d}Z",
         "client": record.client,
         "method": record.method,
         "target": record.target,
@@ -116,6 +115,11 @@ def as_json(record: Record) -> bytes:
         "requestId": record.request_id,
     }
     return _ascii(msgspec.json.encode(fields)) + b"\n"
+
+
+@lru_cache(maxsize=16)
+def _second(time: int) -> str:
+    return f"{datetime.fromtimestamp(time, timezone.utc):%Y-%m-%dT%H:%M:%S}"
 
 
 def _ascii(encoded: bytes) -> bytes:

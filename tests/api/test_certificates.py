@@ -28,7 +28,7 @@ class CertificateTests(ApiCase):
 
     def test_unknown(self) -> None:
         """A name that has none is not found, whatever is asked."""
-        for method, path in (("GET", ""), ("POST", "/renew"), ("DELETE", "")):
+        for method, path in (("GET", ""), ("POST", "/renew"), ("POST", "/revoke"), ("DELETE", "")):
             self.assertEqual(self.ask(method, f"{PATH}/x.example{path}").status, 404)
 
     def test_add(self) -> None:

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prometheus_client.parser import text_string_to_metric_families
+from treq.testing import StubTreq
+from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.test.requesthelper import DummyRequest
 
-from ood.api.metrics import families, render
+from ood.api.guard import Mount, _is_from_here
+from ood.api.metrics import MetricsResource, families, render
+from ood.api.site import Api
 from ood.interfaces import Distribution, Measure
 from ood.measures import app_measures, proxy_measures, traffic_measures
-from ood.model.status import AppStatus, WorkerStatus
+from ood.model.status import AppStatus, UpstreamStatus, WorkerStatus
 from ood.proxy.context import Counters
 from ood.traffic.traffic import Traffic
+from tests.api.support import TOKEN, ApiCase
 
 
 def worker(instance: int, state: str, requests: int) -> WorkerStatus:
@@ -62,6 +68,22 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(found["ood_app_workers_wanted", "shop"], 2)
         self.assertEqual(found["ood_worker_requests_total", "shop,0"], 1)
 
+    def test_upstreams(self) -> None:
+        """Servers elsewhere are told of one by one."""
+        upstreams = (
+            UpstreamStatus(address="a:1", state="online", requests=5),
+            UpstreamStatus(address="b:1", state="errored", failures=2),
+        )
+        status = AppStatus(
+            name="api", state="online", running=True, wanted=0, port=3001, user="",
+            type="proxy", upstreams=upstreams,
+        )  # fmt: skip
+        found = self.parsed(app_measures([status]))
+        self.assertEqual(found["ood_upstream_online", "api,a:1"], 1)
+        self.assertEqual(found["ood_upstream_online", "api,b:1"], 0)
+        self.assertEqual(found["ood_upstream_requests_total", "api,a:1"], 5)
+        self.assertEqual(found["ood_upstream_failures_total", "api,b:1"], 2)
+
     def test_proxy(self) -> None:
         """Each status is a series."""
         counters = Counters()
@@ -92,3 +114,49 @@ class MetricsTests(SynchronousTestCase):
             self.assertEqual(found[f"{name}_bucket", f"shop,{bound},pipe"], count, bound)
         self.assertEqual(found[f"{name}_count", "shop,pipe"], 4)
         self.assertAlmostEqual(found[f"{name}_sum", "shop,pipe"], 20.0334)
+
+
+class AccessTests(ApiCase):
+    """Who may scrape."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.open = False
+
+        async def collect() -> list[Measure]:
+            return [Measure("ood_x", "X.", 1, {})]
+
+        mount = Mount(MetricsResource(collect), is_open=lambda: self.open)
+        self.api = Api(self.controller, TOKEN, {"metrics": mount})
+
+    def scrape(self, token: bool, host: str = "127.0.0.1:2016") -> int:
+        self.treq = StubTreq(self.api.root)
+        options = {} if token else {"Authorization": None}
+        return self.ask("GET", "/metrics", headers={**options, "Host": host}).status
+
+    def test_token(self) -> None:
+        """The token is asked for, unless the setting says otherwise."""
+        self.assertEqual((self.scrape(False), self.scrape(True)), (401, 200))
+        self.open = True
+        self.assertEqual((self.scrape(False), self.scrape(True)), (200, 200))
+        self.assertEqual(self.scrape(False, "evil.example"), 403)
+        self.assertEqual(
+            self.ask("GET", "/api/v1/apps", headers={"Authorization": None}).status, 401
+        )
+
+    def test_passed_on(self) -> None:
+        """What a proxy on this machine passes on needs the token."""
+        self.open = True
+        for name in ("X-Forwarded-For", "Forwarded", "Via"):
+            headers = {"Authorization": None, "Host": "127.0.0.1:2016", name: "203.0.113.9"}
+            self.assertEqual(self.scrape(False), 200)
+            self.assertEqual(self.ask("GET", "/metrics", headers=headers).status, 401, name)
+
+    def test_not_from_elsewhere(self) -> None:
+        """Only loopback is loopback."""
+        for address, here in (("127.0.0.9", True), ("::1", True), ("10.0.0.1", False), ("", False)):
+            request = DummyRequest([])
+            request.client = IPv4Address("TCP", address, 1)
+            request.isSecure = lambda: False
+            request.getClientAddress = lambda request=request: request.client
+            self.assertEqual(_is_from_here(request), here, address)

@@ -11,7 +11,6 @@ from ood.api.assets import TYPES, Assets
 from ood.api.page import FILES, POLICY
 from tests.api.support import Answer, ApiCase
 
-
 SENT_BYTES_MAX = 50 * 1024
 FIRST_BYTES_MAX = 100 * 1024
 

@@ -6,7 +6,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from treq.testing import StubTreq
+from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
 
 from ood.api.guard import Mount
@@ -18,7 +20,7 @@ from ood.api.sessions import (
     LogIn,
     Sessions,
 )
-from ood.api.site import Api
+from ood.api.site import Api, make_site
 from ood.balancer.routes import layer4_resource
 from tests.api.support import BASE, TOKEN, Answer, ApiCase
 from tests.balancer.test_routes import Memory
@@ -265,6 +267,26 @@ class PageTests(BrowserCase):
         foreign = {**bare, "Sec-Fetch-Site": "same-site"}
         answer = self.page("HEAD", f"/api/v1/events?key={self.key}", headers=foreign)
         self.assertEqual(answer.status, 403)
+
+    def test_log_out_ends_events(self) -> None:
+        """Who has logged out hears nothing more; while a page listens, its session is used."""
+        clock = Clock()
+        site = make_site(self.controller, TOKEN, reactor=clock)
+        self.api, self.treq = site.api, StubTreq(site.api.root)
+        self.enter()
+        address = IPv4Address("TCP", "127.0.0.1", 2016)
+        protocol = site.buildProtocol(address)
+        transport = StringTransportWithDisconnection(hostAddress=address)
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        head = f"GET /api/v1/events?key={self.key} HTTP/1.1\r\nHost: 127.0.0.1:2016\r\n"
+        protocol.dataReceived(f"{head}Cookie: ood-2016={self.cookie}\r\n\r\n".encode())
+        clock.pump([IDLE_SECONDS / 2] * 3)
+        self.assertFalse(transport.value().endswith(b"0\r\n\r\n"))
+        self.assertEqual(self.page("GET", SETTINGS).status, 200)
+        self.page("POST", "/ui/logout")
+        clock.advance(1)
+        self.assertTrue(transport.value().endswith(b"0\r\n\r\n"))
 
     def test_balancer(self) -> None:
         """What asks for the token itself is shown it, on behalf of the page."""

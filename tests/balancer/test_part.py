@@ -19,6 +19,7 @@ from ood.balancer.split import SplitBalancer
 from ood.balancer.testing import FakeKernel
 from ood.balancer.userspace import UserspaceEngine
 from ood.errors import InvalidError
+from ood.events import EventBus
 from ood.model.document import Document
 from ood.model.schema import check_document
 from ood.model.servicecheck import read_services
@@ -45,8 +46,14 @@ class PartTests(SynchronousTestCase):
         directory = Path(self.mktemp())
         directory.mkdir()
         self.store = FileStore(directory, lambda work: succeed(work()))
+        self.events = EventBus()
         self.part = BalancerPart(
-            self.store, "userspace", Watched(), self.clock, directory / "balancer.json"
+            self.store,
+            "userspace",
+            Watched(),
+            self.clock,
+            directory / "balancer.json",
+            events=self.events,
         )
         self.store.subscribe(self.part.converge)
         self.part.startService()
@@ -69,6 +76,17 @@ class PartTests(SynchronousTestCase):
         status, listed = self.send("GET", "/services?statistics=true")
         self.assertEqual(status, 200)
         return {one["id"]: one["statistics"]["applied"] for one in listed}
+
+    def test_health_is_told(self):
+        """A server that became unwell is an event, and so is its coming back."""
+        self.send("PUT", "/services", [])
+        told = []
+        self.events.subscribe(told.append)
+        self.part._load()._first._checker.told("tcp-a", "b-80", False, "refused")
+        self.part._load()._first._checker.told("tcp-a", "b-80", True, "")
+        texts = ["b-80 of tcp-a is down: refused", "b-80 of tcp-a is up again"]
+        self.assertEqual([event.text for event in told], texts)
+        self.assertEqual([event.data["up"] for event in told], [False, True])
 
     def test_late(self):
         """Without services no engine runs, and other changes of the document start none."""

@@ -200,6 +200,8 @@ class HealthTests(ServiceCase):
 
     def test_a_dead_server_leaves_and_comes_back(self):
         """After the retries it is out; after the successes it is in again."""
+        told = []
+        self.service.tell_health(lambda *what: told.append(what))
         self.configure(1, 2, check=self.check)
         self.prober.dead["10.0.1.2"] = "connection refused"
         self.seconds(1)
@@ -210,6 +212,9 @@ class HealthTests(ServiceCase):
         self.seconds(6)
         self.assertEqual(self.weights(), {1: 1, 2: 1})
         self.assertEqual(self.service.drift, 0)
+        names = ("tcp-10_0_0_1-80", "10_0_1_2-80")
+        expected = [(*names, False, "connection refused"), (*names, True, "")]
+        self.assertEqual(told, expected)
 
     def test_quiescing(self):
         """With on_failure quiesce it stays, with weight 0."""

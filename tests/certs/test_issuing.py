@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from ood.certs.core.schedule import FAILURE_PAUSES_SECONDS
+from ood.certs.errors import AcmeError
 from ood.certs.interfaces import ICertificateStore, IResponder
 from ood.certs.pem import split_pem
 from ood.certs.responders import TlsResponder
@@ -85,6 +86,8 @@ class FirstTests(IssuingCase):
         self.assertIn("something else answers under the name", problem)
         self.assertIn("bad.example.com says no", problem)
         self.assertEqual(self.machine.panics, ["bad.example.com"])
+        self.assertEqual(self.machine.explained, ["bad.example.com"])
+        self.assertTrue(problem.startswith("it leads elsewhere; "))
 
     def test_together(self) -> None:
         """Who asks for a name that is being obtained waits for the same order."""
@@ -182,6 +185,14 @@ class FailureTests(IssuingCase):
         self.machine.turn(10)
         self.assertIn(NAME, self.machine.service.held)
 
+    def test_broken_ca(self) -> None:
+        """A CA's own fault is no reason to look into the name, nor to forget the order."""
+        self.ca.refusals["finalize"] = [(500, "serverInternal", {}), (502, "x", {})]
+        service = self.machine.start(NAME)
+        self.machine.turn(HOUR)
+        self.assertIn(NAME, service.held)
+        self.assertEqual((len(self.ca.orders), self.machine.explained), (1, []))
+
     def test_never_ends(self) -> None:
         """A validation that does not come to an end is given up, and tried again."""
         self.ca.looks = 10_000
@@ -214,6 +225,9 @@ class FailureTests(IssuingCase):
         self.machine.turn(2 * HOUR)
         self.assertEqual(self.ca.chosen, ["dns-01"])
         self.assertTrue((self.directory / "acme" / "_.example.com.pem").exists())
+        self.successResultOf(self.machine.service.stopService())
+        self.machine.start("*.example.com")
+        self.assertIn("*.example.com", self.machine.service.held)
 
     def test_stop_while_polling(self) -> None:
         """A stop in the middle leaves no timer and no token, and is no failure."""
@@ -301,6 +315,15 @@ class RenewalTests(IssuingCase):
         self.obtained(timedelta(days=90))
         self.machine.turn(DAY, 2000)
         self.assertLessEqual(len(self.ca.orders), 5)
+
+    def test_nonsense(self) -> None:
+        """A window that ends before it begins, or an answer that is none, moves nothing."""
+        self.ca.window = (51 * DAY, 50 * DAY)
+        self.obtained(timedelta(days=90))
+        self.ca.refusals["renewal"] = [(500, "serverInternal", {})] * 1000
+        self.machine.turn(2 * DAY)
+        self.assertLess(len(self.ca.asked("renewal")), 100)
+        self.assertEqual(len(self.ca.orders), 1)
 
     def test_window_is_kept(self) -> None:
         """The moment drawn in the window stays the same over looks and restarts."""
@@ -428,6 +451,21 @@ class CrashTests(IssuingCase):
         self.machine.turn(10)
         self.assertIn(NAME, self.machine.service.held)
         self.assertEqual(len(self.ca.orders), 2)
+
+    def test_disk(self) -> None:
+        """A disk that does not take the certificate: the same order is gone on with later."""
+        blocked = self.directory / "acme" / f"{NAME}.pem"
+        blocked.mkdir(parents=True)
+        self.machine.start(NAME)
+        asked = self.machine.service.issue_cert(NAME)
+        self.machine.turn(10)
+        self.failureResultOf(asked, AcmeError)
+        problem = self.machine.service.journal.entry(NAME).problem
+        self.assertIn("can't be kept", problem)
+        blocked.rmdir()
+        self.machine.turn(HOUR)
+        self.assertIn(NAME, self.machine.service.held)
+        self.assertEqual(len(self.ca.orders), 1)
 
     def test_damaged_files(self) -> None:
         """Records that a disk has spoilt are put aside; the certificate is got anew."""

@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+import ood.plugins
 from ood.certs.acme import Acme
 from ood.certs.client import Challenge
 from ood.certs.diagnose import diagnose, is_ours, lookup
@@ -33,6 +34,26 @@ if "slow" in sys.argv[3]:
     time.sleep(600)
 if "bad" in sys.argv[3] and sys.argv[2] == "add":
     sys.exit("the zone is closed; $(touch evil)")
+"""
+
+
+PLUGIN = """
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+from ood.certs.interfaces import IResponder
+
+@implementer(IPlugin, IResponder)
+class Pigeon:
+    name = "pigeon"
+    challenge_type = "dns-01"
+
+    def start_responding(self, server_name, challenge, response):
+        pass
+
+    def stop_responding(self, server_name, challenge, response):
+        pass
+
+pigeon = Pigeon()
 """
 
 
@@ -187,6 +208,17 @@ class SettingsTests(SynchronousTestCase):
     def test_roots(self) -> None:
         """A file of roots that is none is named."""
         self.assertIn("/nowhere", self.refused(acme_ca_file="/nowhere"))
+
+    def test_plugin(self) -> None:
+        """A way to prove names that somebody else wrote is found by its name."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        (directory / "pigeon.py").write_text(PLUGIN)
+        self.patch(ood.plugins, "__path__", [*ood.plugins.__path__, str(directory)])
+        self.addCleanup(sys.modules.pop, "ood.plugins.pigeon", None)
+        acme = self.make(acme_challenges=("http-01", "pigeon", "dns-01"))
+        types = [one.challenge_type for one in acme.service._responders]
+        self.assertEqual(types, ["http-01", "dns-01"])
 
     def test_unknown_challenge(self) -> None:
         """A challenge that no plugin answers is an error with its name."""

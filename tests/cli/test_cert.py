@@ -36,7 +36,7 @@ class CertTests(CliCase):
         """In depth; an unknown one is an error with advice."""
         self.desk.put("shop.example", fingerprint="ab12")
         shown = self.ood("cert", "show", "shop.example").out
-        self.assertIn("shop.example is valid, valid until 2027-01-31", shown)
+        self.assertIn("shop.example is valid; it ends 2027-01-31", shown)
         self.assertIn("sha256   ab12", shown)
         missing = self.ood("cert", "show", "x/../y")
         self.assertEqual(missing.status, 1)
@@ -53,12 +53,13 @@ class CertTests(CliCase):
         """Both say what they did."""
         self.desk.put("shop.example")
         self.assertIn("2027-04-30", self.ood("cert", "renew", "shop.example").out)
+        self.assertIn("2027-04-30", self.ood("cert", "revoke", "shop.example").out)
         self.assertIn("is removed", self.ood("cert", "remove", "shop.example").out)
         self.assertEqual(self.desk.kept, {})
 
     def test_help(self) -> None:
         """Every verb has help with an example."""
-        for verb in ("list", "show", "add", "renew", "remove"):
+        for verb in ("list", "show", "add", "renew", "revoke", "remove"):
             self.assertIn(f"ood cert {verb}", self.ood("cert", verb, "--help").out)
 
 

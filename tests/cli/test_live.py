@@ -90,6 +90,7 @@ class AsWantedTests(CliCase):
             (app("a", worker()), True),
             (app("a", worker(), state="launching"), False),
             (app("a", worker(), trouble=("port taken",)), False),
+            (app("a", worker(), maintenance=True), True),
             (app("a"), False),
             (app("a", state="stopped", running=False), True),
             (app("a", worker(), state="stopping", running=False), True),
@@ -110,6 +111,26 @@ class AsWantedTests(CliCase):
             self.assertEqual((result.status, result.err), (3, ""))
             self.assertIn("port 3001 is in use", result.out)
         self.assertIn("3  something is not as wanted", self.ood("help", "status").out)
+
+    def test_maintenance(self) -> None:
+        """What somebody wants is said, and is no fault."""
+        self.ood("start", "shop.example")
+        self.ood("maintenance", "shop.example", "on")
+        result = self.ood("status")
+        self.assertEqual(result.status, 0)
+        self.assertIn("shop.example: in maintenance", result.out)
+        self.ood("maintenance", "shop.example", "off")
+        self.assertNotIn("maintenance", self.ood("status").out)
+
+    def test_no_certificate(self) -> None:
+        """An app without a certificate says why in words."""
+        for state, text in (("terms", "the CA's terms wait"), ("pending", "being obtained")):
+            out = io.StringIO()
+            certificate = AppCertificate(state=state)
+            app_report(Output(out, out), plain(app("a", worker(), certificate=certificate)))
+            self.assertIn(
+                f"https       no certificate yet: {text}", out.getvalue().replace("it is ", "")
+            )
 
     def test_in_depth(self) -> None:
         """One app's traffic and certificate are said where they are known."""

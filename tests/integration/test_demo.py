@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
@@ -27,11 +28,18 @@ class Demo(SynchronousTestCase):
     def setUp(self) -> None:
         if not os.access(ROOT, os.W_OK):
             self.skipTest("the checkout can't be written to")
+        self.one_at_a_time()
         self.directory = tempfile.TemporaryDirectory(prefix="ood-", dir="/tmp")
         self.addCleanup(self.directory.cleanup)
         self.temporary = Path(self.directory.name)
         self.temporary.chmod(0o755)
         self.output = self.temporary / "output"
+
+    def one_at_a_time(self) -> None:
+        """Wait for the other process that tests a demo: both install into the same place."""
+        lock = (ROOT / "scripts/demo").open()
+        self.addCleanup(lock.close)
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start the demo."""

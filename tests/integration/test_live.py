@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.support.ood import RunningOod
+from tests.support.http import get
+from tests.support.ood import RunningOod, wait_until
+from tests.test_metrics_examples import EXAMPLES, used
 
 SERVER = """
 require("http").createServer((_, response) => response.end("ok")).listen(process.env.PORT);
@@ -94,6 +96,28 @@ class LiveTests(SynchronousTestCase):
         answer = self.ask("GET", "/api/v1/apps", **page)
         self.assertEqual(answer.status, 401)
         self.assertIn("ood web", json.loads(answer.read())["error"]["hint"])
+
+    def test_metrics(self) -> None:
+        """A scrape without the token, if that is wanted, has what the examples ask for."""
+        self.assertEqual(self.ask("GET", "/metrics").status, 401)
+        self.service.ood("config", "--set", "metricsAccess", "loopback")
+        for connection in ("keep-alive", "close"):
+            get(self.service.http_port, "shop.localhost", Connection=connection)
+        rules = (EXAMPLES / "alerts.yml").read_text()
+        wanted = used(rules + (EXAMPLES / "grafana-dashboard.json").read_text())
+        absent = (
+            "ood_l4_",
+            "ood_certificate_",
+            "ood_tls_",
+            "ood_access_log_",
+        )  # nothing uses these
+        wanted = {name for name in wanted if not name.startswith(absent)}
+
+        def missing() -> set[str]:
+            scraped = self.ask("GET", "/metrics").read().decode()
+            return {name for name in wanted if name not in scraped}
+
+        wait_until(lambda: not missing(), "everything is measured")
 
     def test_a_restart_goes_on(self) -> None:
         """A restart is told while it goes on, and resumed from where a reader was."""

@@ -52,6 +52,7 @@ class StaticSiteTests(SynchronousTestCase):
         self.site.rename(self.site.with_name("away"))
         status = json.loads(self.service.run("--json", "status", HOST).stdout)
         self.assertEqual(status["state"], "errored")
+        self.assertIn("is no directory that can be read", status["trouble"][0])
         self.assertEqual(get(self.service.http_port, HOST).status, 503)
         self.site.with_name("away").rename(self.site)
         self.assertEqual(self.page(), "one")
@@ -63,5 +64,18 @@ class StaticSiteTests(SynchronousTestCase):
         self.assertNotEqual(self.service.run("scale", HOST, "2").returncode, 0)
         self.service.ood("restart", HOST)
         self.service.ood("config", "-a", HOST, "-s", "accessLog", "json")
+        (self.site / "lost.html").write_text("<p>nothing here")
+        self.service.ood("config", "-a", HOST, "-s", "errorPages.404", "lost.html")
         self.page()
-        wait_until(lambda: '"static"' in self.service.ood("log", HOST, "--access"), "a line")
+        lost = "<p>nothing here"
+        wait_until(lambda: self.missing() == lost, "the site's own page")
+        wait_until(lambda: len(self.log()) >= 2, "two lines")
+        self.assertEqual(self.log()[0], ("static", 3))
+        self.assertEqual(self.log()[-1], ("page", len(lost)))
+
+    def missing(self) -> str:
+        return get(self.service.http_port, HOST, "/none", Accept="text/html").body.decode()
+
+    def log(self) -> list[tuple[str, int]]:
+        lines = map(json.loads, self.service.ood("log", HOST, "--access").splitlines())
+        return [(line["via"], line["bytes"]) for line in lines]

@@ -12,6 +12,7 @@ from ood.model import kinds
 from ood.model.document import App, Document, Settings, to_plain
 from ood.model.schema import (
     APP_KEYS,
+    AT_START,
     SETTINGS_KEYS,
     changed_app,
     check_app,
@@ -73,6 +74,15 @@ class Tables(SynchronousTestCase):
                     field.default_factory() if field.default is msgspec.NODEFAULT else field.default
                 )
                 APP_KEYS[field.encode_name].kind.parse(msgspec.to_builtins(default))
+
+
+class AtStart(SynchronousTestCase):
+    """Settings that take effect late."""
+
+    def test_said(self) -> None:
+        """They are those whose description says so."""
+        said = {key for key, one in SETTINGS_KEYS.items() if "the next start of the" in one.doc}
+        self.assertEqual(AT_START, said)
 
 
 class Faults(SynchronousTestCase):
@@ -207,6 +217,14 @@ class CommandLine(SynchronousTestCase):
         self.assertEqual(changed.args, ("--name", "two words"))
         self.assertEqual(changed.instances, "max")
         self.assertEqual(changed.env, {"NEW": "a=b"})
+
+    def test_unset(self):
+        """A key that there is not can't be put back; an entry that is not there is no fault."""
+        app = App(cwd="/srv", port=3001)
+        with self.assertRaises(InvalidError) as caught:
+            changed_app("x", app, {"domain": None})
+        self.assertIn("did you mean domains", str(caught.exception))
+        self.assertEqual(changed_app("x", app, {"env.GONE": None}), app)
 
     def test_international_name(self):
         """A name with umlauts becomes what a browser sends."""

@@ -107,6 +107,29 @@ class PoolTroubleTests(ProxyTestCase):
         await self.exchange(again, GET, OK)
         await again.until(b"ok")
 
+    async def test_a_request_that_fails(self) -> None:
+        """A bug while a request is begun costs its connection, and nothing is left of it."""
+
+        def broken(tried: object) -> Worker | None:
+            raise RuntimeError("on purpose")
+
+        for request in (GET, GET.replace(b"GET", b"POST")):
+            self.app.choose = broken
+            client = await self.client()
+            client.send(request)
+            await client.end()
+            self.assertEqual(1, len(self.flushLoggedErrors(RuntimeError)))
+            self.app.choose = None
+            self.assertEqual(0, self.proxy.counters.in_flight)
+        again = await self.client()
+        await self.exchange(again, GET, OK)
+        await again.until(b"ok")
+        self.app.choose = broken
+        again.send(GET)
+        await again.end()
+        self.assertEqual(1, len(self.flushLoggedErrors(RuntimeError)))
+        self.assertEqual(0, self.proxy.counters.in_flight)
+
     async def test_a_worker_that_never_takes(self) -> None:
         """A pool that promises and does not deliver is asked a bounded number of times."""
 

@@ -25,6 +25,17 @@ class DeadlineTests(ProxyTestCase):
         self.advance(1)
         self.assertIn(b"408 Request Timeout", await client.end())
 
+    async def test_after_a_quiet_time(self) -> None:
+        """The first connection after a while has as much time as any other."""
+        self.advance(100)
+        client = await self.client()
+        client.send(GET[:20])
+        await self.settle()
+        self.advance(8)
+        client.send(GET[20:])
+        wire = await self.backend.next()
+        await wire.until(b"\r\n\r\n")
+
     async def test_a_dripping_second_head(self) -> None:
         """The same for a later request of a connection on the proxied path."""
         client = await self.client()

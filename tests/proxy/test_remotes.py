@@ -213,6 +213,53 @@ class RemoteTests(RemoteTestCase):
         self.assertEqual({second: "online"}, self.states())
 
 
+class StayingTests(RemoteTestCase):
+    async def where(self, one: Backend, two: Backend, request: bytes) -> tuple[Backend, bytes]:
+        """Return which server got a request, and the answer's head."""
+        client = await self.client()
+        client.send(request)
+        every = one.every, two.every
+        await self.eventually(lambda: any(wire.data for wires in every for wire in wires))
+        server = one if any(wire.data for wire in one.every) else two
+        wire = next(wire for wire in server.every if wire.data)
+        await wire.until(b"\r\n\r\n")
+        wire.send(OK)
+        return server, await client.until(b"\r\n\r\nok")
+
+    async def test_by_cookie(self) -> None:
+        """A cookie leads to its server; when that is lost, to another one with a new cookie."""
+        (one, first), (two, second) = self.server(), self.server()
+        self.upstreams(first, second, balance="cookie")
+        server, answer = await self.where(one, two, GET)
+        value = answer.split(b"ood-worker=")[1].split(b";")[0]
+        again = GET.replace(b"\r\n\r\n", b"\r\nCookie: ood-worker=" + value + b"\r\n\r\n")
+        for _ in range(4):
+            found, answer = await self.where(one, two, again)
+            self.assertIs(server, found)
+            self.assertNotIn(b"Set-Cookie", answer)
+        self.upstreams(second if server is one else first, balance="cookie")
+        found, answer = await self.where(one, two, again)
+        self.assertIsNot(server, found)
+        self.assertIn(b"Set-Cookie: ood-worker=", answer)
+        self.assertNotIn(value, answer)
+        self.upstreams(first, second, balance="cookie")
+        self.assertIs(server, (await self.where(one, two, again))[0])
+
+    async def test_by_address(self) -> None:
+        """A client's address leads to one server as long as that is well."""
+        (one, first), (two, second) = self.server(), self.server()
+        self.upstreams(first, second, balance="ipHash")
+        server, answer = await self.where(one, two, GET)
+        self.assertNotIn(b"Set-Cookie", answer)
+        for _ in range(4):
+            self.assertIs(server, (await self.where(one, two, GET))[0])
+        nobody = self.nobody()
+        kept = second if server is one else first
+        self.upstreams(nobody, kept, sticky="ip", balance="leastConn", max_fails=1)
+        for _ in range(3):
+            self.assertIsNot(server, (await self.where(one, two, GET))[0])
+
+
 class FailureTests(RemoteTestCase):
     async def test_a_connection_that_is_refused(self) -> None:
         """Whatever the method, a request that reached nobody goes to another server."""

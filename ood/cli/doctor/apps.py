@@ -44,10 +44,10 @@ def check_stickiness(facts: Facts) -> Iterator[Finding]:
     for name, app in apps.items():
         known = facts.apps.get(name)
         used = sorted(known.packages & STICKY_PACKAGES) if known else []
-        if used and app.worker_count() > 1:
+        if used and app.worker_count() > 1 and app.stickiness() == "off":
             text = (
                 f"{name} uses {used[0]} with {app.worker_count()} workers: clients that poll "
                 "may reach a worker that does not know them"
             )
-            fix = f"let clients use WebSockets only, or: ood scale {name} 1"
+            fix = f"ood config -a {name} -s sticky cookie; or let clients use WebSockets only"
             yield Finding(WARN, "socket.io", text, fix)

@@ -23,6 +23,7 @@ from ood.cli.access import NoAccessError
 from ood.cli.doctor.facts import AppFacts, Facts, Listener, Owned, Room, Unit
 from ood.cli.systemd import UNIT_NAME
 from ood.errors import OodError
+from ood.model.apptypes import PROXY, STATIC
 from ood.model.document import App, Document
 from ood.model.release import placed
 from ood.model.schema import check_document
@@ -196,7 +197,11 @@ def _listener(pid: int | None) -> Listener:
 
 def app_facts(home: Path, name: str, app: App, runtime: NodeRuntime) -> AppFacts:
     """Return what is true of an app: whether it could be started, what it depends on."""
+    if app.type == PROXY:
+        return AppFacts()  # its servers are elsewhere
     here = placed(str(home / APPS_DIRECTORY), name, app)
+    if app.type == STATIC:
+        return _of_files(name, here.cwd)
     packages = package(here.cwd).get("dependencies")
     known = frozenset(packages) if isinstance(packages, dict) else frozenset()
     try:
@@ -205,6 +210,14 @@ def app_facts(home: Path, name: str, app: App, runtime: NodeRuntime) -> AppFacts
         fix = error.hint.replace("APP", name)
         return AppFacts(error.message, fix, known)
     return AppFacts(packages=known)
+
+
+def _of_files(name: str, directory: str) -> AppFacts:
+    """Return what is true of an app that is just files."""
+    if os.path.isdir(directory):
+        return AppFacts()
+    fix = f"name the right one: ood config -a {name} -s cwd DIR"
+    return AppFacts(f"cwd: {directory} is not a directory", fix)
 
 
 def public_names(apps: Mapping[str, App]) -> list[str]:

@@ -62,7 +62,10 @@ def check_kernel(facts: Facts) -> Iterator[Finding]:
     if facts.ktls:
         yield Finding(OK, "kernel", "the kernel can do TLS (kTLS)")
     else:
-        yield Finding(OK, "kernel", "the kernel does no TLS (kTLS); HTTPS works without")
+        level = WARN if facts.ports.get("httpsPort") and facts.statuses else OK
+        text = "the kernel does no TLS (kTLS): HTTPS works, but ood itself has to do all of it"
+        fix = "modprobe tls; at each boot: echo tls > /etc/modules-load.d/ood.conf"
+        yield Finding(level, "kernel", text, fix)
     if facts.ip_vs:
         yield Finding(OK, "kernel", "the kernel has IPVS for ood lb")
     elif services and engine == "ipvs":

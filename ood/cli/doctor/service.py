@@ -8,6 +8,7 @@ from datetime import datetime
 from ood.cli.doctor.facts import FAIL, OK, WARN, Facts, Finding, Listener
 from ood.cli.status import is_as_wanted
 from ood.cli.systemd import UNIT_NAME
+from ood.model.apptypes import NODE
 from ood.paths import DOCUMENT_FILE, TOKEN_FILE
 
 DAYS_FEW = 14
@@ -163,7 +164,8 @@ def check_states(facts: Facts) -> Iterator[Finding]:
         if not is_as_wanted(status):
             said = "; ".join(status["trouble"])
             text = f"{name} is {status['state']}{f': {said}' if said else ''}"
-            yield Finding(FAIL, "app", text, f"ood status {name}; ood why {name}")
+            why = f"; ood why {name}" if status["type"] == NODE else ""
+            yield Finding(FAIL, "app", text, f"ood status {name}{why}")
         elif status["pendingRestart"]:
             text = f"{name} runs with older settings"
             yield Finding(WARN, "app", text, f"ood restart {name}")

@@ -174,7 +174,7 @@ class JoinedMember(SocketMember):
             case join.Listening():
                 self._listening(message)
             case join.Access():
-                self.told.write(message)
+                self.told.write(message, self._clock.seconds())
             case join.Close(id=server):
                 self.servers.remove(server)
                 self._servers_changed()

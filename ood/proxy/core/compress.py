@@ -26,9 +26,7 @@ ZSTD_LEVEL = 3
 
 _GZIP_WINDOW = 16 + 15
 _ASKED = re.compile(rb"\n(?i:accept-encoding):[ \t]*([^\r]*)")
-_TOLD = re.compile(
-    rb"\n((?i:content-(?:type|encoding|range)|cache-control|vary))(?=:):[ \t]*([^\r]*)"
-)
+_TOLD = re.compile(rb"\n((?i:content-(?:type|encoding)|cache-control|vary))(?=:):[ \t]*([^\r]*)")
 _UNTRUE = re.compile(
     rb"\n(?i:content-(?:length|md5|digest)|digest|repr-digest|accept-ranges):[^\n]*(?=\n)"
 )
@@ -155,7 +153,6 @@ def _may_be_coded(told: dict[bytes, bytes]) -> bool:
     return (
         codings.compressible(told.get(b"content-type", b"").decode("latin-1"))
         and told.get(b"content-encoding", b"identity").strip().lower() == b"identity"
-        and b"content-range" not in told
         and not _NO_TRANSFORM.search(told.get(b"cache-control", b""))
     )
 

@@ -11,6 +11,11 @@ now and then would otherwise hold a worker's connection for as long as it likes.
 WINDOW_SECONDS = 60.0
 """Over so long a time: as long as a body may pause altogether, so that one pause is no fault."""
 
+DIGESTED_BYTES_PER_SECOND = 16_384
+"""Who took much at once may read it this slowly before it is asked to take more."""
+DIGESTING_SECONDS_MAX = 600.0
+"""For no longer: curl has a window of 10 MB, which that is just about enough for."""
+
 
 class Pace:
     """Counts bytes in one window of time after another.
@@ -42,6 +47,39 @@ class Pace:
             return False
         found, self._since, self._bytes = self._bytes, now, 0
         return found < elapsed * BYTES_PER_SECOND_MIN
+
+
+class Appetite:
+    """For how long a client whose window is full is believed to be at work on what it has.
+
+    HTTP/2 has windows of megabytes, and clients that read slowly open theirs again only
+    when they have read half of it.
+
+    :param now: when it got nothing yet.
+    """
+
+    __slots__ = ("_busy", "_idle")
+
+    def __init__(self, now: float) -> None:
+        self._idle = now + WINDOW_SECONDS
+        self._busy = now
+
+    @property
+    def until(self) -> float:
+        """When it must have taken more."""
+        return max(self._idle, self._busy)
+
+    def begin(self, now: float) -> None:
+        """Begin anew: there was nothing to take."""
+        self._idle = now + WINDOW_SECONDS
+
+    def took(self, size: int, now: float) -> None:
+        """Count what it took."""
+        past = now - WINDOW_SECONDS
+        idle = max(self._idle, past) + size / BYTES_PER_SECOND_MIN
+        self._idle = min(idle, now + WINDOW_SECONDS)
+        busy = max(self._busy, past) + size / DIGESTED_BYTES_PER_SECOND
+        self._busy = min(busy, now + DIGESTING_SECONDS_MAX)
 
 
 class Intake:

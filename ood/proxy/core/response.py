@@ -88,7 +88,9 @@ def _response(
     to_head: bool,
 ) -> Response:
     length = _length(found, modern)
-    if to_head or status in (204, 304) or status < 200:
+    bodiless = status == 204 or status < 200
+    dubious = bodiless and length not in (0, UNTIL_CLOSE)  # what was announced may yet come
+    if to_head or bodiless or status == 304:
         length = 0
     connection = found.get(b"connection", b"").lower()
     keep_alive = modern
@@ -103,7 +105,7 @@ def _response(
         reason,
         fields,
         length,
-        keep_alive and length != UNTIL_CLOSE,
+        keep_alive and length != UNTIL_CLOSE and not dubious,
         int(timeout[1]) if timeout else None,
         found.get(b"content-type", b"").lower().startswith(b"text/event-stream"),
         found.get(b"upgrade", b"").lower(),

@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import os
 
-from ood.net.stream import WRITE_HIGH_BYTES, Stream
+import msgspec
+
+from ood.net.stream import WRITE_HIGH_BYTES
 from ood.proxy import limits
 from ood.proxy.begin import begin
 from ood.proxy.context import Context, Incoming
 from ood.proxy.core import pages
 from ood.proxy.core.forward import Peer
 from ood.proxy.core.grammar import MalformedError
-from ood.proxy.core.h2 import StreamError, read_request
+from ood.proxy.core.h2 import StreamError
+from ood.proxy.core.pace import Appetite
 from ood.proxy.core.request import Request
 from ood.proxy.http2.session import (
     RESET_BURST,
@@ -27,57 +30,55 @@ from ood.proxy.http2.session import (
     Trailers,
 )
 from ood.proxy.http2.stream import PROTOCOL_ERROR, Http2Stream
+from ood.proxy.paced import PacedStream
 
 ENHANCE_YOUR_CALM = 11
 _REFUSED = Request(b"GET", b"/", 1, b"", None, True, 0, b"", (), False, 0)
+_HEAD_REFUSED = msgspec.structs.replace(_REFUSED, method=b"HEAD")
 
 
-class Http2Connection(Stream):
+class Http2Connection(PacedStream):
     """A client's connection.
 
     Nothing is written from within a stream's methods: they queue, and what came together
     in one turn of the reactor goes out together.
 
     :ivar session: frames what is sent and read.
-    :ivar live: where deadlines are kept.
+    :ivar appetite: what the client took of all streams' bodies.
+    :ivar heads: what was made of the heads of this moment.
     :ivar statuses: counts final responses.
-    :ivar deadline: when :meth:`expired` is called.
     """
 
     __slots__ = (
-        "_context",
         "_dirty",
         "_ending",
         "_entry",
-        "_moved",
         "_peer",
         "_resets",
         "_resets_at",
         "_streams",
         "_waiting",
-        "deadline",
-        "live",
+        "appetite",
+        "heads",
         "session",
         "statuses",
     )
 
     def __init__(self, context: Context, incoming: Incoming, session: Session) -> None:
-        super().__init__(context.reactor, incoming.sock)
+        super().__init__(context, incoming.sock, limits.KEEP_ALIVE_IDLE_SECONDS)
         address, port = incoming.address
-        self._context = context
         self._entry = entry = incoming.entry
         self._peer = Peer(address, port, entry.scheme, entry.port)
         self._streams: dict[int, Http2Stream] = {}
         self._waiting: dict[int, Http2Stream] = {}
         self._dirty = False
         self._ending = False
-        self._moved = False
         self._resets = 0.0
         self._resets_at = context.live.now
         self.session = session
-        self.live = context.live
+        self.heads = context.heads
+        self.appetite = Appetite(context.live.now)
         self.statuses = context.counters.statuses
-        self.deadline = context.live.now + limits.KEEP_ALIVE_IDLE_SECONDS
         context.live.add(self)
 
     def start(self) -> None:
@@ -126,6 +127,8 @@ class Http2Connection(Stream):
     def doWrite(self) -> None:
         """Send what the streams queued."""
         self._dirty = False
+        if not self.backlog:
+            self._pace = None  # the kernel has room again
         self._flush()
         if not self.closed:
             super().doWrite()
@@ -133,8 +136,9 @@ class Http2Connection(Stream):
             self._start_writing()
 
     def flushed(self) -> None:
-        """Remember that the client reads."""
-        self._moved = True
+        """Cut off a client that takes what it asked for too slowly."""
+        if not self.keeps_up():
+            self.reset()
 
     def drained(self) -> None:
         """Go on with what waited for room."""
@@ -184,12 +188,13 @@ class Http2Connection(Stream):
     def _begin(self, head: Head) -> None:
         number = head.stream
         try:
-            request = read_request(head.fields, ended=head.ended, key=_key())
+            request = self.heads.stream_request(head.fields, ended=head.ended, key=_key)
         except StreamError:
             self.session.reset(number, PROTOCOL_ERROR)
             return
         except MalformedError as error:
-            stream = self._stream(head, _REFUSED)
+            to_head = (b":method", b"HEAD") in head.fields  # whose answer has no body
+            stream = self._stream(head, _HEAD_REFUSED if to_head else _REFUSED)
             stream.page(pages.malformed(error.status, error.why))
             return
         stream = self._stream(head, request)
@@ -235,14 +240,45 @@ class Http2Connection(Stream):
     # The end.
 
     def expired(self) -> None:
-        """Close what is idle, and what takes nothing for long."""
-        if self._ending or (self.backlog and not self._moved):
-            self.reset()
+        """Close what is idle, and what takes too little."""
+        if self._ending:
+            self._linger()
+        elif self.backlog or self._writing:
+            if self._pace is None:
+                self._await_room()
+            elif self.too_slow():
+                self.reset()
         elif self._streams:
-            self._moved = False
             self.deadline = self.live.now + limits.BODY_IDLE_SECONDS
         else:
             self._finish()
+
+    def _await_room(self) -> None:
+        """Look at how fast the kernel's buffer gets empty, which has no room at all now."""
+        self.backed_up()
+        self.deadline = self.live.now + limits.BODY_IDLE_SECONDS
+
+    def _linger(self) -> None:
+        """Close once the client has everything: what it still says would make that a reset."""
+        if not self.undelivered():
+            self.close()
+            return
+        if self._pace is None:
+            self.backed_up()
+        elif self.too_slow():
+            self.reset()
+            return
+        self.deadline = self.live.now + limits.LINGER_SECONDS
+
+    def patience(self, stream: Http2Stream) -> float:
+        """Return until when the client may take nothing of what a stream has for it."""
+        if not stream.unsent or self.session.room(stream.number) > 0:
+            if self.backlog or self._writing:  # it's the network: the connection answers for it
+                if self._pace is None:
+                    self._await_room()
+                return self.live.now + limits.BODY_IDLE_SECONDS
+            return max(stream.appetite.until, self.appetite.until)
+        return stream.appetite.until
 
     def drain(self) -> None:
         """Serve what is under way, and end then."""

@@ -127,6 +127,13 @@ class FastSession:
         """Return how many bytes of the stream's body wait for the client's window."""
         return self._connection.queued_body_size(stream)
 
+    def room(self, stream: int) -> int:
+        """Return how many bytes the stream's own window takes, whatever the connection's does."""
+        try:
+            return int(self._connection.stream_remote_window_size(stream))
+        except (*_GONE, ngh2.StreamUnavailableError):
+            return 0
+
     def announce_end(self) -> None:
         """Tell the client to begin nothing more here."""
         try:

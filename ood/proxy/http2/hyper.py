@@ -198,6 +198,11 @@ class HyperSession:
         queue = self._queues.get(stream)
         return 0 if queue is None else len(queue.data)
 
+    def room(self, stream: int) -> int:
+        """Return how many bytes the stream's own window takes, whatever the connection's does."""
+        found = self._connection.streams.get(stream)
+        return 0 if found is None else int(found.outbound_flow_control_window)
+
     def announce_end(self) -> None:
         """Do nothing: hyper-h2 can only say so for good, and then streams under way are lost."""
 

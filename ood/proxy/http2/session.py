@@ -14,8 +14,9 @@ import msgspec
 Field: TypeAlias = tuple[bytes, bytes]
 """A field of a head, name in lower case; pseudo-fields begin with a colon."""
 
-STREAMS_MAX = 250
-"""Requests under way on a connection: browsers send about a hundred at most."""
+STREAMS_MAX = 128
+"""Requests under way on a connection: browsers send about a hundred at most.  A client that does
+not read can have us hold some 128 KiB for each."""
 STREAM_WINDOW_BYTES = 262_144
 """Unread request body that a stream may have; uploads over long ways need some room."""
 CONNECTION_WINDOW_BYTES = 1_048_576
@@ -125,6 +126,9 @@ class Session(Protocol):
 
     def unsent(self, stream: int) -> int:
         """Return how many bytes of the stream's body wait for the client's window."""
+
+    def room(self, stream: int) -> int:
+        """Return how many bytes the stream's own window takes, whatever the connection's does."""
 
     def announce_end(self) -> None:
         """Tell the client to begin nothing more here; what it began meanwhile is served."""

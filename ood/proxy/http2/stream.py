@@ -8,11 +8,13 @@ from ood.net.stream import WRITE_HIGH_BYTES
 from ood.proxy import limits
 from ood.proxy.core import forward, pages
 from ood.proxy.core.h2 import StreamError, field_list, trailer_lines, trailer_list
+from ood.proxy.core.pace import Appetite
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request
 from ood.proxy.core.response import Response, parse_response
 from ood.proxy.downstream import Flow
 from ood.proxy.http2.session import Field
+from ood.proxy.live import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 UNSENT_HIGH_BYTES = 65_536
 """With more than this of its body waiting for the client's window, a stream is full: a
-connection may have 250 of them."""
+connection may have 128 of them."""
 
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL = 0, 1, 2, 8
 _FOR_HTTP1_ONLY = frozenset((b"sec-websocket-accept",))
@@ -33,7 +35,8 @@ class Http2Stream:
     :cvar version: of HTTP, for the access log.
     :param ended: the client sends no more on it.
     :ivar flow: what serves the request; None once it is over.
-    :ivar unsent: how much of its body waited when the connection was last flushed.
+    :ivar unsent: how much of its body waits for the client's window.
+    :ivar appetite: what the client took of it.
     :ivar deadline: when :meth:`expired` is called.
     """
 
@@ -48,6 +51,7 @@ class Http2Stream:
         "_raw",
         "_request",
         "_trailers",
+        "appetite",
         "deadline",
         "flow",
         "number",
@@ -61,6 +65,7 @@ class Http2Stream:
         self.flow: Flow | None = None
         self.number = number
         self.unsent = 0
+        self.appetite = Appetite(connection.live.now)
         self.deadline = connection.live.now + limits.BODY_IDLE_SECONDS
         self._connection = connection
         self._request = request
@@ -100,7 +105,7 @@ class Http2Stream:
     ) -> None:
         """Send the head of the final response and the first of its body."""
         self._connection.statuses[response.status] += 1
-        fields = field_list(response.status, forward.response_fields(response))
+        fields = self._connection.heads.listed(response)
         self._respond(fields, ended=end and not data and not trailers)
         if data or trailers:
             self._send(data, end=end, trailers=trailers)
@@ -142,6 +147,9 @@ class Http2Stream:
         session = self._connection.session
         after = trailer_list(forward.trailer_fields(trailers)) if trailers else ()
         if payload:
+            if not self.unsent:
+                self.appetite.begin(self._connection.live.now)
+            self.unsent += len(payload)
             session.send(self.number, payload, ended=end and not after)
         if end and (after or not payload):
             session.end(self.number, after)
@@ -203,8 +211,8 @@ class Http2Stream:
 
     def _check_end(self) -> None:
         flow = self.flow
-        if flow is None or not self._body_ended or self._pending:
-            return
+        if flow is None or not self._body_ended or self._paused or self._pending:
+            return  # while it is paused, not even the request's head may have been sent
         if self._raw or self._request.length:
             flow.body_ended(self._trailers)
 
@@ -212,7 +220,8 @@ class Http2Stream:
 
     def received(self, data: bytes, *, ended: bool) -> None:
         """Take a piece of the request's body."""
-        if self._request.length > 0:  # the library checks it, too; a second look is cheap
+        # the library checks it, too; a second look is cheap
+        if self._request.length >= 0 and not self._request.upgrade:
             self._left -= len(data)
             if self._left < 0 or (ended and self._left):
                 self.fail(PROTOCOL_ERROR)
@@ -232,6 +241,9 @@ class Http2Stream:
         try:
             self._trailers = trailer_lines(fields)
         except StreamError:
+            self.fail(PROTOCOL_ERROR)
+            return
+        if self._left > 0:
             self.fail(PROTOCOL_ERROR)
             return
         self.body_over()
@@ -257,16 +269,23 @@ class Http2Stream:
 
     def flushed(self) -> bool:
         """Look how far the client's window has let us; return whether there is more to look for."""
-        unsent = self._connection.session.unsent(self.number)
-        before, self.unsent = self.unsent, unsent
+        connection = self._connection
+        unsent = connection.session.unsent(self.number)
+        taken, self.unsent = self.unsent - unsent, unsent
+        if taken > 0:
+            self.appetite.took(taken, connection.live.now)
+            connection.appetite.took(taken, connection.live.now)
+        if unsent and connection.patience(self) <= connection.live.now:
+            self._give_up()
+            return False
         flow = self.flow
         if flow is None:
             if unsent or self._body_ended:
                 return bool(unsent)
-            self._connection.session.reset(self.number, NO_ERROR)  # RFC 9113 8.1
-            self._connection.schedule()
+            connection.session.reset(self.number, NO_ERROR)  # RFC 9113 8.1
+            connection.schedule()
             return False
-        if unsent < before:
+        if taken > 0:
             flow.client_flushed()
         if self._held_up and self.flow is not None and not self.full:
             self._held_up = False
@@ -277,11 +296,24 @@ class Http2Stream:
 
     def expired(self) -> None:
         """Let the flow act, or give up on what the client does not take."""
-        if self.flow is not None:
+        if self.unsent or self._held_up:
+            until = self._connection.patience(self)
+            if until > self._connection.live.now:
+                self.deadline = until
+            else:
+                self._give_up()
+        elif self.flow is not None:
             self.flow.expired()
         else:
             self.fail(CANCEL)
         self._connection.schedule()
+
+    def _give_up(self) -> None:
+        self.deadline = NEVER  # it is gone as soon as the client can be told
+        if self.flow is not None:
+            self.flow.cancel()
+        else:
+            self.fail(CANCEL)
 
     def drain(self) -> None:
         """Tell the flow that the service ends."""

@@ -119,10 +119,12 @@ class _Search(msgspec.Struct, frozen=True):
             elif place.directory:
                 file.close()
                 file = None
+        except FileNotFoundError:
+            file = None
         except UnreadableError:
             return _UNREADABLE
         except OSError:
-            file = None
+            return _NO_ROOT
         return self._instead(place) if file is None else self._answer(path, file)
 
     def _instead(self, place: Place) -> Answer | Page:

@@ -12,10 +12,13 @@ it takes some ten microseconds, and a thread would cost several times that.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
 
+ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG))
+"""Errors of a path that leads nowhere; others are the machine's."""
 READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -81,10 +84,18 @@ class Root:
     def open(self, path: bytes) -> File | None:
         """Open the regular file at ``path`` below the root; None if it is a directory.
 
+        :raises FileNotFoundError: there is none.
         :raises UnreadableError: it is not for everybody.
-        :raises OSError: there is none.
+        :raises OSError: nothing can be opened now.
         """
-        handle = os.open(path or b".", os.O_PATH | os.O_CLOEXEC, dir_fd=self._handle)
+        try:
+            handle = os.open(path or b".", os.O_PATH | os.O_CLOEXEC, dir_fd=self._handle)
+        except PermissionError:
+            raise UnreadableError(path) from None
+        except OSError as error:
+            if error.errno in ABSENT:
+                raise FileNotFoundError(path) from None
+            raise
         try:
             status = os.fstat(handle)
             if not (_real(handle) + b"/").startswith(self._real + b"/"):

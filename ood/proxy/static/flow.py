@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.internet.interfaces import IDelayedCall
+
 from ood.clock import wall_time
 from ood.proxy import limits
 from ood.proxy.context import Context
@@ -13,6 +15,8 @@ from ood.proxy.downstream import Downstream
 from ood.proxy.static.answers import Answer, StaticSite, answer_to
 from ood.proxy.static.files import File
 
+TURN_BYTES = 262_144
+"""Of what is compressed so much is read before others get their turn: some 5 ms."""
 CHUNK_BYTES = 65_536
 """What is read at once: a file up to this goes out with its head, in one write."""
 
@@ -24,10 +28,12 @@ class StaticFlow:
     """
 
     __slots__ = (
+        "_context",
         "_downstream",
         "_errand",
         "_file",
         "_filters",
+        "_later",
         "_left",
         "_position",
         "_site",
@@ -37,6 +43,8 @@ class StaticFlow:
     def __init__(
         self, context: Context, downstream: Downstream, errand: Errand, site: StaticSite
     ) -> None:
+        self._context = context
+        self._later: IDelayedCall | None = None
         self._downstream = downstream
         self._errand = errand
         self._site = site
@@ -51,15 +59,18 @@ class StaticFlow:
         """Find the file, and send what goes out at once."""
         if not self._site.running:
             name = self._errand.app
-            self._downstream.page(
-                pages.unavailable("the site is stopped", f"Start it: ood start {name}")
-            )
+            self._page(pages.unavailable("the site is stopped", f"Start it: ood start {name}"))
             return
         answer = answer_to(self._errand.request, self._site, wall_time().timestamp())
         if isinstance(answer, Page):
-            self._downstream.page(answer)
+            self._page(answer)
         else:
             self._send(answer)
+
+    def _page(self, page: Page) -> None:
+        """Answer with a page, the site's own if it has one for that."""
+        site = self._errand.site or self._errand.app
+        self._downstream.page(self._context.sites.dressed(page, site))
 
     def _send(self, answer: Answer) -> None:
         response = self._changed(answer.response)
@@ -71,7 +82,7 @@ class StaticFlow:
         data = self._read()
         if data is None:
             self._let_go()
-            self._downstream.page(Page(503, "The file is just being changed.", retry_after=1))
+            self._page(Page(503, "The file is just being changed.", retry_after=1))
         elif not self._left:
             self._let_go()
             self._downstream.reply(response, self._filtered(data, end=True), end=True)
@@ -113,7 +124,11 @@ class StaticFlow:
         downstream.touch(limits.BODY_IDLE_SECONDS)
         if not self._filters and self._left:
             self._hand_over()
+        before = self._left
         while self._left and not downstream.full:
+            if self._filters and before - self._left >= TURN_BYTES:
+                self._later = self._context.clock.callLater(0, self._turn)
+                return
             data = self._read()
             if data is None:
                 self.cancel()
@@ -129,6 +144,10 @@ class StaticFlow:
             self._let_go()
             downstream.end()
 
+    def _turn(self) -> None:
+        self._later = None
+        self._go_on()
+
     def _hand_over(self) -> None:
         """Let the kernel send the rest, where it can."""
         file = self._file
@@ -138,6 +157,9 @@ class StaticFlow:
             self._left = 0
 
     def _let_go(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         file, self._file = self._file, None
         if file is not None:
             file.close()
@@ -159,7 +181,8 @@ class StaticFlow:
 
     def client_drained(self) -> None:
         """Send more."""
-        self._go_on()
+        if self._later is None:
+            self._go_on()
 
     def client_failed(self) -> None:
         """Close the file."""

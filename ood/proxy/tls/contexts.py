@@ -37,6 +37,12 @@ CONTEXT_SECONDS = 43_200.0
 that key can read no more than half a day of TLS 1.2."""
 
 _ALIKE = b"ood"
+_ENABLE_PARTIAL_WRITE, _ACCEPT_MOVING_WRITE_BUFFER = 1, 2
+_MODES = (
+    _ENABLE_PARTIAL_WRITE  # what the kernel takes is told, and not only when all was taken
+    | _ACCEPT_MOVING_WRITE_BUFFER  # the rest is sent from where it then is
+    | SSL.MODE_RELEASE_BUFFERS  # some 34 KB of each idle connection
+)
 
 
 class Contexts:
@@ -104,7 +110,7 @@ def make_context(certificate: Certificate, choose: Chooser) -> SSL.Context:
     context.set_options(
         SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_IGNORE_UNEXPECTED_EOF
     )
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # some 34 KB of each idle connection
+    context.set_mode(_MODES)
     context.set_cipher_list(CIPHERS)
     _choose_groups(context)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets need no memory here
@@ -124,9 +130,10 @@ def make_context(certificate: Certificate, choose: Chooser) -> SSL.Context:
 
 
 def _choose_groups(context: SSL.Context) -> None:
-    """Set the groups; pyOpenSSL has no method for more than one."""
+    """Set the groups; pyOpenSSL has no method for more than one, older ones no function."""
     library = SSL._lib  # type: ignore[attr-defined]
+    choose = getattr(library, "SSL_CTX_set1_curves_list", None)
     for groups in GROUPS:
-        if library.SSL_CTX_set1_curves_list(context._context, groups) == 1:
+        if choose is None or choose(context._context, groups) == 1:
             return
         library.ERR_clear_error()

@@ -311,7 +311,9 @@ class Handshake:
         self.reset()
 
     def reset(self) -> None:
-        """Close."""
+        """Close, unless it is somebody else's."""
+        if self._state is _State.GONE:
+            return
         self.release()
         if self._tls is not None:
             self._tls.close()

@@ -92,9 +92,8 @@ def _knows(cipher: Cipher) -> bool:
         return True
 
 
-def describe() -> str:
+def describe(support: Support) -> str:
     """Say, for people, whether the kernel does TLS here."""
-    support = probe()
     if not support:
         return f"the kernel does no TLS: {support.why_not} (modprobe tls); ood does it all itself"
     names = ", ".join(

@@ -19,7 +19,7 @@ from ood.proxy.tls import counters
 from ood.proxy.tls.contexts import ACME, HTTP1, Contexts, challenge_context
 from ood.proxy.tls.counters import TlsCounters
 from ood.proxy.tls.handshake import Handshake
-from ood.proxy.tls.kernel import keep_secrets, probe
+from ood.proxy.tls.kernel import Support, describe, keep_secrets, probe
 from ood.proxy.tls.passage import Passage
 from ood.proxy.tls.socket import TlsSocket
 from ood.proxy.tls.speakers import SPEAKERS
@@ -49,6 +49,7 @@ class Reception:
         self._dispatcher = dispatcher
         self._certificates = certificates
         self._kernel = probe()
+        self.log.info("{text}", text=describe(self._kernel))
         keylog = keep_secrets if self._kernel else None
         self._contexts = Contexts(context.clock, tuple(SPEAKERS), keylog)
         self._warning = Seldom(context.clock, WARNING_SECONDS)
@@ -80,7 +81,8 @@ class Reception:
         elif hello.protocols and SPEAKERS.keys().isdisjoint(hello.protocols):
             handshake.refuse(NO_APPLICATION_PROTOCOL, counters.NO_PROTOCOL)
         else:
-            self._begin(handshake, certificate, self._contexts.find, app)
+            kernel = self._kernel_for(app, hello, handshake.incoming)
+            self._begin(handshake, certificate, self._contexts.find, kernel)
 
     def _find(self, server_name: str) -> Certificate | None:
         if server_name:
@@ -93,7 +95,7 @@ class Reception:
         handshake: Handshake,
         certificate: Certificate,
         context_for: Callable[[Certificate], SSL.Context],
-        app: str | None = None,
+        kernel: Support | None = None,
     ) -> None:
         try:
             settings = context_for(certificate)
@@ -102,11 +104,15 @@ class Reception:
                 self.log.error("{error}", error=str(error))
             handshake.refuse(UNRECOGNIZED_NAME, counters.UNUSABLE)
             return
-        handed = app is not None and self._hands_off(app, handshake.incoming)
-        handshake.begin(settings, self._kernel if handed else None)
+        handshake.begin(settings, kernel)
+
+    def _kernel_for(self, app: str | None, hello: Hello, incoming: Incoming) -> Support | None:
+        """Return the kernel if it is to have the connection, so that a worker can get it."""
+        agreed = next((one for one in SPEAKERS if one in hello.protocols), HTTP1)
+        wanted = agreed == HTTP1 and app is not None and self._hands_off(app, incoming)
+        return self._kernel if wanted else None
 
     def _hands_off(self, app: str, incoming: Incoming) -> bool:
-        """Tell whether connections of ``app`` are worth being given to the kernel."""
         context = self.context
         return (
             bool(self._kernel)

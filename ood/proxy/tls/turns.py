@@ -11,6 +11,7 @@ from collections import deque
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 TURN_SECONDS = 0.002
 """Handshakes stop for this turn once they took that long: requests then wait no longer for them
@@ -25,9 +26,14 @@ class Step(Protocol):
     def step(self) -> None:
         """Do it."""
 
+    def reset(self) -> None:
+        """Give up: it failed."""
+
 
 class Turns:
     """A line of steps."""
+
+    log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -54,8 +60,15 @@ class Turns:
         self._timer = None
         enough = self._clock.seconds() + TURN_SECONDS
         for _ in range(min(STEPS_PER_TURN_MAX, len(self._line))):
-            self._line.popleft().step()
+            self._do(self._line.popleft())
             if self._clock.seconds() >= enough:
                 break
         if self._line and self._timer is None:
             self._timer = self._clock.callLater(0, self._turn)
+
+    def _do(self, step: Step) -> None:
+        try:
+            step.step()
+        except Exception:  # the others must not wait for ever
+            self.log.failure("a handshake failed")
+            step.reset()

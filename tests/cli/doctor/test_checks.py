@@ -87,7 +87,14 @@ CASES: tuple[tuple[Any, dict[str, Any], str, str, str], ...] = (
         "no npm",
         "apt install npm",
     ),
-    (machine.check_kernel, {"ktls": False}, OK, "works without", ""),
+    (machine.check_kernel, {"ktls": False}, OK, "HTTPS works", ""),
+    (
+        machine.check_kernel,
+        {"ktls": False, "statuses": (a_status(),)},
+        WARN,
+        "the kernel does no TLS",
+        "modprobe tls",
+    ),
     (machine.check_kernel, {"ip_vs": True}, OK, "IPVS", ""),
     (machine.check_kernel, {"document": L4}, WARN, "relays", "modprobe ip_vs"),
     (
@@ -274,7 +281,7 @@ CASES: tuple[tuple[Any, dict[str, Any], str, str, str], ...] = (
         },
         WARN,
         "chat uses socket.io with 4 workers",
-        "ood scale chat 1",
+        "ood config -a chat -s sticky cookie",
     ),
 )
 
@@ -316,6 +323,15 @@ class CheckTests(SynchronousTestCase):
                 apps.check_stickiness,
                 {
                     "document": a_document({"chat": App(cwd="/", port=1)}),
+                    "apps": {"chat": AppFacts(packages=frozenset({"socket.io"}))},
+                },
+            ),
+            (
+                apps.check_stickiness,
+                {
+                    "document": a_document(
+                        {"chat": App(cwd="/", port=1, instances=4, sticky="ip")}
+                    ),
                     "apps": {"chat": AppFacts(packages=frozenset({"socket.io"}))},
                 },
             ),

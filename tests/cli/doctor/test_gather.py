@@ -63,6 +63,19 @@ class GatherTests(SynchronousTestCase):
         self.assertIn("nobody-has-this-name", facts.apps["bad"].obstacle)
         self.assertTrue(facts.apps["bad"].fix)
 
+    def test_apps_without_workers(self) -> None:
+        """Files need a directory, servers elsewhere nothing; nobody asks for a script."""
+        self.home.mkdir()
+        files = {"type": "static", "cwd": str(self.home), "port": 3001}
+        proxy = {"type": "proxy", "upstreams": ["10.0.0.5:80"], "port": 3003, "cwd": "/"}
+        lost = {**files, "cwd": str(self.home / "gone"), "port": 3002}
+        facts = self.gather({"apps": {"files": files, "lost": lost, "proxy": proxy}})
+        self.assertEqual(facts.document_fault, "")
+        self.assertEqual(facts.apps["files"].obstacle, "")
+        self.assertEqual(facts.apps["proxy"].obstacle, "")
+        self.assertIn("is not a directory", facts.apps["lost"].obstacle)
+        self.assertIn("ood config -a lost -s cwd", facts.apps["lost"].fix)
+
     def test_bad_documents(self) -> None:
         """A damaged configuration is a fact, too."""
         for content, text in (("{", "damaged"), ('{"apps": {"a": {}}}', "can't be used")):

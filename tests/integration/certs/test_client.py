@@ -18,6 +18,7 @@ from ood.certs.pem import load_pair, new_key
 from ood.certs.responders import HttpResponder, TlsResponder
 from ood.certs.session import Binding, Session
 from ood.clock import MonotonicClock, wall_time
+from tests.certs.contract import CaContract
 from tests.support.pebble import MISSING, Pebble, serve_http, serve_tls
 
 BINDING = ("kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W")
@@ -120,18 +121,6 @@ class IssueTests(PebbleCase):
         names = tuple(f"n{number}.ood-test.com" for number in range(30))
         return Deferred.fromCoroutine(self.gets(names, self.http))
 
-    def test_refused(self) -> Deferred[Any]:
-        """A name that something else answers for is refused, in words; the other one is proved."""
-
-        async def work() -> None:
-            self.http.token = lambda token: b"something else"
-            with self.assertRaises(AcmeError) as caught:
-                await self.gets(("shop.ood-test.com",), self.http)
-            self.assertEqual(caught.exception.kind, "unauthorized")
-            self.assertIn("something else answers", caught.exception.message)
-
-        return Deferred.fromCoroutine(work())
-
     def test_account_is_found_again(self) -> Deferred[Any]:
         """The same key leads to the same account; a CA that forgot it gets a new one."""
 
@@ -147,24 +136,6 @@ class IssueTests(PebbleCase):
 
         return Deferred.fromCoroutine(work())
 
-    def test_resumed(self) -> Deferred[Any]:
-        """An order of an earlier run is gone on with: same key, no further order."""
-
-        async def work() -> None:
-            client, key, names = self.client(), new_key(), ("shop.ood-test.com",)
-            orders: list[str] = []
-            first = await client.issue(names, key, [self.http], began=orders.append)
-            again = await client.issue(
-                names, key, [self.http], order=orders[0], began=orders.append
-            )
-            self.assertEqual(first, again)
-            self.assertEqual(len(orders), 1)
-            gone = orders[0] + "x"
-            await client.issue(names, key, [self.http], order=gone, began=orders.append)
-            self.assertEqual(len(orders), 2)
-
-        return Deferred.fromCoroutine(work())
-
     def test_revoked(self) -> Deferred[Any]:
         """A certificate is revoked once; a second time the CA says that it is."""
 
@@ -177,6 +148,13 @@ class IssueTests(PebbleCase):
             self.assertEqual(caught.exception.kind, "alreadyRevoked")
 
         return Deferred.fromCoroutine(work())
+
+
+class ContractTests(CaContract, PebbleCase):
+    """The contract that the CA in memory is held to, too."""
+
+    def spoil(self, name: str) -> None:
+        self.http.token = lambda token: b"something else"
 
 
 class ManyNoncesTests(PebbleCase):

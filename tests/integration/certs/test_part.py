@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from ood.certs.errors import AcmeError
 from ood.certs.part import CertificatesPart
 from ood.clock import MonotonicClock
 from ood.model.document import App, Document, Settings
@@ -35,10 +36,11 @@ class PartCase(TestCase):
         skip = MISSING
     timeout = 180
     nonce_reject = 20
+    binding: tuple[str, str] | None = None
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()
-        self.ca = Pebble(self.nonce_reject)
+        self.ca = Pebble(self.nonce_reject, self.binding)
         self.addCleanup(self.ca.stop)
         self.ca.start()
         self.clock = MonotonicClock(reactor)
@@ -176,6 +178,23 @@ class FreshTests(PartCase):
 
         return Deferred.fromCoroutine(work())
 
+    def test_revoked(self) -> Deferred[None]:
+        """A certificate is replaced, then revoked: the CA says that it is."""
+
+        async def work() -> None:
+            self.begin("shop.ood-test.com")
+            before = await self.served("shop.ood-test.com")
+            await self.part.revoke_certificate("shop.ood-test.com")
+            after = await self.served("shop.ood-test.com")
+            self.assertNotEqual(after.fingerprint, before.fingerprint)
+            self.assertNotEqual(after.key_pem, before.key_pem)
+            assert self.part._keeper is not None and self.part._keeper.acme is not None
+            with self.assertRaises(AcmeError) as caught:
+                await self.part._keeper.acme.client.revoke(before.chain_pem)
+            self.assertEqual(caught.exception.kind, "alreadyRevoked")
+
+        return Deferred.fromCoroutine(work())
+
     def test_restart(self) -> Deferred[None]:
         """After a restart it is served at once, without a CA; a CA that is gone is no matter."""
 
@@ -189,6 +208,29 @@ class FreshTests(PartCase):
             self.assertEqual(self.part.find("shop.ood-test.com"), before)
             self.part.startService()
             self.assertEqual(self.part.find("shop.ood-test.com"), before)
+
+        return Deferred.fromCoroutine(work())
+
+
+class CustomerTests(PartCase):
+    """A CA that only serves its customers."""
+
+    binding = ("kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W")
+
+    def test_bound(self) -> Deferred[None]:
+        """Without the account the reason is said; with it, the next try succeeds at once."""
+        secret = self.directory / "secret"
+
+        async def work() -> None:
+            self.begin("shop.ood-test.com")
+            await self.until(
+                lambda: "set acmeEabKid" in str(self.part.app_certificate("shop")), "the reason"
+            )
+            secret.write_text(self.binding[1])
+            secret.chmod(0o600)
+            file = str(secret)
+            self.begin("shop.ood-test.com", acme_eab_kid="kid-1", acme_eab_key_file=file)
+            await self.served("shop.ood-test.com")
 
         return Deferred.fromCoroutine(work())
 
@@ -218,9 +260,9 @@ class ManyTests(PartCase):
 
     nonce_reject = 60
 
-    def test_thirty(self) -> Deferred[None]:
-        """Thirty names, one certificate each."""
-        names = [f"n{number}.ood-test.com" for number in range(30)]
+    def test_many(self) -> Deferred[None]:
+        """More names than are ordered at once, one certificate each."""
+        names = [f"n{number}.ood-test.com" for number in range(13)]
 
         async def work() -> None:
             self.begin(*names)

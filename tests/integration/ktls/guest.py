@@ -36,6 +36,7 @@ app.on('clientError', (error, socket) => {
   console.log('clientError', error.code);
   socket.destroy();
 });
+app.keepAliveTimeout = 600000; // a restart takes long in the guest
 app.listen(process.env.PORT);
 process.on('uncaughtException', (error) => console.log('uncaught', error.stack));
 """
@@ -117,9 +118,13 @@ def play(service: RunningOod) -> None:
 
 def main() -> None:
     support.READY_SECONDS = support.COMMAND_SECONDS = support.STOP_SECONDS = SLOW_SECONDS
-    assert probe(), describe()
+    assert probe(), describe(probe())
     with RunningOod() as service:
-        play(service)
+        try:
+            play(service)
+        except BaseException:
+            print(service.log()[-3000:], service.ood("log", "site", "-n", "60"))
+            raise
     print("done")
 
 

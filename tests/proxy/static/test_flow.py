@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import os
 import tempfile
 from pathlib import Path
@@ -13,6 +15,8 @@ from twisted.internet.defer import Deferred
 
 from ood.model.document import App, Document
 from ood.net.stream import WRITE_HIGH_BYTES, Stream
+from ood.proxy.core.framing import ChunkedBody
+from ood.proxy.static.flow import TURN_BYTES
 from tests.proxy.support import ProxyTestCase, Wire, free_port
 
 LARGE_BYTES = 12_000_000
@@ -160,6 +164,22 @@ class StaticTests(ProxyTestCase):
         await client.until(b"\r\n\r\n")
         self.assertEqual(await client.take(10), b"0123456789")
 
+    async def test_compressed(self) -> None:
+        """A long text is compressed in turns, between which others are served."""
+        text = b"All work and no play makes Jack a dull boy.\n" * 100_000
+        (self.root / "long.txt").write_bytes(text)
+        self.site(compress=True)
+        client, other = await self.client(), await self.client()
+        await self.ask(client, "GET /long.txt", "Accept-Encoding: gzip", "Connection: close")
+        self.assertEqual(self.open_files(), 1)
+        await self.ask(other, "GET /small.txt")
+        self.assertEqual(self.open_files(), 1)
+        for _ in range(len(text) // TURN_BYTES + 2):
+            self.clock.advance(0)
+        body, _ = ChunkedBody().feed(await client.end())
+        self.assertTrue(gzip.decompress(body) == text)
+        self.assertEqual(self.open_files(), 0)
+
     async def stalled(self) -> Wire:
         """Return a client that asked for the large file and does not read on."""
         client = await self.client()
@@ -203,6 +223,20 @@ class StaticTests(ProxyTestCase):
         await client.take(int(fields["content-length"]))
         self.site(cwd=str(self.root / "gone"))
         status, _ = await self.ask(client, "GET /")
+        self.assertIn("503", status)
+
+    async def test_no_descriptors(self) -> None:
+        """Where nothing can be opened, what is there is not called missing."""
+        client = await self.client()
+        original = os.open
+
+        def full(path: object, flags: int, *arguments: int, **more: int) -> int:
+            if "dir_fd" in more:
+                raise OSError(errno.EMFILE, "too many")
+            return original(path, flags, *arguments, **more)  # type: ignore[call-overload,no-any-return]
+
+        with mock.patch("os.open", full):
+            status, _ = await self.ask(client, "GET /some/page")
         self.assertIn("503", status)
 
     def test_files_are_closed(self) -> Deferred[None]:

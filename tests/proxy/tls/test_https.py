@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from ood.proxy import limits
 from ood.proxy.tls import turns
 from ood.testing.certificates import make_certificate
-from tests.proxy.support import LOOPBACK
+from tests.proxy.support import LOOPBACK, Server
 from tests.proxy.tls.support import (
     OTHER,
     SECONDS,
@@ -259,6 +259,11 @@ class BoundTests(HttpsTestCase):
         class Job:
             def step(self) -> None:
                 done.append(self)
+                if len(done) == 3:
+                    raise ValueError("it failed")
+
+            def reset(self) -> None:
+                given_up.append(self)
 
         class Reactor(Clock):
             def callLater(self, _delay: float, call: Callable[[], None]) -> object:
@@ -266,6 +271,7 @@ class BoundTests(HttpsTestCase):
                 return call
 
         done: list[Job] = []
+        given_up: list[Job] = []
         due: list[Callable[[], None]] = []
         line = turns.Turns(Reactor())
         for _ in range(2 * turns.STEPS_PER_TURN_MAX + 1):
@@ -276,6 +282,8 @@ class BoundTests(HttpsTestCase):
             counts.append(len(done))
         most = turns.STEPS_PER_TURN_MAX
         self.assertEqual([most, 2 * most, 2 * most + 1], counts)
+        self.assertEqual([done[2]], given_up)
+        self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
 
     async def test_stopping_in_the_middle(self) -> None:
         """A stop ends connections that have no request, and waits for nothing else."""
@@ -287,3 +295,30 @@ class BoundTests(HttpsTestCase):
         with closing(ready):
             self.assertEqual(b"", await self.blocking(lambda: read_all(ready)))
         self.assertEqual(b"", await begun.end())
+
+
+class WebSocketTests(HttpsTestCase):
+    def make_backend(self) -> Server:
+        return Server()
+
+    async def test_a_tunnel(self) -> None:
+        """Bytes go both ways as they are, also those that came along with the handshake."""
+        asked = request("/ws", keep=True, fields="Connection: upgrade\r\nUpgrade: websocket\r\n")
+        body = bytes(range(256)) * 1200
+
+        def run() -> bytes:
+            with closing(self.connect(trusting())) as sock:
+                sock.sendall(asked + b"early" + body)
+                return read_all(sock)
+
+        reading = Deferred.fromCoroutine(self.blocking(run))
+        wire = await self.backend.next()
+        await wire.until(b"\r\n\r\n")
+        switched = b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        wire.send(switched + b"hello")
+        self.assertEqual(b"early" + body, await wire.take(5 + len(body)))
+        wire.send(body)
+        wire.close()
+        head, _, rest = (await reading).partition(b"\r\n\r\n")
+        self.assertIn(b"101", head)
+        self.assertEqual(b"hello" + body, rest)

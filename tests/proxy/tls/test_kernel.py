@@ -10,7 +10,7 @@ from OpenSSL import SSL
 from ood.proxy.tls import kernel
 from tests.proxy.support import LOOPBACK
 from tests.proxy.test_dispatch import Workers
-from tests.proxy.tls.support import SECONDS, HttpsTestCase, request
+from tests.proxy.tls.support import SECONDS, BioClient, HttpsTestCase, request
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SUITES = (
@@ -72,6 +72,21 @@ class Client:
         self.raw.close()
 
 
+class Holding(BioClient):
+    """Keeps what follows its first message."""
+
+    held: bytes | None = b""
+    begun = False
+
+    def flush(self) -> None:
+        data = self._outgoing.read()
+        if self.begun and self.held is not None:
+            self.held += data
+        elif data:
+            self.begun = True
+            self.raw.sendall(data)
+
+
 class KernelTests(HttpsTestCase):
     timeout = 120  # user-mode Linux is slow
 
@@ -79,7 +94,7 @@ class KernelTests(HttpsTestCase):
         super().setUp()
         support = kernel.probe()
         if not support:
-            self.skipTest(kernel.describe())
+            self.skipTest(kernel.describe(support))
         self.workers = Workers()
         self.app.sockets = self.workers
         self.addCleanup(lambda: [sock.close() for sock, _ in self.workers.taken])
@@ -171,13 +186,40 @@ class KernelTests(HttpsTestCase):
         self.assertIn(b"200 OK", await self.blocking(lambda: client.take(20)))
 
     async def test_other_protocols_stay(self) -> None:
-        """Where the kernel can't go on OpenSSL does, on the same connection."""
-        client = await self.opened(settings(*SUITES[0], b"h2"))
+        """What only ood can speak is not given to the kernel."""
+        client = await self.opened(settings(*SUITES[0], b"h2", b"http/1.1"))
         self.assertEqual(b"h2", client.tls.get_alpn_proto_negotiated())
         self.assertEqual(0, self.proxy.tls_counters.sealed)
         preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0" + bytes(4)
         await self.blocking(lambda: client.tls.sendall(preface))
         self.assertEqual(b"\4", (await self.blocking(lambda: client.take(9)))[3:4])
+
+    async def test_unknown_ciphers_stay(self) -> None:
+        """What the kernel does not know OpenSSL does, on the same connection."""
+        client = await self.opened(settings(*SUITES[0], b"http/1.1"))
+        reception = self.proxy._https._reception
+        reception._kernel = kernel.Support(frozenset({52}))
+        for version, suite in SUITES[:2]:
+            client = await self.opened(settings(version, suite))
+            await self.blocking(lambda c=client: c.tls.sendall(request("/c")))
+            self.assertEqual("close_notify", await self.blocking(client.ended))
+        self.assertEqual(2, self.proxy.tls_counters.sealed)
+
+    async def test_ended_too_early(self) -> None:
+        """The kernel takes no connection whose client has closed its side: OpenSSL goes on."""
+
+        def run() -> bytes:
+            with Holding(self.tls_port) as client:
+                client.tls.write(request("/early", keep=True))
+                client.flush()
+                client.raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+                client.raw.sendall(client.held)
+                client.raw.shutdown(socket.SHUT_WR)  # goes in the same packet
+                client.held = None
+                return client.read_all()
+
+        self.assertIn(b"/early ", await self.blocking(run))
+        self.assertEqual(0, self.proxy.tls_counters.sealed)
 
     async def test_adopted(self) -> None:
         """A connection that comes back from a worker is handed to the next one."""

@@ -1,7 +1,8 @@
-"""What the OpenAPI document says about server-sent events."""
+"""What the OpenAPI document says about server-sent events and metrics."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 _APPS = {
@@ -37,4 +38,26 @@ def watch_schemas() -> dict[str, Any]:
                 ]
             },
         },
+    }
+
+
+def metrics_paths() -> dict[str, Any]:
+    """Return what is said about ``/metrics``."""
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    refusals = {
+        str(status): {"description": HTTPStatus(status).phrase, "content": error}
+        for status in (400, 401, 403, 413, 500)
+    }
+    text = {"text/plain": {"schema": {"type": "string"}}}
+    return {
+        "/metrics": {
+            "get": {
+                "operationId": "read_metrics",
+                "summary": "What ood measures, in Prometheus' text format; without the token, if "
+                "the setting metricsAccess says so, on this machine.",
+                "parameters": [],
+                "responses": {"200": {"description": "OK", "content": text}, **refusals},
+                "security": [{"token": []}, {}],
+            }
+        }
     }

@@ -1,0 +1,1 @@
+"""Attacks on what the edge forwards, judged by parsers that are not ours."""

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from ood.interfaces import Certificate
+from ood.proxy.tls import contexts
+from ood.proxy.tls.contexts import Contexts
+from ood.testing.certificates import make_certificate
+from tests.proxy.tls.support import OTHER, SITE
+
+
+def changed(certificate: Certificate, **fields: object) -> Certificate:
+    """Return a certificate with other fields."""
+    values = {name: getattr(certificate, name) for name in certificate.__dataclass_fields__}
+    return Certificate(**{**values, **fields})  # type: ignore[arg-type]
+
+
+class ContextTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.contexts = Contexts(self.clock, (b"http/1.1",))
+
+    def test_kept_for_a_while(self) -> None:
+        """A context is used again, for some hours: then its tickets' key goes with it."""
+        first = self.contexts.find(SITE)
+        self.assertIs(first, self.contexts.find(SITE))
+        self.assertIsNot(first, self.contexts.find(OTHER))
+        self.clock.advance(contexts.CONTEXT_SECONDS - 1)
+        self.assertIs(first, self.contexts.find(SITE))
+        self.clock.advance(2)
+        self.assertIsNot(first, self.contexts.find(SITE))
+
+    def test_not_too_many(self) -> None:
+        """The one that was not used for longest makes room."""
+        self.patch(contexts, "CONTEXTS_MAX", 2)
+        first, second = self.contexts.find(SITE), self.contexts.find(OTHER)
+        self.contexts.find(SITE)
+        self.contexts.find(make_certificate("third.org"))
+        self.assertIs(first, self.contexts.find(SITE))
+        self.assertIsNot(second, self.contexts.find(OTHER))
+
+    def test_unusable(self) -> None:
+        """Whatever is wrong with a certificate or its key is one kind of error."""
+        for wrong in (
+            {"key_pem": OTHER.key_pem},
+            {"key_pem": b"-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n"},
+            {"chain_pem": b"no certificate"},
+            {"chain_pem": b""},
+        ):
+            broken = changed(SITE, fingerprint=str(wrong), **wrong)
+            self.assertRaises(ValueError, self.contexts.find, broken)
+
+    def test_nothing_is_shown(self) -> None:
+        self.assertNotIn("PRIVATE", repr(SITE))
