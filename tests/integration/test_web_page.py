@@ -157,6 +157,8 @@ class WebPageTests(web_access.LogIn, web_access.Access):
         self.button("Deploy", form).click()
         self.said("the deployment has succeeded")
         self.assertEqual(self.ask("/"), "first")
+        newest = self.page.locator("tbody tr").first
+        newest.filter(has_text=str(self.shop)).get_by_text("current").wait_for()
         self.page.get_by_role("button", name="Roll back to").first.click()
         self.button("Roll back", self.dialog()).click()
         self.said("shop runs")

@@ -75,6 +75,7 @@ async function route() {
   document.title = view?.title ? `${view.title} – ood` : "ood";
   view?.draw?.();
   if (!sameApp) scrollTo(0, 0);
+  for (const one of document.querySelectorAll("nav [aria-current]")) one.scrollIntoView({ block: "nearest", inline: "nearest" });
   if (routed) focusTitle();
   routed = true;
 }

@@ -8,6 +8,7 @@ import { heard, redraw } from "./live.js";
 import { badge, button, complain, dialog, empty, field, grid, own, say, showFaults, textInput } from "./ui.js";
 
 const LINES_KEPT = 400;
+const UNDONE_MS = 20_000;
 
 /** Deployments that this page began, by app: they go on while other views are looked at. */
 const jobs = new Map();
@@ -16,6 +17,18 @@ addEventListener("beforeunload", (event) => {
   // They end with the connection.
   if ([...jobs.values()].some((job) => !job.ended)) event.preventDefault();
 });
+
+/** Wait until a deployment that was cancelled is taken back; its event says so. */
+function undone(name) {
+  return new Promise((resolve) => {
+    const end = () => {
+      deaf();
+      resolve();
+    };
+    const deaf = heard("deploy", name, end);
+    setTimeout(end, UNDONE_MS);
+  });
+}
 
 async function run(name, order, begun) {
   const job = { steps: [], lines: [], lost: 0, elapsed: 0, ended: "", failure: null, abort: new AbortController() };
@@ -39,8 +52,10 @@ async function run(name, order, begun) {
     job.ended ||= "failed";
   } catch (problem) {
     if (!jobs.has(name) || jobs.get(name) !== job) throw problem;
-    job.ended = problem.name === "AbortError" ? "cancelled" : "failed";
-    if (job.ended === "failed") job.failure = problem;
+    if (problem.name === "AbortError") {
+      await undone(name);
+      job.ended = "cancelled";
+    } else Object.assign(job, { failure: problem, ended: "failed" });
   }
   actions.work.delete(name);
   say(`${name}: the deployment ${job.ended === "cancelled" ? "is cancelled" : `has ${job.ended}`}`, job.ended === "failed" ? "bad" : "ok",
@@ -80,7 +95,11 @@ function jobView(name) {
   const steps = h("ol.steps");
   const output = h("pre.log.output", { tabindex: "0", role: "region", "aria-label": "What the commands write" });
   const failure = h("p.wrong");
-  const cancel = button("Cancel", () => jobs.get(name)?.abort.abort(), { class: "btn danger" });
+  const cancel = button("Cancel", () => {
+    jobs.get(name)?.abort.abort();
+    actions.work.set(name, "Cancelling");
+    redraw();
+  }, { class: "btn danger" });
   const node = h("section.card.job", { hidden: true, "aria-label": "Deployment" },
     h("div.heading", h("h2", "Deployment"), state.node, time, h("div.actions", cancel)), steps, failure, output);
   const stepRows = new List(steps, ({ step }) => {
@@ -152,7 +171,7 @@ export async function releasesTab(root, name) {
       known = app.release;
       form.draw();
       job.draw();
-      all.update(releases.map((one) => ({ ...one, current: one.name === app.release })));
+      all.update(releases);
       show(none, !releases.length);
       show(cwd, app.release && app.cwd);
       cwd.disabled = actions.work.has(name);

@@ -7,6 +7,7 @@ import { apps, heard } from "./live.js";
 import { button, complain, heading, newId, say, searchInput, showFaults, textInput } from "./ui.js";
 
 const GROUPS = [
+  ["Ports and API", /^(httpPort|httpsPort|api\w+|metricsAccess|balancerEngine)$/],
   ["Program", /^(type|cwd|script|args|nodeArgs|interpreter|env|user|group|port)$/],
   ["Addresses", /^(domains|default|https|hsts|tls|routes|redirects|rewrites)$/],
   ["Workers", /^(instances|handoff|sticky|spare|dependsOn|waitReady|listenTimeout|killTimeout|stopSignal)$/],
@@ -14,7 +15,6 @@ const GROUPS = [
   ["Health and restarts", /^(health|autorestart|minUptime|maxRestarts|expBackoff|restartDelay|maxMemory|cronRestart|watch|ignoreWatch)/],
   ["Files", /^(index|fallback|precompressed|cacheControl|compress)$/],
   ["Requests and access", /^(headers|requestHeaders|basicAuth|allow|deny|rateLimit|bodyLimit|errorPages|maintenanceAllow|requestId|accessLog|trustedProxies|proxyProtocol)/],
-  ["Ports and balancer", /^(httpPort|httpsPort|apiPort|balancerEngine)$/],
   ["Certificates", /^acme/],
   ["Notifications", /^notify$/],
   ["More", /./],
@@ -44,13 +44,12 @@ function lineList(kind) {
 /** How a value is edited: `{ node, get, set }`; `get` throws what is wrong with a text. */
 function editor(schema, doc, preset) {
   const [kind, ...others] = kinds(schema);
-  if (!others.length && kind.type === "boolean") {
-    const node = h("select", h("option", { value: "true" }, "yes"), h("option", { value: "false" }, "no"));
-    return { node, get: () => node.value === "true", set: (value) => { node.value = String(value ?? ""); } };
-  }
-  if (!others.length && kind.enum) {
-    const node = h("select", preset === undefined && h("option", { value: "" }, "not set"), kind.enum.map((one) => h("option", { value: one }, one)));
-    return { node, get: () => node.value || null, set: (value) => { node.value = value ?? ""; } };
+  const words = kind.type === "boolean" ? { true: "yes", false: "no" } : Object.fromEntries((kind.enum ?? []).map((one) => [one, one]));
+  if (!others.length && Object.keys(words).length) {
+    const node = h("select", preset === undefined && h("option", { value: "" }, "not set"),
+      Object.entries(words).map(([value, word]) => h("option", { value }, word)));
+    const get = () => (node.value === "" ? null : kind.type === "boolean" ? node.value === "true" : node.value);
+    return { node, get, set: (value) => { node.value = String(value ?? ""); } };
   }
   if (!others.length && lineList(kind)) {
     const node = h("textarea", { rows: 1, spellcheck: "false", placeholder: "one a line" });
