@@ -32,6 +32,8 @@ from ood.api.sessions import Sessions
 from ood.api.types import LOOPBACK
 from ood.errors import OodError
 
+PROXIES_SAY = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+"""Fields that tell that a request was passed on by a proxy."""
 HOST_NAMES = (LOOPBACK, "localhost", "[::1]")
 """Names of the loopback interface in Host and Origin."""
 
@@ -192,9 +194,14 @@ def _check_target(request: WebRequest) -> None:
 
 
 def _is_from_here(request: WebRequest) -> bool:
-    """Tell whether a request comes from this machine, and to its loopback address."""
+    """Tell whether a request comes from this machine, and to its loopback address.
+
+    What a proxy on this machine passes on comes from somewhere else.
+    """
     address = getattr(request.getClientAddress(), "host", "")
-    return not request.isSecure() and (address == "::1" or address.startswith("127."))
+    passed_on = any(request.getHeader(name) is not None for name in PROXIES_SAY)
+    local = address == "::1" or address.startswith("127.")
+    return local and not passed_on and not request.isSecure()
 
 
 def _own_names(request: WebRequest) -> set[str]:

@@ -16,8 +16,10 @@ _log = Logger(namespace="ood.certs")
 
 
 def make_private(directory: Path) -> None:
-    """Make a directory that nobody else looks into."""
-    directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    """Make a directory that nobody else looks into, nor into those above it that are made, too."""
+    if not directory.parent.exists():
+        make_private(directory.parent)
+    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
     if directory.stat().st_mode & 0o077 and directory.stat().st_uid == os.geteuid():
         directory.chmod(DIRECTORY_MODE)
 

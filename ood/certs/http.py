@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+from typing import Protocol as Interface
 
 from OpenSSL import SSL
 from treq.client import HTTPClient
-from treq.content import collect
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError, TimeoutError
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
     BrowserLikePolicyForHTTPS,
     HTTPConnectionPool,
     RequestTransmissionFailed,
+    ResponseDone,
     ResponseFailed,
 )
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 
 import ood
@@ -52,7 +55,7 @@ class Reply:
         return (self.headers.getRawHeaders(name) or [""])[0]
 
 
-class Http(Protocol):
+class Http(Interface):
     """What the client of a CA needs."""
 
     def request(
@@ -146,26 +149,47 @@ def _roots(ca_file: Path | None) -> Any:
     return ssl.trustRootFromCertificates(roots)  # type: ignore[no-untyped-call]
 
 
+class _Body(Protocol):
+    """Takes a body.
+
+    :ivar done: fires with it; fails if it is too long or breaks off.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.done: Deferred[bytes] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep a part; give the connection up that brings too many."""
+        if self.done.called:
+            return
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > REPLY_BYTES_MAX:
+            self._parts.clear()
+            self.done.errback(AcmeError("answer", "the CA's answer is far too long"))
+            assert self.transport is not None
+            self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell of the end."""
+        if self.done.called:
+            return
+        if isinstance(reason.value, ResponseDone | PotentialDataLoss):
+            self.done.callback(b"".join(self._parts))
+        else:
+            self.done.errback(reason)
+
+
 async def _body(response: Any) -> bytes:
     """Return the whole body.
 
-    :raises AcmeError: it is too long; the rest is not waited for.
+    :raises AcmeError: it is too long; the rest is not waited for, nor taken.
     """
-    parts: list[bytes] = []
-    done: Deferred[None] = Deferred()
-
-    def arrived(data: bytes) -> None:
-        parts.append(data)
-        if sum(map(len, parts)) > REPLY_BYTES_MAX and not done.called:
-            done.errback(AcmeError("answer", "the CA's answer is far too long"))
-
-    def ended(result: object) -> None:
-        if not done.called:
-            done.callback(result)  # type: ignore[arg-type]
-
-    _ = collect(response, arrived).addBoth(ended)
-    await done
-    return b"".join(parts)
+    body = _Body()
+    response.deliverBody(body)
+    return await body.done
 
 
 def _cancellable(asked: Deferred[Reply]) -> Deferred[Reply]:

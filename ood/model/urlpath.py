@@ -5,8 +5,9 @@ path below ``/api`` must not leave it by ``..``.  So a path is read twice:
 
 - *exactly*, as RFC 3986 has it: escapes of plain characters are resolved, slashes
   merged, ``.`` and ``..`` removed.  Routes, redirects and rewrites compare this one.
-- *widely*: every escape is resolved, ``\\`` is a slash as in browsers, and case does
-  not matter, as in Express.  What protects something compares this one.
+- *widely*: every escape is resolved, ``\\`` is a slash as in browsers, case does not
+  matter, as in Express, and what follows a ``;`` in a segment is none of its name, as in
+  servers written in Java.  What protects something compares this one.
 
 A path whose wide reading climbs by a ``..`` that the exact one does not see is refused.
 """
@@ -21,7 +22,8 @@ import msgspec
 _END = re.compile(rb"[?#]")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_ODD = re.compile(rb"%|//|/\.|\\")
+_ODD = re.compile(rb"%|//|/\.|\\|;")
+_PARAMETERS = re.compile(rb";[^/]*")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
@@ -64,7 +66,7 @@ def read_target(target: bytes) -> UrlPath:
 
 
 def _wide(path: bytes) -> bytes:
-    return unquote_to_bytes(path).replace(b"\\", b"/")
+    return _PARAMETERS.sub(b"", unquote_to_bytes(path).replace(b"\\", b"/"))
 
 
 def _decoded(path: bytes) -> bytes:

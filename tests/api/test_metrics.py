@@ -144,6 +144,14 @@ class AccessTests(ApiCase):
             self.ask("GET", "/api/v1/apps", headers={"Authorization": None}).status, 401
         )
 
+    def test_passed_on(self) -> None:
+        """What a proxy on this machine passes on needs the token."""
+        self.open = True
+        for name in ("X-Forwarded-For", "Forwarded", "Via"):
+            headers = {"Authorization": None, "Host": "127.0.0.1:2016", name: "203.0.113.9"}
+            self.assertEqual(self.scrape(False), 200)
+            self.assertEqual(self.ask("GET", "/metrics", headers=headers).status, 401, name)
+
     def test_not_from_elsewhere(self) -> None:
         """Only loopback is loopback."""
         for address, here in (("127.0.0.9", True), ("::1", True), ("10.0.0.1", False), ("", False)):

@@ -64,6 +64,7 @@ class ReadTargetTests(SynchronousTestCase):
         """A .. that only some would see, and an escape that is none, are refused."""
         for target in (
             b"/a/..%2fb", b"/a/%2e.%2F", b"/a%5c..%5cb", b"/a/..\\b", b"/x/%", b"/x/%4",
+            b"/a/..;/b", b"/a/..%3bx/b",
         ):  # fmt: skip
             self.assertRaises(ValueError, read_target, target)
 
@@ -73,7 +74,7 @@ class ReadTargetTests(SynchronousTestCase):
         for target in (
             b"/admin", b"/admin/", b"/ADMIN/x", b"//admin", b"/%61dmin", b"/./admin",
             b"/x/../admin", b"/admin%2fx", b"/admin\\x", b"/admin?x", b"/admin#x",
-            b"/x/%2e%2e/admin", b"/%2fadmin",
+            b"/x/%2e%2e/admin", b"/%2fadmin", b"/admin;x", b"/admin%3Bx/y", b"/;/admin",
         ):  # fmt: skip
             self.assertTrue(is_below(read_target(target).wide, prefix), target)
         for target in (b"/administration", b"/x/admin", b"/", b"/admin/../x", b"/%2561dmin"):

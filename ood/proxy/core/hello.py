@@ -34,6 +34,7 @@ _ALPN = 16
 _NAME_BYTES_MAX = 255
 _ADDRESS = re.compile(rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-f:.]*:[0-9a-f:.]*")
 _NAME = re.compile(rb"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
+_ADDRESS = re.compile(rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[?[0-9a-f.]*:[0-9a-f.:]+(?:%[a-z0-9]+)?\]?")
 
 
 class HelloError(Exception):
@@ -50,7 +51,8 @@ class HelloError(Exception):
 class Hello(msgspec.Struct, frozen=True):
     """What a client says before anything else.
 
-    :ivar server_name: the host it wants, in lower case without a final dot; empty if unsaid.
+    :ivar server_name: the host it wants, in lower case without a final dot; empty if unsaid,
+        or if it is an address, which RFC 6066 forbids and some clients send all the same.
     :ivar protocols: what it would speak, by its preference; empty if unsaid.
     """
 
@@ -174,6 +176,8 @@ def _server_name(body: _Reader) -> str:
     names.end()
     if _ADDRESS.fullmatch(name):
         return ""  # RFC 6066 3 forbids it, some clients say it: no host is named by it
+    if _ADDRESS.fullmatch(name):
+        return ""
     if len(name) > _NAME_BYTES_MAX or not _NAME.fullmatch(name):
         raise HelloError(UNRECOGNIZED_NAME, "the name is no host's")
     return name.decode("ascii")

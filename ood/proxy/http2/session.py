@@ -14,8 +14,9 @@ import msgspec
 Field: TypeAlias = tuple[bytes, bytes]
 """A field of a head, name in lower case; pseudo-fields begin with a colon."""
 
-STREAMS_MAX = 250
-"""Requests under way on a connection: browsers send about a hundred at most."""
+STREAMS_MAX = 128
+"""Requests under way on a connection: browsers send about a hundred at most.  A client that does
+not read can have us hold some 128 KiB for each."""
 STREAM_WINDOW_BYTES = 262_144
 """Unread request body that a stream may have; uploads over long ways need some room."""
 CONNECTION_WINDOW_BYTES = 1_048_576

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 UNSENT_HIGH_BYTES = 65_536
 """With more than this of its body waiting for the client's window, a stream is full: a
-connection may have 250 of them."""
+connection may have 128 of them."""
 
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, CANCEL = 0, 1, 2, 8
 _FOR_HTTP1_ONLY = frozenset((b"sec-websocket-accept",))

@@ -83,6 +83,14 @@ class HelloTests(SynchronousTestCase):
         announced = b"\x16\x03\x01\x00\x04\x01\xff\xff\xff"
         self.assertRaises(HelloError, read_hello, announced)
 
+    def test_addresses(self) -> None:
+        """An address as the name is as good as none: clients that are told one send it."""
+        for address in (b"192.168.10.250", b"2001:db8::ab:1", b"[fe80::ab:cde]"):
+            data = hello("site.localhost").replace(b"site.localhost", address)
+            read = read_hello(data)
+            assert read is not None
+            self.assertEqual("", read.server_name)
+
     def test_odd_names(self) -> None:
         """A name that is no host's is refused, however it is odd."""
         plain = hello("site.localhost")

@@ -3,7 +3,7 @@
 import { List, h, icon } from "./dom.js";
 import { when } from "./format.js";
 import { events } from "./live.js";
-import { heading } from "./ui.js";
+import { heading, searchInput } from "./ui.js";
 
 const TONES = {
   death: ["bad", "errored"], errored: ["bad", "errored"], recovered: ["ok", "online"],
@@ -17,20 +17,21 @@ function tone({ kind, data }) {
 
 function line(event) {
   const [colour, picture] = tone(event);
-  const app = h("a", { href: `#/apps/${encodeURIComponent(event.app)}` }, event.app);
+  const app = event.app && h("a", { href: `#/apps/${encodeURIComponent(event.app)}` }, event.app);
+  const [before, ...after] = app ? event.text.split(event.app) : [event.text];
   return {
-    node: h("li", {}, h("time", { datetime: event.time }, when(event.time)), h("span", { class: `pic ${colour}` }, icon(picture)),
-      h("span", { class: "grow" }, event.app && !event.text.startsWith(event.app) ? [app, " "] : "", event.text)),
+    node: h("li", h("time", { datetime: event.time }, when(event.time)), h("span", { class: `pic ${colour}` }, icon(picture)),
+      h("span.grow", after.length ? [before, app, after.join(event.app)] : [app && [app, " "], event.text])),
   };
 }
 
 /** A list of what happened that `draw()` brings up to date. */
 export function feed({ many, wanted = () => true }) {
-  const list = h("ul", { class: "feed" });
-  const none = h("p", { class: "empty" }, "Nothing has happened since this page looks.");
+  const list = h("ul.feed");
+  const none = h("p.empty", "Nothing has happened since this page looks.");
   const rows = new List(list, line);
   return {
-    node: h("div", { class: "card flush" }, list, none),
+    node: h("div.card.flush", list, none),
     draw() {
       const shown = events.filter(wanted).slice(0, many);
       rows.update(shown, (event) => event.id);
@@ -41,7 +42,7 @@ export function feed({ many, wanted = () => true }) {
 }
 
 export function eventsView(root) {
-  const find = h("input", { type: "search", placeholder: "Filter", "aria-label": "Filter events" });
+  const find = searchInput("Filter events");
   const kind = h("select", { "aria-label": "Kind of event" }, h("option", { value: "" }, "All but worker states"),
     h("option", { value: "*" }, "Everything"),
     ["worker", "death", "errored", "recovered", "restart", "deploy", "configured", "certificate", "health"]
