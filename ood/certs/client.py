@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -143,7 +143,7 @@ class Client:
             placed = await self._new_order(names, profile, replaces)
             began(placed.url)
         if placed.status == "pending":
-            await self._authorize_all(placed, responders)
+            await self._authorize_all(placed, names, responders)
             placed = await self._settled(placed.url, Order, {"pending"})
         if placed.status == "ready":
             request = {"csr": b64(make_request(tuple(names), key))}
@@ -193,21 +193,29 @@ class Client:
         order.url = url
         return None if order.status == "invalid" else order
 
-    async def _authorize_all(self, order: Order, responders: Sequence[IResponder]) -> None:
+    async def _authorize_all(
+        self, order: Order, names: Sequence[str], responders: Sequence[IResponder]
+    ) -> None:
         """Prove every name; all are tried, then the first failure is raised."""
+        asked = frozenset(name.removeprefix("*.") for name in names)
         work = [
-            Deferred.fromCoroutine(self._authorize(url, responders)) for url in order.authorizations
+            Deferred.fromCoroutine(self._authorize(url, asked, responders))
+            for url in order.authorizations
         ]
         results: Any = await DeferredList(work, consumeErrors=True)
         failures: list[Failure] = [result for succeeded, result in results if not succeeded]
         for failure in sorted(failures, key=lambda one: not isinstance(one.value, CancelledError)):
             failure.raiseException()
 
-    async def _authorize(self, url: str, responders: Sequence[IResponder]) -> None:
+    async def _authorize(self, url: str, asked: Set[str], responders: Sequence[IResponder]) -> None:
         wanted, _ = await self._look(url, Authorization)
         if wanted.status == "valid":
             return
         name = wanted.identifier.value
+        if (
+            name.removeprefix("*.") not in asked
+        ):  # a CA must not choose what is proved, and written into the DNS
+            raise AcmeError("answer", "the CA wants a name proved that was not asked for")
         responder, one = _choose(wanted, responders)
         challenge = Challenge(one.type, one.token, self.session.key.thumbprint)
         try:

@@ -142,6 +142,21 @@ class ReaderTests(ProxyTestCase):
             self.advance(40)
         self.assertFalse(wire.over)
 
+    async def test_much_at_once(self) -> None:
+        """Who took megabytes may be silent for minutes: a program reads them slowly."""
+        client = self.reader()
+        wire = await self.answer()
+        self.assertEqual(3_000_000, await self.read(client, 3_000_000))
+        for _ in range(4):
+            await self.settle()
+            self.advance(40)
+        self.assertEqual(30_000, await self.read(client, 30_000))
+        self.assertFalse(wire.over)
+        for _ in range(9):
+            await self.settle()
+            self.advance(40)
+        await wire.end()
+
     async def test_events_that_nobody_reads(self) -> None:
         """An event stream has no deadline, but one whose client reads nothing has."""
         client = self.reader()

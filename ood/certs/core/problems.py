@@ -29,7 +29,7 @@ DETAIL_CHARACTERS = 300
 
 def in_words(kind: str, detail: str) -> str:
     """Return an error of a CA in plain words, its own words after ours."""
-    said = " ".join(detail.split())
+    said = " ".join("".join(one if one.isprintable() else " " for one in detail).split())
     said = said if len(said) <= DETAIL_CHARACTERS else said[: DETAIL_CHARACTERS - 3] + "..."
     meaning = MEANINGS.get(kind, "")
     if not meaning:

@@ -136,7 +136,7 @@ class Http2Connection(PacedStream):
             return
         self._dirty = False
         if not self.backlog:
-            self._pace = None  # the kernel has room again
+            self._behind = False  # the kernel has room again
         self._flush()
         if not self.closed:
             super().doWrite()
@@ -252,7 +252,7 @@ class Http2Connection(PacedStream):
         if self._ending:
             self._linger()
         elif self.backlog or self._writing:
-            if self._pace is None:
+            if not self._behind:
                 self._await_room()
             elif self.too_slow():
                 self.reset()
@@ -271,7 +271,7 @@ class Http2Connection(PacedStream):
         if not self.undelivered():
             self.close()
             return
-        if self._pace is None:
+        if not self._behind:
             self.backed_up()
         elif self.too_slow():
             self.reset()
@@ -282,7 +282,7 @@ class Http2Connection(PacedStream):
         """Return until when the client may take nothing of what a stream has for it."""
         if not stream.unsent or self.session.room(stream.number) > 0:
             if self.backlog or self._writing:  # it's the network: the connection answers for it
-                if self._pace is None:
+                if not self._behind:
                     self._await_room()
                 return self.live.now + limits.BODY_IDLE_SECONDS
             return max(stream.appetite.until, self.appetite.until)

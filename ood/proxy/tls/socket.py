@@ -154,9 +154,10 @@ class TlsSocket:
             self._mute = True
         self._sock.setsockopt(level, option, value)
 
-    def getsockopt(self, level: int, option: int) -> int:
+    def getsockopt(self, level: int, option: int, *size: int) -> int | bytes:
         """Return an option of the socket below."""
-        return self._sock.getsockopt(level, option)
+        found: int | bytes = self._sock.getsockopt(level, option, *size)
+        return found
 
     def fileno(self) -> int:
         """Return the descriptor."""
