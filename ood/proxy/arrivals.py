@@ -27,10 +27,11 @@ Head = Request | Preface | MalformedError
 _PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 
 
-def look(data: bytes) -> Head:
+def look(context: Context, data: bytes) -> Head:
     """Tell what ``data`` begins; what is to be refused is returned as the error."""
+    context.live.wake()  # a head that is handed off at once is to be forgotten, too
     try:
-        return classify(data)
+        return classify(data, context.heads.request)
     except MalformedError as error:
         return error
 
@@ -164,7 +165,7 @@ class Arrival:
         return data
 
     def _looked(self, data: bytes) -> None:
-        head = look(data)
+        head = look(self._context, data)
         if head is not Preface.INCOMPLETE or self._incoming.entry.scheme == b"https":
             self._give(head, len(data))
         elif self._peeked or self._begin_head():

@@ -69,7 +69,7 @@ class Dispatcher:
         if not data:
             incoming.sock.close()
             return
-        head = look(data)
+        head = look(self._context, data)
         if head is Preface.INCOMPLETE and incoming.entry.scheme == b"http":
             self._arrival(incoming).wait(len(data))
         else:
@@ -189,7 +189,7 @@ class Dispatcher:
         except OSError:
             data = b""
         if data[:1] not in (b"", bytes([HANDSHAKE])):  # who speaks TLS to the app reads no page
-            head = look(data)
+            head = look(self._context, data)
             request = head if isinstance(head, Request) else None
             self._client(incoming).refuse(page, len(data), request)
         else:

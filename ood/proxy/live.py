@@ -67,6 +67,10 @@ class Live:
     def add(self, member: Member) -> None:
         """Sweep ``member`` from now on."""
         self._members.add(member)
+        self.wake()
+
+    def wake(self) -> None:
+        """Tick at least once more."""
         if self._timer is None:
             self._now = self._clock.seconds()
             self._timer = self._clock.callLater(TICK_SECONDS, self._tick)

@@ -213,6 +213,17 @@ class HeadsTests(SynchronousTestCase):
         self.assertEqual([], clock.getDelayedCalls())
         self.assertIsNot(first, heads.request(REQUESTS[0]))
 
+    def test_without_members(self) -> None:
+        """Nor does what came on a connection that was given away at once."""
+        clock, heads = Clock(), Heads()
+        live = Live(clock, heads.forget)
+        first = heads.request(REQUESTS[0])
+        for _ in range(2):
+            live.wake()
+        clock.advance(TICK_SECONDS)
+        self.assertEqual([], clock.getDelayedCalls())
+        self.assertIsNot(first, heads.request(REQUESTS[0]))
+
 
 class _Member:
     """Something with a socket."""

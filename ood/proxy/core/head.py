@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 
 from ood.proxy.core.request import Request, parse_request
 
@@ -18,9 +19,12 @@ class Preface(enum.Enum):
     HTTP2 = "HTTP/2 with prior knowledge"
 
 
-def classify(data: bytes) -> Request | Preface:
+def classify(
+    data: bytes, read: Callable[[bytes], Request | None] = parse_request
+) -> Request | Preface:
     """Tell what ``data``, the first bytes of a connection (not none), begins.
 
+    :param read: what reads a request's head.
     :raises MalformedError: an HTTP/1 request that is to be refused.
     """
     first = data[0]
@@ -28,4 +32,4 @@ def classify(data: bytes) -> Request | Preface:
         return Preface.TLS
     if first == 0x50 and _H2_PREFACE.startswith(data[:24]) and len(data) > 3:
         return Preface.HTTP2 if len(data) >= 24 else Preface.INCOMPLETE
-    return parse_request(data) or Preface.INCOMPLETE
+    return read(data) or Preface.INCOMPLETE
