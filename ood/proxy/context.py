@@ -7,11 +7,12 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 import msgspec
-from twisted.internet.interfaces import IReactorFDSet, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from ood.background import Background
 from ood.interfaces import IWorkerPool
 from ood.net.listen import RawSocket
+from ood.net.poller import Poller
 from ood.proxy.core.familiar import Heads
 from ood.proxy.core.route import Table
 from ood.proxy.live import Live
@@ -90,7 +91,7 @@ class Context:
     :ivar draining: the service ends: answers close their connections.
     """
 
-    reactor: IReactorFDSet
+    reactor: Poller
     clock: IReactorTime
     pool: IWorkerPool
     live: Live

@@ -6,6 +6,8 @@ import os
 import stat
 from collections.abc import Mapping
 
+from ood.proxy.static.files import open_to_all
+
 PAGE_BYTES_MAX = 256 << 10
 """Longest page: it is kept in memory, and sent while something is wrong."""
 
@@ -31,15 +33,19 @@ def _read(path: str) -> bytes:
     """Return a file's content.
 
     It is published to everybody, and read by a service that may be root, while the
-    directory may be the app's user's: so everybody must be allowed to read it.
+    directory may be the app's user's: so everybody must be allowed to read it, and to go
+    where links lead.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(0, "it is not a file")
         if not found.st_mode & stat.S_IROTH:
             raise OSError(0, "not everybody may read it (chmod o+r)")
+        real = os.path.dirname(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if not open_to_all(os.path.dirname(path), os.fsencode(real)):
+            raise OSError(0, "a link leads it into a directory that not everybody may enter")
         content = file.read(PAGE_BYTES_MAX + 1)
     if len(content) > PAGE_BYTES_MAX:
         raise OSError(0, f"it is longer than {PAGE_BYTES_MAX >> 10} KiB")

@@ -426,6 +426,16 @@ class ErrorTests(CliCase):
             self.assertEqual(result.status, 2)
             self.assertIn(text, result.err)
 
+    def test_nothing_logged(self) -> None:
+        """A person is told why there are no lines; a program gets none."""
+        for line, text in (
+            ("log shop.example", "Nothing has been written yet."),
+            ("log shop.example --access", "ood config -a shop.example -s accessLog combined"),
+        ):
+            self.assertIn(text, self.ood(*line.split(), terminal=True).err)
+            result = self.ood(*line.split())
+            self.assertEqual((result.out, result.err), ("", ""))
+
     def test_late_settings(self) -> None:
         """What holds only from the next start of the service is said."""
         out = self.ood("config", "-s", "httpPort", "8081", "-s", "acmeEmail", "a@b.example").out

@@ -7,6 +7,7 @@ import tempfile
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 import msgspec
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -305,6 +306,18 @@ class ErrorPageTests(SynchronousTestCase):
         self.assertEqual(
             ({"502": b"<h1>", "503": b"<h1>"}, []), read_pages(str(self.directory), paths)
         )
+
+    def test_led_astray(self) -> None:
+        """A link, whose owner may be the app's user, publishes nothing of a private directory."""
+        if os.geteuid() != 0:
+            raise SkipTest("only root gets into the directories of others")
+        vault = self.directory / "vault"
+        vault.mkdir(mode=0o700)
+        self.write("vault/key.html", "secret")
+        (self.directory / "404.html").symlink_to(vault / "key.html")
+        pages, troubles = read_pages(str(self.directory), {"404": "404.html"})
+        self.assertEqual({}, pages)
+        self.assertIn("a link leads it", troubles[0])
 
     def test_trouble(self) -> None:
         """What can't be used is told with its reason, and keeps nothing else from being used."""

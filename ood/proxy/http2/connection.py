@@ -90,8 +90,14 @@ class Http2Connection(PacedStream):
 
     def schedule(self) -> None:
         """Send what there is to send when this turn is over."""
-        self._dirty = True
-        self._start_writing()
+        if not self._dirty:
+            self._dirty = True
+            self._arrange()
+
+    def _arrange(self) -> None:
+        """Have :meth:`doWrite` called."""
+        if not self._writing and not self._context.reactor.soon(self):
+            self._start_writing()
 
     def wrote(self, stream: Http2Stream) -> None:
         """Send what there is to send, and look after ``stream`` until all of it is sent."""
@@ -126,6 +132,8 @@ class Http2Connection(PacedStream):
 
     def doWrite(self) -> None:
         """Send what the streams queued."""
+        if self.closed:
+            return
         self._dirty = False
         if not self.backlog:
             self._pace = None  # the kernel has room again
@@ -133,7 +141,7 @@ class Http2Connection(PacedStream):
         if not self.closed:
             super().doWrite()
         if self._dirty and not self.closed:  # flushing let streams queue more
-            self._start_writing()
+            self._arrange()
 
     def flushed(self) -> None:
         """Cut off a client that takes what it asked for too slowly."""

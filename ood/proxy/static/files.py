@@ -71,6 +71,8 @@ class Root:
         self._handle = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self._real = _real(self._handle).rstrip(b"/")
+            if not open_to_all(path, self._real or b"/"):
+                raise PermissionError(path)
         except OSError:
             os.close(self._handle)
             raise
@@ -98,13 +100,14 @@ class Root:
             raise
         try:
             status = os.fstat(handle)
-            if not (_real(handle) + b"/").startswith(self._real + b"/"):
+            real = _real(handle)
+            if not (real + b"/").startswith(self._real + b"/"):
                 raise FileNotFoundError(path)
             if stat.S_ISDIR(status.st_mode):
                 return None
             if not stat.S_ISREG(status.st_mode):
                 raise FileNotFoundError(path)
-            if not _public(status):
+            if not (_public(status) and _enterable(self._real, os.path.dirname(real))):
                 raise UnreadableError(path)
             descriptor = os.open(f"/proc/self/fd/{handle}", READ_FLAGS)
         except PermissionError:
@@ -134,6 +137,28 @@ class Root:
             file.modified_ns = other.modified_ns
             return coding
         return ""
+
+
+def open_to_all(path: str, real: bytes) -> bool:
+    """Tell whether links on ``path`` led through directories only that everybody may enter.
+
+    They may be the app's user's: that must not publish what only root can reach.
+
+    :param real: the directory that was found at ``path``, without links.
+    """
+    asked = os.path.normpath(os.fsencode(path))
+    return asked == real or _enterable(os.path.commonpath((asked, real)), real)
+
+
+def _enterable(top: bytes, directory: bytes) -> bool:
+    """Tell whether everybody may enter ``directory`` from ``top``, which is above it."""
+    if os.geteuid() != 0:
+        return True  # then the kernel has said so
+    while len(directory) > max(len(top), 1):
+        if not os.stat(directory).st_mode & stat.S_IXOTH:
+            return False
+        directory = os.path.dirname(directory)
+    return True
 
 
 def _real(handle: int) -> bytes:

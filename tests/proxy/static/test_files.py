@@ -6,6 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 from shutil import rmtree
+from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -92,6 +93,30 @@ class RootTests(SynchronousTestCase):
         (self.root / "a.txt").chmod(0o600 if os.geteuid() == 0 else 0)
         self.assertRaises(UnreadableError, self.open, "a.txt")
 
+    def test_private_directory(self) -> None:
+        """What lies in a directory that not everybody may enter is not shown."""
+        (self.root / "sub").chmod(0o750)
+        if os.geteuid() == 0:
+            with self.assertRaises(UnreadableError):
+                self.open("sub/b.txt")
+        self.assertEqual(b"inside", self.content("a.txt"))
+
+    def test_root_by_a_link_astray(self) -> None:
+        """A link, whose owner may be anybody, does not make a private directory a site."""
+        if os.geteuid() != 0:
+            raise SkipTest("only root gets into the directories of others")
+        self.home.chmod(0o755)
+        vault = self.home / "vault"
+        (vault / "in").mkdir(parents=True)
+        (vault / "in" / "a.txt").write_text("secret")
+        vault.chmod(0o700)
+        self.root.rename(self.home / "old")
+        self.root.symlink_to(vault / "in")
+        with self.assertRaises(PermissionError):
+            self.open("a.txt")
+        vault.chmod(0o711)
+        self.assertEqual(b"secret", self.content("a.txt"))
+
     def test_root_by_a_link(self) -> None:
         """The root itself may be a link, to the release that is current, say."""
         (self.home / "current").symlink_to("www")
@@ -107,6 +132,7 @@ class RootTests(SynchronousTestCase):
 
     def test_whole_system(self) -> None:
         """The file system's root is a root, too."""
+        self.home.chmod(0o755)
         with Root("/") as root:
             file = root.open(bytes(self.root / "a.txt").lstrip(b"/"))
         assert file is not None
