@@ -167,7 +167,7 @@ class ManyTests(AttacksTestCase):
                     self.assertTrue(sock.recv(4096).startswith(b"HTTP/1.1 200 "))
         for _ in range(20):
             self.served()
-        self.assertEqual("running", self.service.json("status")["apps"][0]["status"])
+        self.assertEqual("online", self.service.json("status")["apps"][0]["state"])
         for sock in socks[:: IDLE // 100]:
             sock.sendall(GET % (b"", b"proxied", b""))
             self.assertTrue(sock.recv(4096).startswith(b"HTTP/1.1 200 "))
