@@ -109,8 +109,12 @@ class FdChannel:
     def send(self, data: bytes, fd: int = -1) -> bool:
         """Send ``data``, and ``fd`` with its first byte; False if that can't be.
 
-        The caller keeps ``fd`` and may close it afterwards.
+        The caller keeps ``fd`` and may close it afterwards.  It never blocks from now on:
+        libuv takes that for granted of what it receives, and Node would stand still with
+        a peer that does not read.
         """
+        if fd >= 0:
+            os.set_blocking(fd, False)
         if self._queue or not self.open:
             return self.open and self._enqueue(data, fd)
         try:
