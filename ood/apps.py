@@ -31,7 +31,7 @@ def check_has_workers(name: str, app: App) -> None:
     """
     if app.type != NODE:
         reason = f"{name} is of type {app.type}: ood runs no workers for it"
-        raise ConflictError(reason, f"change it with: ood config --app {name} --set KEY VALUE")
+        raise ConflictError(reason, "only apps of type node have workers")
 
 
 def check_has_files(name: str, app: App) -> None:
@@ -40,8 +40,8 @@ def check_has_files(name: str, app: App) -> None:
     :raises ConflictError: somebody else runs it.
     """
     if app.type == PROXY:
-        reason = f"{name} is of type {app.type}: nothing of it is here"
-        raise ConflictError(reason, f"change it with: ood config --app {name} --set KEY VALUE")
+        reason = f"{name} is of type {app.type}: its servers are elsewhere"
+        raise ConflictError(reason, "deploy it there")
 
 
 def check_files(app: App) -> None:

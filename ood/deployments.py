@@ -68,6 +68,7 @@ class Deployments:
 
     async def rollback(self, name: str, release: str | None) -> AppStatus:
         """Run an earlier release."""
+        check_has_files(name, self._app(name))
         with self.alone(name):
             wanted = self._earlier(name, release)
             with self._told(name, "rollback", "roll-back"):
@@ -173,7 +174,7 @@ class Deployments:
 def _before(name: str, current: str | None, names: list[str]) -> str:
     """Return the newest release that is older than ``current``."""
     if current is None:
-        raise NoReleaseError(f"{name} runs no release that it could go back from", _choice(names))
+        raise NoReleaseError(f"{name} runs its own directory: no release", _choice(names))
     found = next((one for one in names if one < current), None)
     if found is None:
         hint = f"{_choice(names)}; cwd goes back to the app's own directory"

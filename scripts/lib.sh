@@ -2,6 +2,9 @@
 # script's own name as people call it; $root, the checkout; $log, a file for the output of tools.
 # shellcheck shell=sh disable=SC2154
 
+# With packages of another environment in its path, pip takes them for installed.
+unset PYTHONPATH PYTHONHOME
+
 # say LINE...: tell what happens; standard error, so that output stays the output.
 say() {
     printf '%s\n' "$@" >&2

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from ood.api.eventstream import EventStreams
 from ood.api.handlers import Handlers, json_body
 from ood.api.problems import WebRequest, answer
 from ood.api.sessions import Sessions
 from ood.api.types import PREFIX
-from ood.api.watch import EventStreams
 from ood.errors import Fault, InvalidError, UnavailableError
 from ood.interfaces import ICertificateDesk, IController
 

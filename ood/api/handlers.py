@@ -14,6 +14,7 @@ import ood
 import twisted
 from ood.api.browser import cookie_of
 from ood.api.deploy import Stream, order_of, release_of
+from ood.api.eventstream import EventStreams, wanted_of
 from ood.api.follow import Follower
 from ood.api.maintain import maintenance_of
 from ood.api.operations import EVENTS_QUERY, LOG_QUERY, PURGE_QUERY, names_of
@@ -29,7 +30,6 @@ from ood.api.types import (
     PREFIX,
     UI_PATH,
 )
-from ood.api.watch import EventStreams, wanted_of
 from ood.errors import Fault, InvalidError, UnavailableError
 from ood.interfaces import IController
 from ood.model.status import LogLine

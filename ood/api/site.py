@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.web.server import Site
 
 from ood.api.certificates import CertificateHandlers
+from ood.api.eventstream import EventStreams
 from ood.api.guard import Guard, Mount
 from ood.api.limits import LimitedRequest
 from ood.api.openapi import openapi_document
@@ -19,7 +20,6 @@ from ood.api.page import Page
 from ood.api.problems import WebRequest
 from ood.api.router import Router
 from ood.api.sessions import Sessions
-from ood.api.watch import EventStreams
 from ood.events import EventBus
 from ood.interfaces import ICertificateDesk, IController
 

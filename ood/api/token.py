@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
+from ood.atomic import replace_file
 from ood.errors import StartupError
 from ood.paths import TOKEN_FILE
 
@@ -23,7 +23,7 @@ def load_or_create_token(home: Path) -> str:
     path = home / TOKEN_FILE
     try:
         if not path.exists():
-            _create(path)
+            replace_file(path, f"{secrets.token_urlsafe(TOKEN_BYTES)}\n".encode())
         # A file that was copied or restored may have lost its mode.
         path.chmod(0o600)
         token = path.read_text("utf-8").strip()
@@ -34,14 +34,3 @@ def load_or_create_token(home: Path) -> str:
             f"{path} holds no token", "remove the file; a new token is made at the next start"
         )
     return token
-
-
-def _create(path: Path) -> None:
-    """Write a new token; whoever reads the file sees all of it or no file."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    with os.fdopen(os.open(draft, flags, 0o600), "w", encoding="utf-8") as file:
-        file.write(secrets.token_urlsafe(TOKEN_BYTES) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

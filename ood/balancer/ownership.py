@@ -6,13 +6,13 @@ leaves at worst a name without a service, and never a service without a name.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from ood.atomic import replace_file
 from ood.balancer.core.state import VirtualKey
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -80,10 +80,4 @@ class FileOwnership:
             for key, drain in owned.items()
         ]
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(self._path.name + ".new")
-        with temporary.open("wb") as file:
-            file.write(msgspec.json.encode(_Record(self._boot, services)))
-            os.fchmod(file.fileno(), 0o600)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+        replace_file(self._path, msgspec.json.encode(_Record(self._boot, services)))

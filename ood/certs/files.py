@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 from twisted.logger import Logger
 
-FILE_MODE = 0o600
+from ood.atomic import replace_file
+
 DIRECTORY_MODE = 0o700
 
 _log = Logger(namespace="ood.certs")
@@ -27,19 +28,7 @@ def make_private(directory: Path) -> None:
 def write_private(path: Path, content: bytes) -> None:
     """Put ``content`` in the place of ``path`` in one step, and wait until it is on the disk."""
     make_private(path.parent)
-    fresh = path.with_name(f".{path.name}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    with open(os.open(fresh, flags, FILE_MODE), "wb") as file:
-        os.fchmod(file.fileno(), FILE_MODE)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    replace_file(path, content)
 
 
 def read_record(path: Path, kind: Any, otherwise: Any) -> Any:

@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from twisted.logger import Logger
 
-from ood.certs.core.names import LOCAL_SUFFIXES
 from ood.certs.errors import CertificateError
 from ood.certs.files import write_private
 from ood.certs.pem import Leaf, key_pem, load_objects, load_signer, split_pem, unsigned
 from ood.interfaces import Certificate
+from ood.model.localnames import LOCAL_SUFFIXES
 
 AUTHORITY_DAYS = 3650
 """Long, since each new one has to be trusted by hand."""

@@ -169,7 +169,7 @@ class CertificatesPart(Service):
     def app_certificate(self, app: str) -> AppCertificate | None:
         """Return how HTTPS stands for an app; None if that is off."""
         return app_certificate(
-            self._plan, app, self._state_of, agreed=bool(self._settings.acme_agree_tos)
+            self._plan, app, self._state_of, agreed=self._settings.acme_agree_tos
         )
 
     def _state_of(self, name: str) -> NameState:

@@ -33,9 +33,12 @@ def rfc3339(moment: datetime) -> str:
 
 
 def app_certificate(
-    plan: Plan, app: str, state_of: Callable[[str], NameState], *, agreed: bool
+    plan: Plan, app: str, state_of: Callable[[str], NameState], *, agreed: bool | None
 ) -> AppCertificate | None:
-    """Return how HTTPS stands for ``app``; None if that is off."""
+    """Return how HTTPS stands for ``app``; None if that is off.
+
+    :param agreed: whether the CA's terms are accepted; None: nobody has said.
+    """
     if app not in plan.hosts:
         return None
     hosts = [host for host in plan.hosts[app] if not is_local(host)]
@@ -49,11 +52,11 @@ def app_certificate(
         state=_state(served, wanted, any(states[host].trouble for host in wanted), agreed=agreed),
         names=tuple(served),
         not_after=rfc3339(min(ends)) if ends else None,
-        trouble=(*dict.fromkeys(trouble), *([TERMS] if wanted and not agreed else [])),
+        trouble=(*dict.fromkeys(trouble), *([TERMS] if wanted and agreed is None else [])),
     )
 
 
-def _state(served: object, wanted: object, failed: bool, *, agreed: bool) -> str:
+def _state(served: object, wanted: object, failed: bool, *, agreed: bool | None) -> str:
     if served:
         return "partial" if wanted else "valid"
     if not wanted:

@@ -142,7 +142,9 @@ def _forbidden(home: Path, path: Path) -> NoAccessError:
         owner = _user(home.stat().st_uid)
     except OSError:
         owner = "its owner"
-    how = "sudo ood" if owner == "root" else f"sudo -u {owner} ood --home {home}"
+    how = "sudo ood" if owner == "root" else f"sudo -u {owner} ood"
+    if home != SYSTEM_HOME or owner != "root":
+        how += f" --home {home}"
     return NoAccessError(f"{path} may be read by {owner} only", f"run it as {owner}: {how}")
 
 

@@ -3,71 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
-from click.types import StringParamType
 
 from ood import __version__
 from ood.cli.help import OodCommand, OodGroup
+from ood.cli.names import APP, KEY, KeyAndValue, invocation_of
 from ood.cli.session import Invocation, Session
 
-COMPLETION_SECONDS = 1.0
-"""How long completing a name may take: a person waits for the next key."""
 SHELLS = ("bash", "zsh", "fish")
 """Shells that can complete ood's commands."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _invocation(ctx: click.Context) -> Invocation:
-    invocation = ctx.find_object(Invocation)
-    assert invocation is not None, "main passes it in"
-    return invocation
-
-
-class AppName(StringParamType):
-    """An app's name, completed from what the service knows."""
-
-    name = "app"
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        """Return the names that begin with ``incomplete``; none if anything is wrong."""
-        assert param is not None
-        names: list[str] = []
-
-        async def ask(session: Session) -> None:
-            answer = await session.client.ask("GET", "/apps", timeout=COMPLETION_SECONDS)
-            names.extend(app["name"] for app in answer["apps"])
-
-        # A shell that completes has no place for errors, nor for the questions of ssh.
-        if _invocation(ctx).host is None:
-            with suppress(Exception):
-                _invocation(ctx).run(ask)
-        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
-
-
-APP = AppName()
-
-
 def _set_home(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
     if value is not None:
-        invocation = _invocation(ctx)
+        invocation = invocation_of(ctx)
         invocation.home = invocation.home_there = value
 
 
 def _set_host(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
     if value is not None:
-        _invocation(ctx).host = value
+        invocation_of(ctx).host = value
 
 
 def _set_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
-        _invocation(ctx).output.json = True
+        invocation_of(ctx).output.json = True
 
 
 def common(function: F) -> F:
@@ -77,7 +41,7 @@ def common(function: F) -> F:
     """
     home = click.option(
         "--home",
-        "ood_home",
+        "common_home",
         metavar="DIR",
         expose_value=False,
         callback=_set_home,
@@ -85,7 +49,7 @@ def common(function: F) -> F:
     )
     host = click.option(
         "--host",
-        "remote",  # commands of the balancer have a parameter host of their own
+        "common_host",
         metavar="USER@SERVER",
         expose_value=False,
         callback=_set_host,
@@ -93,7 +57,7 @@ def common(function: F) -> F:
     )
     as_json = click.option(
         "--json",
-        "ood_json",
+        "common_json",
         is_flag=True,
         expose_value=False,
         callback=_set_json,
@@ -319,12 +283,27 @@ def _keys() -> dict[str, list[str]]:
 )
 @click.option("-a", "--app", metavar="APP", type=APP, help="An app's configuration.")
 @click.option(
-    "-g", "--get", "get", metavar="[KEY]", is_flag=False, flag_value="", help="Show one key or all."
+    "-g",
+    "--get",
+    "get",
+    type=KEY,
+    metavar="[KEY]",
+    is_flag=False,
+    flag_value="",
+    help="Show one key or all.",
 )
 @click.option(
-    "-s", "--set", "changes", type=(str, str), metavar="KEY VALUE", multiple=True, help="Set a key."
+    "-s",
+    "--set",
+    "changes",
+    type=KeyAndValue(),
+    metavar="KEY VALUE",
+    multiple=True,
+    help="Set a key.",
 )
-@click.option("--unset", metavar="KEY", multiple=True, help="Put a key back to its default.")
+@click.option(
+    "--unset", type=KEY, metavar="KEY", multiple=True, help="Put a key back to its default."
+)
 @click.pass_obj
 def config(
     invocation: Invocation,

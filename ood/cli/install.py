@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ood.atomic import replace_file
 from ood.cli.session import Invocation, run_coroutine
 from ood.cli.systemd import UNIT_NAME, Installation, unit_text
 from ood.errors import OodError, StartupError
@@ -149,11 +150,8 @@ def _write(path: Path, text: str) -> bool:
     """Make ``text`` the file's content; return whether it was something else."""
     if path.exists() and path.read_text() == text:
         return False
-    draft = path.with_name(f".{path.name}.new")
     try:
-        draft.write_text(text)
-        draft.chmod(0o644)
-        draft.replace(path)
+        replace_file(path, text.encode(), mode=0o644)
     except OSError as error:
         raise StartupError(f"can't write {path}: {error.strerror}") from None
     return True

@@ -64,25 +64,39 @@ async def log(session: Session, wanted: Wanted) -> None:
     if wanted.follow:  # what comes from now on is the follower's
         until = min(begun, wanted.which.until or begun)
         wanted = replace(wanted, which=replace(wanted.which, until=until))
-    await _history(session, wanted, apps)
+    shown = await _history(session, wanted, apps)
+    if not shown and session.output.terminal and not session.output.json:
+        session.output.remark(_nothing(wanted))
     if wanted.follow:
         session.output.flush()
         which = replace(wanted.which, since=max(begun, wanted.which.since), until="")
         await _follow(session, wanted, apps, FOLLOWED_LINES, which)
 
 
-async def _history(session: Session, wanted: Wanted, apps: list[str]) -> None:
-    """Show what has been written."""
+def _nothing(wanted: Wanted) -> str:
+    """Return what is said in place of lines."""
+    if wanted.which.stream == ACCESS_STREAM:
+        which = f"-a {wanted.app} " if wanted.app else ""
+        return f"No such request. To write requests down: ood config {which}-s accessLog combined"
+    return "No line is like that." if wanted.which.narrow else "Nothing has been written yet."
+
+
+async def _history(session: Session, wanted: Wanted, apps: list[str]) -> int:
+    """Show what has been written; return how many lines that are."""
     which = wanted.which
+    shown = 0
     if which.narrow and which.since and wanted.lines is None and which.stream != ACCESS_STREAM:
         for app, line in history.since(session.client.home, apps, which):
             _show(session.output, app, line, wanted)
-        return
+            shown += 1
+        return shown
     found: list[tuple[str, Line]] = []
     for app in apps:
         found += [(app, line) for line in await _newest(session, wanted, app)]
     for app, line in history.last(found, wanted.count):
         _show(session.output, app, line, wanted)
+        shown += 1
+    return shown
 
 
 async def _newest(session: Session, wanted: Wanted, app: str) -> list[Line]:

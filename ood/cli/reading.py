@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from ood.api.types import LOG_LINES_DEFAULT, LOG_LINES_MAX, LOG_STREAMS
-from ood.cli.app import APP, command
+from ood.cli.app import command
 from ood.cli.logfilter import MOMENTS, Filter, compiled, moment
+from ood.cli.names import APP
 from ood.cli.session import Invocation, Session
 
 DEATHS_DEFAULT = 3

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ood.cli.app import APP, command
+from ood.cli.app import command
+from ood.cli.names import APP
 from ood.cli.session import Invocation, NotAsWantedError, Session
 
 

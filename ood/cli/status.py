@@ -165,7 +165,7 @@ def is_as_wanted(app: Status) -> bool:
 def remarks(app: Status) -> Iterable[str]:
     """Yield what is remarkable or wrong with an app, and what to do about it."""
     if app["maintenance"]:
-        yield f"in maintenance, nobody is let in; to end it: ood maintenance {app['name']} off"
+        yield f"in maintenance; to end it: ood maintenance {app['name']} off"
     yield from app["trouble"]
     yield from (app.get("certificate") or {}).get("trouble", ())
     if app["pendingRestart"]:

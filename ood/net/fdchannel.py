@@ -109,9 +109,9 @@ class FdChannel:
     def send(self, data: bytes, fd: int = -1) -> bool:
         """Send ``data``, and ``fd`` with its first byte; False if that can't be.
 
-        The caller keeps ``fd`` and may close it afterwards.  It never blocks from now on:
-        libuv takes that for granted of what it receives, and Node would stand still with
-        a peer that does not read.
+        The caller keeps ``fd`` and may close it afterwards.  It is made non-blocking: the
+        peer's libuv takes it as it is, and on a blocking socket one client that does not
+        read would hold up the whole process in the midst of a write.
         """
         if fd >= 0:
             os.set_blocking(fd, False)

@@ -42,6 +42,8 @@ class Poller:
         self._readers: dict[int, IReadDescriptor] = {}
         self._writers: dict[int, IWriteDescriptor] = {}
         self._fresh: set[int] = set()  # registered since the events at hand were polled
+        self._delivering = False
+        self._later: list[IWriteDescriptor] = []
 
     def start(self) -> None:
         """Deliver events from now on."""
@@ -53,7 +55,18 @@ class Poller:
             self._reactor.removeReader(self)
             self._readers.clear()
             self._writers.clear()
+            self._later.clear()
             self._epoll.close()
+
+    def soon(self, writer: IWriteDescriptor) -> bool:
+        """Call ``doWrite`` once when the events at hand are delivered; false if there are none.
+
+        What they lead to is then written together, and the kernel is not asked whether it
+        has room.
+        """
+        if self._delivering:
+            self._later.append(writer)
+        return self._delivering
 
     # IReactorFDSet
 
@@ -125,6 +138,7 @@ class Poller:
         readers, writers = self._readers, self._writers
         events = self._epoll.poll(0, EVENTS_PER_TURN)
         self._fresh.clear()
+        self._delivering = True
         for fd, event in events:
             if fd in self._fresh:
                 continue  # its number was another one's when this happened
@@ -135,12 +149,22 @@ class Poller:
                 if event & (_OUT | _LOST) and (writer := writers.get(fd)) is not None:
                     writer.doWrite()
             except Exception:
-                self._broken(fd)
+                self._broken(readers.get(fd) or writers.get(fd))
+        self._delivering = False
+        if self._later:
+            self._write_later()
 
-    def _broken(self, fd: int) -> None:
+    def _write_later(self) -> None:
+        later, self._later = self._later, []
+        for writer in later:
+            try:
+                writer.doWrite()
+            except Exception:
+                self._broken(writer)
+
+    def _broken(self, descriptor: Descriptor | None) -> None:
         failure = Failure()  # type: ignore[no-untyped-call]
         self.log.failure("a connection failed", failure=failure)
-        descriptor = self._readers.get(fd) or self._writers.get(fd)
         if descriptor is not None:
             lost = ConnectionLost(str(failure.value))
             descriptor.connectionLost(Failure(lost))  # type: ignore[no-untyped-call]

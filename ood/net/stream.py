@@ -31,8 +31,8 @@ WRITE_LOW_BYTES = 65_536
 
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_DONTWAIT = socket.MSG_DONTWAIT
-_LAST = _DONTWAIT | socket.MSG_MORE
+_DONTWAIT = int(socket.MSG_DONTWAIT)  # the enumeration's own operators take a microsecond
+_LAST = _DONTWAIT | int(socket.MSG_MORE)
 
 
 class WriteFirstError(BlockingIOError):

@@ -19,6 +19,16 @@ COMMAND_SECONDS = 10.0
 POST_SECONDS = 10.0
 """How long an answer may take, connecting included."""
 TOO_MANY_REQUESTS = 429
+KINDS = {
+    "ConnectionRefusedError": "connection refused",
+    "ConnectionLost": "the connection was lost",
+    "ConnectionDone": "the connection was closed",
+    "DNSLookupError": "the host's name does not resolve",
+    "NoRouteError": "there is no way to the host",
+    "TCPTimedOutError": "the host does not answer",
+    "TimeoutError": "the host does not answer",
+}
+"""Twisted's errors in words; the names of others say enough."""
 
 
 class SendError(Exception):
@@ -83,10 +93,11 @@ async def send_webhook(
 
 
 def _kind(error: BaseException) -> str:
-    """Return the kind of an error, or of what a web client's error is made of."""
+    """Return the kind of an error, or of what a web client's error is made of, in words."""
     reasons = getattr(error, "reasons", None)
     inner = getattr(reasons[0], "value", error) if reasons else error
-    return type(inner).__name__
+    name = type(inner).__name__
+    return KINDS.get(name, name)
 
 
 class _Unread(Protocol):

@@ -18,7 +18,7 @@ from ood.procmon.alert import Alert
 from ood.procmon.changes import Changes
 from ood.procmon.context import Context, Plan
 from ood.procmon.core import join, plan, restart
-from ood.procmon.deaths import Death, Evidence, describe_seconds
+from ood.procmon.deaths import Death, Evidence, describe_exit, describe_seconds
 from ood.procmon.door import Door, directory_name
 from ood.procmon.extras import ExtraPorts
 from ood.procmon.members.base import SocketMember
@@ -320,11 +320,13 @@ class AppContainer:
     def _error(self, death: Death, *, was_online: bool) -> WorkerError:
         if death.pid is None:
             return WorkerError(f"{self.name}: {death.reason}")
-        before = "" if was_online else ", before it answered"
-        after = describe_seconds(death.uptime_seconds)
         message = f"{self.name}: worker {death.instance} (process {death.pid}) {death.reason}"
+        if death.reason.startswith(describe_exit(death.code, death.signal)):
+            # what ood had against it tells of the time itself
+            before = "" if was_online else ", before it answered"
+            message += f" after {describe_seconds(death.uptime_seconds)}{before}"
         lines = self.context.logs.last(self.name, LOG_LINES_IN_ERROR)
-        return WorkerError(f"{message} after {after}{before}", f"see: ood log {self.name}", lines)
+        return WorkerError(message, f"see: ood log {self.name}", lines)
 
     def worker_gone(self, worker: WorkerProcess) -> None:
         """Nothing is left of a worker."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from importlib import resources
 from pathlib import Path
 
+from ood.atomic import replace_file
 from ood.errors import StartupError
 
 ENTRY = "guard.cjs"
@@ -33,15 +33,8 @@ def install(run: Path) -> str:
         target.mkdir(exist_ok=True)
         target.chmod(0o755)
         for name, content in files.items():
-            _write(target / name, content)
+            replace_file(target / name, content, mode=0o644, durable=False)
     except OSError as error:
         reason = f"can't write {target}: {error.strerror}"
         raise StartupError(reason, "make the home directory writable") from None
     return str(target / ENTRY)
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_bytes(content)
-    temporary.chmod(0o644)
-    os.replace(temporary, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import msgspec
 from twisted.logger import Logger
 
+from ood.atomic import replace_file
 from ood.clock import stamp
 from ood.model.death import DeathList, DeathReport
 from ood.procmon.core.causes import Facts, explain
@@ -20,8 +20,6 @@ DEATHS_KEPT = 20
 """Deaths that are remembered for ``ood why``."""
 FILE_BYTES_MAX = 4 << 20
 """More is no file of ood's: twenty deaths with all their lines take less than 1 MB."""
-FILE_MODE = 0o600
-"""An app's last lines may hold what visitors sent."""
 
 _decode = msgspec.json.Decoder(list[DeathReport]).decode
 
@@ -105,11 +103,8 @@ class Obituaries:
     def _write(self, content: bytes) -> None:
         """Replace the file; a crash of the machine may cost the last death, never the others."""
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
-        fresh = self._path.with_suffix(".new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        with open(os.open(fresh, flags, FILE_MODE), "wb") as file:
-            file.write(content)
-        os.replace(fresh, self._path)
+        # only for ood itself: an app's last lines may hold what visitors sent
+        replace_file(self._path, content, durable=False)
 
     def listed(self) -> DeathList:
         """Return them, newest first, and what they have in common."""

@@ -14,7 +14,7 @@ from ood.proxy.core import pages
 from ood.proxy.core.forward import Peer, told_peer
 from ood.proxy.core.grammar import MalformedError
 from ood.proxy.core.pages import Page
-from ood.proxy.core.request import Request, parse_request
+from ood.proxy.core.request import Request
 from ood.proxy.downstream import Flow
 from ood.proxy.http1 import Http1Downstream
 from ood.proxy.paced import PacedStream
@@ -211,7 +211,7 @@ class Client(PacedStream):
         self._advancing = True
         try:
             while self._ready():
-                request = parse_request(self.input)
+                request = self._context.heads.request(self.input)
                 if request is None:
                     break
                 self.input = self.input[request.end :]

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 import msgspec
-from twisted.internet.interfaces import IReactorFDSet, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from ood.background import Background
 from ood.interfaces import IWorkerPool
 from ood.net.listen import RawSocket
+from ood.net.poller import Poller
+from ood.proxy.core.familiar import Heads
 from ood.proxy.core.route import Table
 from ood.proxy.live import Live
 from ood.proxy.secured import Secured
@@ -79,6 +81,7 @@ class Context:
 
     :ivar traffic: counts requests, and writes them down.
     :ivar sites: the rules of each app.
+    :ivar heads: what was made of the heads of this moment.
     :ivar routes: which app answers to which Host; replaced as a whole.
     :ivar statics: the apps that are just files.
     :ivar compressing: the apps whose answers are compressed.
@@ -88,13 +91,14 @@ class Context:
     :ivar draining: the service ends: answers close their connections.
     """
 
-    reactor: IReactorFDSet
+    reactor: Poller
     clock: IReactorTime
     pool: IWorkerPool
     live: Live
     upstreams: Upstreams
     traffic: Traffic
     sites: Sites
+    heads: Heads
     background: Background = field(default_factory=Background)
     counters: Counters = field(default_factory=Counters)
     routes: Table = field(default_factory=lambda: Table({}))

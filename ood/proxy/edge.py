@@ -21,6 +21,7 @@ from ood.net.poller import Poller
 from ood.proxy import limits
 from ood.proxy.client import Client
 from ood.proxy.context import Context, Counters, Entry, Incoming
+from ood.proxy.core.familiar import Heads
 from ood.proxy.core.route import Table
 from ood.proxy.dispatch import Dispatcher
 from ood.proxy.https import Https
@@ -70,7 +71,8 @@ class ReverseProxy(Service):
         secret: bytes | None = None,
     ) -> None:
         self._ceiling = max(open_files - limits.DESCRIPTORS_KEPT_BACK, open_files // 2)
-        live = Live(clock)
+        heads = Heads()
+        live = Live(clock, heads.forget)
         self._reactor = reactor
         self._poller = Poller(reactor)
         self._upstreams = Upstreams(self._poller, live, pool)
@@ -84,6 +86,7 @@ class ReverseProxy(Service):
             upstreams=self._upstreams,
             traffic=traffic or Traffic(clock),
             sites=self._sites,
+            heads=heads,
             background=background,
             sticky=Stickiness(secret),
         )

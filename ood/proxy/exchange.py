@@ -16,7 +16,7 @@ from ood.proxy.core.grammar import MalformedError
 from ood.proxy.core.pace import Intake
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import CHUNKED
-from ood.proxy.core.response import Response, body_of, parse_response
+from ood.proxy.core.response import Response, body_of
 from ood.proxy.downstream import Downstream
 from ood.proxy.live import NEVER
 from ood.proxy.tunnel import Tunnel
@@ -141,7 +141,9 @@ class Exchange:
         upstream = self._upstream
         assert upstream is not None
         self.way, self.worker = ("pipe" if upstream.pipe else "tcp"), upstream.instance
-        head = forward.request_head(self._request, self._errand.peer, pipe=upstream.pipe)
+        request = self._request
+        fields = self._context.heads.passed(request)
+        head = forward.request_head(request, self._errand.peer, pipe=upstream.pipe, fields=fields)
         self._sent = True
         upstream.write(head)
         if upstream.broken:
@@ -315,8 +317,9 @@ class Exchange:
     # To the client.
 
     def _read_head(self, data: bytes) -> None:
+        heads = self._context.heads
         while True:
-            response = parse_response(data, to_head=self._request.method == b"HEAD")
+            response = heads.response(data, to_head=self._request.method == b"HEAD")
             if response is None:
                 self._held = data
                 return

@@ -86,7 +86,8 @@ class Http1Downstream:
         self._status = response.status
         self._keep = keep = request.keep_alive and self._body_done() and not self._context.draining
         self._chunked = chunked = response.length < 0 and request.minor == 1
-        head = forward.response_head(response, chunked=chunked, close=not keep)
+        fields = self._context.heads.shown(response)
+        head = forward.response_head(response, chunked=chunked, close=not keep, fields=fields)
         if chunked:
             data = self._framed(data, end=end, trailers=trailers)
         self._client.write(head + data if data else head, last=end and not keep)

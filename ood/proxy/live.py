@@ -7,6 +7,7 @@ is one assignment, and it is kept to within a tick.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -38,12 +39,16 @@ class Member(Protocol):
 
 
 class Live:
-    """The set of members, and the time as of the last tick."""
+    """The set of members, and the time as of the last tick.
+
+    :param each_tick: is called at each tick, at the last one before nothing ticks, too.
+    """
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, each_tick: Callable[[], None] | None = None) -> None:
         self._clock = clock
+        self._each_tick = each_tick
         self._members: set[Member] = set()
         self._timer: IDelayedCall | None = None
         self._empty: Deferred[None] | None = None
@@ -99,6 +104,8 @@ class Live:
     def _tick(self) -> None:
         self._timer = None
         self._now = now = self._clock.seconds()
+        if self._each_tick is not None:
+            self._each_tick()
         for member in [one for one in self._members if one.deadline <= now]:
             if member in self._members:
                 self._expire(member)

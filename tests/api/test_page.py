@@ -11,6 +11,22 @@ from ood.api.assets import TYPES, Assets
 from ood.api.page import FILES, POLICY
 from tests.api.support import Answer, ApiCase
 
+SENT_BYTES_MAX = 50 * 1024
+FIRST_BYTES_MAX = 100 * 1024
+
+
+def imported(name: str) -> set[str]:
+    """Return the script ``name`` with all that it imports at once."""
+    found, left = set[str](), [name]
+    while left:
+        script = left.pop()
+        found.add(script)
+        text = (FILES / script).read_text()
+        for target in re.findall(r'^import .*? from "(.+?)";', text, re.DOTALL | re.MULTILINE):
+            path = (FILES / script).parent.joinpath(target).resolve().relative_to(FILES)
+            left += {str(path)} - found
+    return found
+
 
 class PageFilesTests(ApiCase):
     """Files are served to everybody who may connect."""
@@ -56,6 +72,17 @@ class PageFilesTests(ApiCase):
         if answer.header("content-encoding") == "gzip":
             answer.body = gzip.decompress(answer.body)
         self.assertEqual(answer.body, (FILES / "page.js").read_bytes())
+
+    def test_size(self) -> None:
+        """The page is quick: all of it is small as it is sent, and what the first view loads is."""
+        assets = Assets(FILES)
+        names = [str(path.relative_to(FILES)) for path in FILES.rglob("*") if path.is_file()]
+        found = {name: assets.find(name) for name in names}
+        sent = [one.compressed or one.content for one in found.values() if one is not None]
+        self.assertEqual(len(sent), len(names))
+        self.assertLess(sum(map(len, sent)), SENT_BYTES_MAX)
+        first = {"index.html", "page.css", "theme.js", "icon.svg", *imported("page.js")}
+        self.assertLess(sum((FILES / name).stat().st_size for name in first), FIRST_BYTES_MAX)
 
     def test_etag(self) -> None:
         """What a browser has already is not sent again."""

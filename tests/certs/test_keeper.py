@@ -49,9 +49,9 @@ class PartCase(SynchronousTestCase):
         self.addCleanup(self.part.stopService)
         self.part.subscribe(self.changed)
 
-    def converge(self, *domains: str, running: bool = True) -> None:
+    def converge(self, *domains: str, running: bool = True, agreed: bool | None = None) -> None:
         app = App(cwd="/", port=3001, domains=domains, running=running)
-        settings = Settings(https_port=443)
+        settings = Settings(https_port=443, acme_agree_tos=agreed)
         self.part.converge(Document(settings=settings, apps={"shop": app}))
 
     def changed(self) -> None:
@@ -153,6 +153,12 @@ class SaidTests(PartCase):
         (status,) = self.part.certificates()
         self.assertEqual((status.name, status.state), (SHOP, "pending"))
         self.assertIn("acmeAgreeTos true", status.trouble)
+        self.assertIn("acmeAgreeTos true", self.app().trouble[0])
+
+    def test_declined(self) -> None:
+        """Who has said no to the terms is not asked again by every status."""
+        self.converge(SHOP, agreed=False)
+        self.assertEqual((self.app().state, self.app().trouble), ("terms", ()))
 
     def test_own(self) -> None:
         """A name with an own certificate needs no CA."""

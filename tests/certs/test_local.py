@@ -9,9 +9,9 @@ from pathlib import Path
 from cryptography import x509
 from twisted.trial.unittest import SynchronousTestCase
 
-from ood.certs.core.names import LOCAL_SUFFIXES
 from ood.certs.local import LEAF_DAYS, LocalAuthority
 from ood.clock import wall_time
+from ood.model.localnames import LOCAL_SUFFIXES
 
 
 class LocalTests(SynchronousTestCase):

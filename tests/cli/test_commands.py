@@ -415,23 +415,6 @@ class ErrorTests(CliCase):
         self.assertEqual(self.ood("status", "--colour").status, 2)
         self.assertEqual(self.ood("start").status, 2)
 
-    def test_one_kind(self) -> None:
-        """An app is a program, files, or servers elsewhere."""
-        for line, text in (
-            ("--static . --upstream http://10.0.0.5", "--static and --upstream don't go together"),
-            ("--upstream http://10.0.0.5 --script a.js", "--upstream and --script don't"),
-            ("--static . --instances 2 --env A=B", "--static and --instances and --env don't"),
-        ):
-            result = self.ood("init", "new.example", *line.split())
-            self.assertEqual(result.status, 2)
-            self.assertIn(text, result.err)
-
-    def test_late_settings(self) -> None:
-        """What holds only from the next start of the service is said."""
-        out = self.ood("config", "-s", "httpPort", "8081", "-s", "acmeEmail", "a@b.example").out
-        self.assertIn("httpPort is kept, and holds from the next start of the service", out)
-        self.assertNotIn("acmeEmail is kept", out)
-
     def test_fault(self) -> None:
         """A fault of the service is one line, too."""
         self.controller.failure = RuntimeError("x")

@@ -41,6 +41,13 @@ class CompletionTests(CliCase):
         self.assertEqual(self.complete("ood config -a sh", 3), ["shop.example"])
         self.assertEqual(self.complete("ood start x", 2), [])
 
+    def test_keys(self) -> None:
+        """Keys are completed: of the settings, or of the app that is named."""
+        self.assertEqual(self.complete("ood config -g http", 3), ["httpPort", "httpsPort"])
+        self.assertEqual(self.complete("ood config -s apiP", 3), ["apiPort"])
+        self.assertEqual(self.complete("ood config -a shop.example -s heal", 5)[0], "healthPath")
+        self.assertEqual(self.complete("ood config -a shop.example --unset cw", 5), ["cwd"])
+
     def test_silent(self) -> None:
         """A service that does not run completes nothing, and says nothing."""
 

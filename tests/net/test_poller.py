@@ -39,6 +39,26 @@ class Watched:
         self.told.append("lost")
 
 
+class Broken(Watched):
+    """One that can't write."""
+
+    def doWrite(self) -> None:
+        raise ValueError("broken")
+
+
+class Asking(Watched):
+    """One that has others write soon when it reads."""
+
+    def __init__(self, sock: socket.socket, poller: Poller, *writers: Watched) -> None:
+        super().__init__(sock)
+        self.answers: list[bool] = []
+        self._poller = poller
+        self._writers = writers
+
+    def doRead(self) -> None:
+        self.answers += [self._poller.soon(one) for one in self._writers]
+
+
 class PollerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactor()
@@ -131,6 +151,30 @@ class PollerTests(SynchronousTestCase):
         self.addCleanup(fresh.sock.close)
         self.addCleanup(fresh_ours.close)
         self.assertEqual(fresh.told, [])
+
+    def test_soon(self) -> None:
+        """What is to be written soon is written once the events at hand are delivered."""
+        self.assertFalse(self.poller.soon(self.watched))
+        other = Asking(self.theirs, self.poller, self.watched)
+        for one in (other, self.watched):
+            self.poller.addReader(one)
+        self.ours.send(b"x")
+        self.theirs.send(b"x")
+        self.assertEqual(["read", "write"], self.turn())
+        self.assertEqual([True], other.answers)
+        self.assertFalse(self.poller.soon(self.watched))
+        self.ours.recv(1)
+        self.theirs.recv(1)
+        self.assertEqual([], self.turn())
+
+    def test_soon_fails(self) -> None:
+        """An error then is its own connection's end, and nobody else's."""
+        broken = Broken(self.theirs)
+        self.poller.addReader(Asking(self.theirs, self.poller, broken, self.watched))
+        self.ours.send(b"x")
+        self.assertEqual(["write"], self.turn())
+        self.assertEqual(["lost"], broken.told)
+        self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
 
     def test_stop(self) -> None:
         """It leaves the reactor, and forgets everyone."""

@@ -170,22 +170,23 @@ class NotifierTests(SynchronousTestCase):
     def test_statuses(self) -> None:
         """A server's own trouble and too many requests are for later; a refusal is not."""
         for status, again in ((500, True), (429, True), (404, False), (302, False)):
-            work = senders.send_webhook(TARGET, Batch(event()), "h", self.post, self.clock)
-            sent = Deferred.fromCoroutine(work)
+            sent = self.begin()
             self.answers[-1].callback(status)
             error = self.failureResultOf(sent, SendError).value
             self.assertEqual((error.again, str(status) in str(error)), (again, True))
 
+    def begin(self) -> Deferred[None]:
+        work = senders.send_webhook(TARGET, Batch(event()), "h", self.post, self.clock)
+        return Deferred.fromCoroutine(work)
+
     def test_errors_hide_the_url(self) -> None:
-        """Of an error only its kind is told; no answer is one, too."""
-        sent = Deferred.fromCoroutine(
-            senders.send_webhook(TARGET, Batch(event()), "h", self.post, self.clock)
-        )
-        self.answers[-1].errback(ValueError(f"can't reach {HOOK}"))
-        self.assertEqual(str(self.failureResultOf(sent, SendError).value), "ValueError")
-        sent = Deferred.fromCoroutine(
-            senders.send_webhook(TARGET, Batch(event()), "h", self.post, self.clock)
-        )
+        """Of an error only its kind is told, in words; no answer is one, too."""
+        refused = ConnectionRefusedError(f"{HOOK} refused")
+        for error, told in ((ValueError(HOOK), "ValueError"), (refused, "connection refused")):
+            sent = self.begin()
+            self.answers[-1].errback(error)
+            self.assertEqual(str(self.failureResultOf(sent, SendError).value), told)
+        sent = self.begin()
         self.clock.advance(POST_SECONDS)
         self.assertIn("no answer within", str(self.failureResultOf(sent, SendError).value))
 

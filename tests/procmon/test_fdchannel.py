@@ -82,6 +82,15 @@ class FdChannelTests(SynchronousTestCase):
             count += 1
         return count
 
+    def test_descriptors_do_not_block(self) -> None:
+        """A process that gets a socket must not stand still when its client does not read."""
+        one, other = socket.socketpair()
+        self.addCleanup(one.close)
+        self.addCleanup(other.close)
+        self.assertTrue(os.get_blocking(one.fileno()))
+        self.assertTrue(self.channel.send(b"x", one.fileno()))
+        self.assertFalse(os.get_blocking(one.fileno()))
+
     def test_blocked(self) -> None:
         """With a peer that does not read, messages wait, in order, and are bounded."""
         count = self.fill()

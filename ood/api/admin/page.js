@@ -50,7 +50,7 @@ async function route() {
   const mine = routes;
   view?.close?.();
   view = null;
-  const root = h("div", { class: "view" });
+  const root = h("div.view");
   const sameApp = name === "apps" && rest[0] === main.dataset.app;
   main.dataset.app = name === "apps" ? rest[0] : "";
   for (const one of nav.children) {
@@ -63,7 +63,7 @@ async function route() {
     made = await make(root, ...rest);
   } catch (problem) {
     if (problem.status === 401) return;
-    root.replaceChildren(h("h1", { tabindex: "-1" }, "This can't be shown"), h("p", { class: "empty" }, problem.message));
+    root.replaceChildren(h("h1", { tabindex: "-1" }, "This can't be shown"), h("p.empty", problem.message));
   }
   if (mine !== routes || session.over) {
     made?.close?.();
@@ -71,9 +71,11 @@ async function route() {
   }
   view = made;
   main.replaceChildren(root);
+  main.dataset.view = location.hash;
   document.title = view?.title ? `${view.title} – ood` : "ood";
   view?.draw?.();
   if (!sameApp) scrollTo(0, 0);
+  for (const one of document.querySelectorAll("nav [aria-current]")) one.scrollIntoView({ block: "nearest", inline: "nearest" });
   if (routed) focusTitle();
   routed = true;
 }
@@ -121,7 +123,7 @@ function leave(said) {
   shell(false);
   show(away, false);
   const token = field("token", "Token", h("input", { type: "password", autocomplete: "off", required: true }));
-  const button = h("button", { class: "btn primary" }, "Log in");
+  const button = h("button.btn.primary", "Log in");
   const form = h("form", { id: "login", class: "card login", method: "post", action: "/ui/login" },
     h("h1", { tabindex: "-1" }, "Log in to ood"), h("p", { role: "status" }, said), token.node, button);
   form.addEventListener("submit", async (event) => {

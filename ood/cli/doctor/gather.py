@@ -25,6 +25,7 @@ from ood.cli.systemd import UNIT_NAME
 from ood.errors import OodError
 from ood.model.apptypes import PROXY, STATIC
 from ood.model.document import App, Document
+from ood.model.localnames import LOCAL_SUFFIXES
 from ood.model.release import placed
 from ood.model.schema import check_document
 from ood.paths import (
@@ -42,8 +43,8 @@ RESOLVE_SECONDS = 4.0
 """How long all names together may take: a resolver that does not answer is a finding."""
 PROGRAM_SECONDS = 5.0
 """How long a program that is asked may take."""
-PRIVATE_ENDS = (".localhost", ".local", ".internal", ".test", ".home.arpa")
-"""Names that lead nowhere in public."""
+PRIVATE_ENDS = tuple(f".{suffix}" for suffix in LOCAL_SUFFIXES)
+"""Ends of names that lead nowhere in public."""
 TIME_ERROR = 5
 """What adjtimex returns while nobody synchronises the clock."""
 TIMEX_BYTES = 512

@@ -23,6 +23,7 @@ class Stats {
     this.samples = 0;
     this.lag = 0; // the longest since the last report that was sent
     this.last = '';
+    this.rss = 0;
     this.unsent = 0;
     let before = performance.now();
     const timer = setInterval(() => {
@@ -44,10 +45,19 @@ class Stats {
     this.unsent++;
     const news = text !== this.last || this.unsent >= REPORTS_PER_HEARTBEAT;
     if (!news || this.join.backlog > MAX_BACKLOG_BYTES) return;
-    this.join.send({ ood: 'stats', ...numbers, rss: process.memoryUsage.rss(), lag: Math.round(this.lag) });
+    this.join.send({ ood: 'stats', ...numbers, rss: this.memory(), lag: Math.round(this.lag) });
     this.last = text;
     this.unsent = 0;
     this.lag = 0;
+  }
+
+  memory() {
+    try {
+      this.rss = process.memoryUsage.rss();
+    } catch {
+      // it reads a file, and the app has used up its descriptors: the last one known will do
+    }
+    return this.rss;
   }
 
   numbers() {

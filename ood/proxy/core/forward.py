@@ -68,18 +68,23 @@ def forwarded_fields(peer: Peer, host: bytes) -> bytes:
     ) % (address, peer.scheme, host, peer.local_port, node, peer.scheme, host)
 
 
-def request_head(request: Request, peer: Peer, *, pipe: bool) -> bytes:
+def request_fields(request: Request) -> bytes:
+    """Return a request's fields that go through as they are."""
+    return _without(_REQUEST_DROPPED, request.fields, request.named)
+
+
+def request_head(request: Request, peer: Peer, *, pipe: bool, fields: bytes | None = None) -> bytes:
     """Return the head for the upstream.
 
     :param pipe: the upstream is a pipe into a worker, whose guard gives the connection
         the client's address: there the app sees what it sees on a connection that was
         handed to it, so no field has to tell, unless a proxy in front of ood told more.
+    :param fields: what :func:`request_fields` returns, where that is known already.
     """
-    fields = _without(_REQUEST_DROPPED, request.fields, request.named)
     host = request.host or b""
     lines = [
         b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method, request.target, host),
-        fields,
+        request_fields(request) if fields is None else fields,
         b"" if pipe and not peer.told else forwarded_fields(peer, peer.host or host),
     ]
     if request.length == CHUNKED:
@@ -94,16 +99,19 @@ def request_head(request: Request, peer: Peer, *, pipe: bool) -> bytes:
     return b"".join(lines)
 
 
-def response_head(response: Response, *, chunked: bool, close: bool) -> bytes:
+def response_head(
+    response: Response, *, chunked: bool, close: bool, fields: bytes | None = None
+) -> bytes:
     """Return the head of a final response for the client.
 
     :param chunked: its body is sent in chunks.
     :param close: the connection ends after it.
+    :param fields: what :func:`response_fields` returns, where that is known already.
     """
     return b"HTTP/1.1 %d %b\r\n%b%b%b\r\n" % (
         response.status,
         response.reason,
-        response_fields(response),
+        response_fields(response) if fields is None else fields,
         b"Transfer-Encoding: chunked\r\n" if chunked else b"",
         b"Connection: close\r\n" if close else b"",
     )

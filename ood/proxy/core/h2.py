@@ -8,7 +8,7 @@ else in the other form: line ends in values, colons in names, fields of a connec
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ood.proxy.core.grammar import MalformedError
 from ood.proxy.core.request import Request, parse_request
@@ -30,11 +30,13 @@ class StreamError(Exception):
     """A request that HTTP/2 does not allow: its stream is reset with PROTOCOL_ERROR."""
 
 
-def read_request(fields: Sequence[Field], *, ended: bool, key: bytes = b"") -> Request:
+def read_request(
+    fields: Sequence[Field], *, ended: bool, key: Callable[[], bytes] = bytes
+) -> Request:
     """Return the request that a stream's head is.
 
     :param ended: it has no body.
-    :param key: Sec-WebSocket-Key for a request that opens a WebSocket (RFC 8441).
+    :param key: makes a Sec-WebSocket-Key for a request that opens a WebSocket (RFC 8441).
     :raises StreamError: HTTP/2 does not allow it.
     :raises MalformedError: it is to be answered with an error.
     """
@@ -44,7 +46,7 @@ def read_request(fields: Sequence[Field], *, ended: bool, key: bytes = b"") -> R
     if pseudo[b":method"] == b"CONNECT":
         if pseudo.get(b":protocol") != b"websocket":
             raise MalformedError(405, "this is not a proxy that makes tunnels (CONNECT)")
-        method, extra = b"GET", _opening(regular, key)
+        method, extra = b"GET", _opening(regular, key())
     else:
         method, extra = pseudo[b":method"], _framing(regular, ended=ended)
     head = b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n" % (

@@ -14,7 +14,7 @@ from ood.proxy.context import Context, Incoming
 from ood.proxy.core import pages
 from ood.proxy.core.forward import Peer
 from ood.proxy.core.grammar import MalformedError
-from ood.proxy.core.h2 import StreamError, read_request
+from ood.proxy.core.h2 import StreamError
 from ood.proxy.core.pace import Appetite
 from ood.proxy.core.request import Request
 from ood.proxy.http2.session import (
@@ -45,6 +45,7 @@ class Http2Connection(PacedStream):
 
     :ivar session: frames what is sent and read.
     :ivar appetite: what the client took of all streams' bodies.
+    :ivar heads: what was made of the heads of this moment.
     :ivar statuses: counts final responses.
     """
 
@@ -58,6 +59,7 @@ class Http2Connection(PacedStream):
         "_streams",
         "_waiting",
         "appetite",
+        "heads",
         "session",
         "statuses",
     )
@@ -74,6 +76,7 @@ class Http2Connection(PacedStream):
         self._resets = 0.0
         self._resets_at = context.live.now
         self.session = session
+        self.heads = context.heads
         self.appetite = Appetite(context.live.now)
         self.statuses = context.counters.statuses
         context.live.add(self)
@@ -87,8 +90,14 @@ class Http2Connection(PacedStream):
 
     def schedule(self) -> None:
         """Send what there is to send when this turn is over."""
-        self._dirty = True
-        self._start_writing()
+        if not self._dirty:
+            self._dirty = True
+            self._arrange()
+
+    def _arrange(self) -> None:
+        """Have :meth:`doWrite` called."""
+        if not self._writing and not self._context.reactor.soon(self):
+            self._start_writing()
 
     def wrote(self, stream: Http2Stream) -> None:
         """Send what there is to send, and look after ``stream`` until all of it is sent."""
@@ -123,6 +132,8 @@ class Http2Connection(PacedStream):
 
     def doWrite(self) -> None:
         """Send what the streams queued."""
+        if self.closed:
+            return
         self._dirty = False
         if not self.backlog:
             self._behind = False  # the kernel has room again
@@ -130,7 +141,7 @@ class Http2Connection(PacedStream):
         if not self.closed:
             super().doWrite()
         if self._dirty and not self.closed:  # flushing let streams queue more
-            self._start_writing()
+            self._arrange()
 
     def flushed(self) -> None:
         """Cut off a client that takes what it asked for too slowly."""
@@ -185,7 +196,7 @@ class Http2Connection(PacedStream):
     def _begin(self, head: Head) -> None:
         number = head.stream
         try:
-            request = read_request(head.fields, ended=head.ended, key=_key())
+            request = self.heads.stream_request(head.fields, ended=head.ended, key=_key)
         except StreamError:
             self.session.reset(number, PROTOCOL_ERROR)
             return

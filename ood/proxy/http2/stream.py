@@ -105,7 +105,7 @@ class Http2Stream:
     ) -> None:
         """Send the head of the final response and the first of its body."""
         self._connection.statuses[response.status] += 1
-        fields = field_list(response.status, forward.response_fields(response))
+        fields = self._connection.heads.listed(response)
         self._respond(fields, ended=end and not data and not trailers)
         if data or trailers:
             self._send(data, end=end, trailers=trailers)

@@ -112,8 +112,9 @@ class Handshake:
             self._sock.close()
             return
         self._host.context.live.add(self)
-        self._host.context.reactor.addReader(self)
         self._look()
+        if self._state is _State.HELLO:  # most first messages are there already
+            self._host.context.reactor.addReader(self)
 
     # The first message.
 
@@ -246,7 +247,6 @@ class Handshake:
             self.reset()
             return
         self.deadline = host.context.live.now + limits.HEAD_DEADLINE_SECONDS
-        host.context.reactor.addReader(self)
         self._first_bytes()
 
     def _part(self, sock: TlsSocket) -> None:
@@ -259,6 +259,7 @@ class Handshake:
         try:
             data = tls.recv(RECORD_BYTES)
         except BlockingIOError:
+            self._host.context.reactor.addReader(self)
             return
         except OSError:
             data = b""

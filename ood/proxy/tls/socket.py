@@ -21,6 +21,8 @@ from ood.net.stream import WriteFirstError
 RECORD_BYTES = 16_384
 """A record has no more: one read takes one whole, so that none is left where no reactor sees it."""
 
+_DONTWAIT = int(socket.MSG_DONTWAIT)
+
 
 class TlsSocket:
     """A TLS connection whose handshake is done.
@@ -53,7 +55,9 @@ class TlsSocket:
         :raises WriteFirstError: OpenSSL owes the peer an answer that the kernel does not take.
         """
         try:
-            return self._connection.recv(min(size, RECORD_BYTES), flags)
+            if flags != _DONTWAIT:
+                return self._connection.recv(min(size, RECORD_BYTES), flags)
+            return self._connection.recv(min(size, RECORD_BYTES))
         except SSL.WantReadError:
             raise BlockingIOError(errno.EAGAIN, "no record has come") from None
         except SSL.WantWriteError:

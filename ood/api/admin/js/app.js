@@ -3,11 +3,11 @@
 import * as actions from "./actions.js";
 import { List, attribute, h, icon, show, text } from "./dom.js";
 import { count } from "./format.js";
-import { apps, live, link } from "./live.js";
+import { apps, heard, link } from "./live.js";
 import { shownState, troubles, appLink } from "./overview.js";
 import { appState } from "./tab-overview.js";
 import { workersTab } from "./tab-workers.js";
-import { badge, button, empty, iconButton } from "./ui.js";
+import { badge, button, dim, empty, iconButton } from "./ui.js";
 
 const lazy = (file, name) => async (...given) => (await import(file))[name](...given);
 
@@ -28,14 +28,12 @@ const shownTab = ({ type }, tab) => !{
 /** How far a rolling restart is, as its events tell. */
 function progress(name) {
   const bar = h("progress", { max: 1, "aria-label": "Progress" });
-  const said = h("span", {});
-  const node = h("div", { class: "progress", role: "status", hidden: true }, h("span", { class: "pic busy spin" }, icon("busy")), said, bar);
+  const said = h("span");
+  const node = h("div.progress", { role: "status", hidden: true }, h("span.pic.busy.spin", icon("busy")), said, bar);
   let told = null;
-  const heard = ({ detail }) => {
-    if (detail.app !== name || detail.kind !== "restart") return;
-    told = ["ended", "failed"].includes(detail.data.phase) ? null : detail.data;
-  };
-  live.addEventListener("happened", heard);
+  const close = heard("restart", name, ({ data }) => {
+    told = ["ended", "failed"].includes(data.phase) ? null : data;
+  });
   return {
     node,
     draw() {
@@ -45,14 +43,14 @@ function progress(name) {
       if (told) bar.value = told.done / Math.max(told.workers, 1);
       else bar.removeAttribute("value");
     },
-    close: () => live.removeEventListener("happened", heard),
+    close,
   };
 }
 
 function noteRow() {
-  const said = h("span", { class: "grow" }), more = h("a", { class: "more" });
+  const said = h("span.grow"), more = h("a.more");
   return {
-    node: h("li", {}, h("span", { class: "pic warn" }, icon("warning")), said, more),
+    node: h("li", h("span.pic.warn", icon("warning")), said, more),
     update([words, todo, where]) {
       text(said, words);
       text(more, todo);
@@ -65,31 +63,31 @@ function noteRow() {
 export function appView(root, name, tab = "") {
   const [label, make] = TABS[tab] ?? TABS[""];
   const state = badge("stopped");
-  const facts = h("p", { class: "summary" });
+  const facts = h("p.summary");
   const toggle = button("Start", () => (apps.get(name).running ? actions.confirmStop(name) : actions.start(name)));
   const again = button("Restart", () => actions.restart(name), { picture: "restart" });
-  const many = h("b", {});
+  const many = h("b");
   const fewer = iconButton("minus", "One worker less", () => actions.scale(name, "-1"));
   const more = iconButton("plus", "One worker more", () => actions.scale(name, "+1"));
-  const scaler = h("div", { class: "scaler", role: "group", "aria-label": "Number of workers" }, fewer, many, more);
-  const deploy = h("a", { class: "btn", href: appLink(name, "releases") }, "Deploy");
+  const scaler = h("div.scaler", { role: "group", "aria-label": "Number of workers" }, fewer, many, more);
+  const deploy = h("a.btn", { href: appLink(name, "releases") }, "Deploy");
   const maintenance = button("", () => actions.maintain(name, apps.get(name).maintenance));
   const remove = button("Delete", () => actions.remove(name), { class: "btn danger" });
   const going = progress(name);
-  const notes = h("ul", { class: "alerts" });
-  const notice = h("section", { class: "card notice", "aria-label": "What is not as wanted" }, notes);
+  const notes = h("ul.alerts");
+  const notice = h("section.card.notice", { "aria-label": "What is not as wanted" }, notes);
   const noteRows = new List(notes, noteRow);
-  const body = h("div", { class: "tab" });
+  const body = h("div.tab");
   const links = Object.entries(TABS).map(([key, [word]]) =>
     [key, h("a", { href: appLink(name, key), "aria-current": key === tab ? "page" : null }, word)]);
   const workersLink = links[1][1];
   const page = h("div", { hidden: true },
-    h("div", { class: "heading" },
-      h("div", { class: "named" }, h("p", { class: "crumb" }, h("a", { href: "#/" }, "Apps")),
+    h("div.heading", {},
+      h("div.named", h("p.crumb", h("a", { href: "#/" }, "Apps")),
         h("h1", { tabindex: "-1" }, name), state.node),
-      h("div", { class: "actions" }, toggle, again, scaler, deploy, maintenance, remove)),
+      h("div.actions", toggle, again, scaler, deploy, maintenance, remove)),
     facts, going.node, notice,
-    h("nav", { class: "tabs", "aria-label": `Pages of ${name}` }, links.map(([, one]) => one)),
+    h("nav.tabs", { "aria-label": `Pages of ${name}` }, links.map(([, one]) => one)),
     body);
   const gone = h("div", { hidden: true }, h("h1", { tabindex: "-1" }, name),
     empty("There is no app of this name. ", h("a", { href: "#/" }, "See all apps")));
@@ -123,8 +121,8 @@ export function appView(root, name, tab = "") {
     show(scaler, app.type === "node");
     show(deploy, app.type !== "proxy");
     text(maintenance, app.maintenance ? "End maintenance" : "Maintenance");
-    for (const one of [toggle, again, more, maintenance]) one.disabled = busy;
-    fewer.disabled = busy || app.wanted < 2;
+    for (const one of [toggle, again, more, fewer, maintenance]) dim(one, busy);
+    fewer.disabled = app.wanted < 2;
     const wrong = troubles(app);
     noteRows.update(wrong, ([words]) => words);
     show(notice, wrong.length);

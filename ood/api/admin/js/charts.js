@@ -34,9 +34,9 @@ function most(at, many) {
 }
 
 /** The next round number above, so that the scale does not change all the time. */
-function above(value, least) {
+function above(value, least, unit) {
   if (value <= least) return least;
-  const power = 10 ** Math.floor(Math.log10(value));
+  const power = unit * 10 ** Math.floor(Math.log10(value / unit));
   return [1, 1.5, 2, 3, 4, 5, 7.5, 10].map((one) => one * power).find((one) => one >= value);
 }
 
@@ -58,9 +58,9 @@ export function spark() {
  * A chart of the last five minutes with one or more lines: `[word, class]` each.
  * Arrow keys and the pointer read values off it.
  */
-export function chart(title, lines, format, least) {
+export function chart(title, lines, format, least, unit = 1) {
   const values = lines.map(([word, kind]) => ({
-    word, kind, line: svg("path", { class: `line ${kind}` }), said: h("b", {}),
+    word, kind, line: svg("path", { class: `line ${kind}` }), said: h("b"),
   }));
   const area = svg("path", { class: `area ${lines[0][1]}` });
   const rule = svg("path", { class: "rule", visibility: "hidden" });
@@ -68,13 +68,13 @@ export function chart(title, lines, format, least) {
     viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", tabindex: "0",
   }, svg("path", { class: "grid", d: `M0 .5H${WIDTH}M0 ${HEIGHT / 2}H${WIDTH}M0 ${HEIGHT - 0.5}H${WIDTH}` }), area,
   values.map(({ line }) => line), rule);
-  const top = h("span", { class: "top-value" });
-  const age = h("span", {}, "now");
-  const node = h("section", { class: "card chart" },
-    h("div", { class: "legend" }, h("h3", {}, title),
-      h("p", {}, values.map(({ word, kind, said }) => h("span", { class: kind }, word && `${word} `, said)))),
-    h("div", { class: "plot" }, picture, top),
-    h("div", { class: "axis", "aria-hidden": "true" }, h("span", {}, "5 min ago"), age));
+  const top = h("span.top-value");
+  const age = h("span", "now");
+  const node = h("section.card.chart", {},
+    h("div.legend", h("h3", title),
+      h("p", values.map(({ word, kind, said }) => h("span", { class: kind }, word && `${word} `, said)))),
+    h("div.plot", picture, top),
+    h("div.axis", { "aria-hidden": "true" }, h("span", "5 min ago"), age));
   let read = null;
   let series = [];
   const look = (at) => {
@@ -108,7 +108,7 @@ export function chart(title, lines, format, least) {
     update(...given) {
       series = given;
       highest = Math.max(...given.map((at) => most(at, SAMPLES)));
-      const scale = above(highest, least);
+      const scale = above(highest, least, unit);
       text(top, format(scale));
       values.forEach(({ line }, index) => attribute(line, "d", path(given[index], SAMPLES, WIDTH, HEIGHT, scale)));
       const first = values[0].line.getAttribute("d");

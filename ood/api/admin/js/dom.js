@@ -13,9 +13,14 @@ function fill(node, attributes, children) {
   return node;
 }
 
-/** Make an element; attributes that begin with "on" are listeners. */
-export function h(tag, attributes, ...children) {
-  return fill(document.createElement(tag), attributes, children);
+const isAttributes = (one) => one && Object.getPrototypeOf(one) === Object.prototype;
+
+/** Make an element: `h("p.soft", "text")`; attributes that begin with "on" are listeners. */
+export function h(name, first, ...rest) {
+  const [tag, ...classes] = name.split(".");
+  const node = document.createElement(tag);
+  if (classes.length) node.className = classes.join(" ");
+  return isAttributes(first) ? fill(node, first, rest) : fill(node, null, [first, ...rest]);
 }
 
 /** The same for SVG. */

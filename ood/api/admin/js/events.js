@@ -1,9 +1,9 @@
 // What happened, newest first.
 
-import { List, h, icon } from "./dom.js";
+import { List, h, icon, text } from "./dom.js";
 import { when } from "./format.js";
 import { events } from "./live.js";
-import { heading } from "./ui.js";
+import { heading, searchInput } from "./ui.js";
 
 const TONES = {
   death: ["bad", "errored"], errored: ["bad", "errored"], recovered: ["ok", "online"],
@@ -17,22 +17,31 @@ function tone({ kind, data }) {
 
 function line(event) {
   const [colour, picture] = tone(event);
-  const app = h("a", { href: `#/apps/${encodeURIComponent(event.app)}` }, event.app);
+  const app = event.app && h("a", { href: `#/apps/${encodeURIComponent(event.app)}` }, event.app);
+  const [before, ...after] = app ? event.text.split(event.app) : [event.text];
+  const times = h("small");
   return {
-    node: h("li", {}, h("time", { datetime: event.time }, when(event.time)), h("span", { class: `pic ${colour}` }, icon(picture)),
-      h("span", { class: "grow" }, event.app && !event.text.startsWith(event.app) ? [app, " "] : "", event.text)),
+    update: (one) => text(times, one.times > 1 ? ` ${one.times} times` : ""),
+    node: h("li", h("time", { datetime: event.time }, when(event.time)), h("span", { class: `pic ${colour}` }, icon(picture)),
+      h("span.grow", after.length ? [before, app, after.join(event.app)] : [app && [app, " "], event.text], times)),
   };
 }
 
 /** A list of what happened that `draw()` brings up to date. */
 export function feed({ many, wanted = () => true }) {
-  const list = h("ul", { class: "feed" });
-  const none = h("p", { class: "empty" }, "Nothing has happened since this page looks.");
+  const list = h("ul.feed");
+  const none = h("p.empty", "Nothing has happened lately.");
   const rows = new List(list, line);
   return {
-    node: h("div", { class: "card flush" }, list, none),
+    node: h("div.card.flush", list, none),
     draw() {
-      const shown = events.filter(wanted).slice(0, many);
+      const shown = [];
+      for (const event of events.filter(wanted)) {
+        const last = shown.at(-1);
+        if (last?.text === event.text) last.times += 1;
+        else if (shown.push({ ...event, times: 1 }) > many) break;
+      }
+      shown.length = Math.min(shown.length, many);
       rows.update(shown, (event) => event.id);
       none.hidden = shown.length > 0;
       list.hidden = !shown.length;
@@ -41,7 +50,7 @@ export function feed({ many, wanted = () => true }) {
 }
 
 export function eventsView(root) {
-  const find = h("input", { type: "search", placeholder: "Filter", "aria-label": "Filter events" });
+  const find = searchInput("Filter events");
   const kind = h("select", { "aria-label": "Kind of event" }, h("option", { value: "" }, "All but worker states"),
     h("option", { value: "*" }, "Everything"),
     ["worker", "death", "errored", "recovered", "restart", "deploy", "configured", "certificate", "health"]

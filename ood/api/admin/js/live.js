@@ -31,6 +31,13 @@ export function series(name, kind) {
   return (age) => (values && age < samples ? values[(head - 1 - age + 2 * SAMPLES) % SAMPLES] : NaN);
 }
 
+/** Call `told` with events of a kind, of one app if it is named; returns what ends that. */
+export function heard(kind, app, told) {
+  const listener = ({ detail }) => detail.kind === kind && (app === null || detail.app === app) && told(detail);
+  live.addEventListener("happened", listener);
+  return () => live.removeEventListener("happened", listener);
+}
+
 export function sorted() {
   return [...apps.values()].sort((one, other) => one.name.localeCompare(other.name));
 }

@@ -6,9 +6,15 @@ import { List, attribute, h, icon, show, text } from "./dom.js";
 import { feed } from "./events.js";
 import { bytes, count, ms, number, percent } from "./format.js";
 import { apps, link, series, sorted } from "./live.js";
-import { badge, button, cell, heading, iconButton, row, table } from "./ui.js";
+import { button, dim, grid, heading, iconButton, own, searchInput, stateOf } from "./ui.js";
+
+const ALERTS_SHOWN = 12;
 
 export const appLink = (name, tab = "") => `#/apps/${encodeURIComponent(name)}${tab && `/${tab}`}`;
+
+const KINDS = { static: "files", proxy: "servers elsewhere" };
+
+export const shownState = (app) => (app.maintenance && app.state === "online" ? "maintenance" : app.state);
 
 /** What is not as wanted in an app: `[text, what to do, where]` each. */
 export function troubles(app) {
@@ -22,69 +28,73 @@ export function troubles(app) {
       "See them", appLink(app.name, "workers"), "warn"]);
   }
   for (const one of app.trouble) found.push([one, "See its settings", appLink(app.name, "settings"), "bad"]);
-  for (const one of app.certificate?.trouble ?? []) found.push([one, "See certificates", "#/certificates", "warn"]);
+  const terms = app.certificate?.state === "terms";
+  for (const one of app.certificate?.trouble ?? []) {
+    found.push([one, terms ? "See the settings" : "See certificates", terms ? "#/settings" : "#/certificates", "warn"]);
+  }
   if (app.pendingRestart) found.push(["changed settings wait for a restart", "See it", appLink(app.name), "warn"]);
   if (app.maintenance) found.push(["in maintenance: visitors get 503", "See it", appLink(app.name), "warn"]);
   return found;
 }
 
-export const shownState = (app) => (app.maintenance && app.state === "online" ? "maintenance" : app.state);
+const nameCell = own(({ name }) => {
+  const version = h("small");
+  return [[h("a", { href: appLink(name) }, name), version], (app) =>
+    text(version, [app.type !== "node" && KINDS[app.type], app.version && `v${app.version}`].filter(Boolean).join(" "))];
+});
 
-function appRow({ name }) {
-  const state = badge("stopped");
-  const version = h("small", {});
-  const workers = h("span", {});
+const rateCell = own(({ name }) => {
   const line = spark();
-  const rate = h("span", {}), p95 = h("span", {}), errors = h("span", {}), cpu = h("span", {}), memory = h("span", {});
-  const doing = h("small", { class: "doing" });
+  const rate = h("span");
+  return [[line.node, rate], (app) => {
+    line.update(series(name, "requests"));
+    text(rate, number(app.requestsPerSecond));
+  }];
+});
+
+const errorCell = own(() => {
+  const node = h("span");
+  return [[node], (app) => {
+    text(node, number(app.errorsPerSecond));
+    attribute(node, "class", app.errorsPerSecond > 0 ? "bad" : null);
+  }];
+});
+
+const actCell = own(({ name }) => {
   const toggle = iconButton("stopped", "", () => (apps.get(name)?.running ? actions.confirmStop(name) : actions.start(name)));
   const again = iconButton("restart", `Restart ${name}`, () => actions.restart(name));
-  const node = row({},
-    cell("App", "name", h("a", { href: appLink(name) }, name), version),
-    cell("State", "state", state.node, doing),
-    cell("Workers", "n", workers),
-    cell("Requests/s", "n rate", line.node, rate),
-    cell("p95", "n", p95),
-    cell("Errors/s", "n", errors),
-    cell("CPU", "n", cpu),
-    cell("Memory", "n", memory),
-    cell("", "tools", toggle, again));
-  let seen = true;
-  new IntersectionObserver(([entry]) => { seen = entry.isIntersecting; }).observe(node);
-  return {
-    node,
-    update(app) {
-      if (!seen) return;
-      state.set(shownState(app));
-      text(doing, actions.work.get(name) ?? "");
-      text(version, [app.type === "node" ? "" : app.type, app.version && `v${app.version}`].filter(Boolean).join(" "));
-      text(workers, app.type === "static" ? "–" : `${app.sum.online}/${app.sum.wanted}`);
-      line.update(series(name, "requests"));
-      text(rate, number(app.requestsPerSecond));
-      text(p95, ms(app.latencyP95Ms));
-      text(errors, number(app.errorsPerSecond));
-      attribute(errors, "class", app.errorsPerSecond > 0 ? "bad" : null);
-      text(cpu, app.type === "node" ? percent(app.sum.cpu) : "–");
-      text(memory, app.type === "node" ? bytes(app.sum.memory) : "–");
-      const label = `${app.running ? "Stop" : "Start"} ${name}`;
-      if (toggle.title !== label) {
-        toggle.title = label;
-        toggle.setAttribute("aria-label", label);
-        toggle.replaceChildren(icon(app.running ? "stopped" : "play"));
-      }
-      show(again, app.running);
-      toggle.disabled = again.disabled = actions.work.has(name);
-    },
-  };
-}
+  return [[toggle, again], (app) => {
+    const label = `${app.running ? "Stop" : "Start"} ${name}`;
+    if (toggle.title !== label) {
+      toggle.title = label;
+      toggle.setAttribute("aria-label", label);
+      toggle.replaceChildren(icon(app.running ? "stopped" : "play"));
+    }
+    again.style.visibility = app.running && app.type !== "static" ? "" : "hidden";
+    for (const one of [toggle, again]) dim(one, actions.work.has(name));
+  }];
+});
+
+const COLUMNS = [
+  ["App", "name", nameCell],
+  ["State", "state", stateOf(shownState, (app) => actions.work.get(app.name) ?? "")],
+  ["Workers", "n", (app) => (app.type === "static" ? "–" : `${app.sum.online}/${app.sum.wanted}`)],
+  ["Requests/s", "n rate", rateCell],
+  ["p95", "n p95", (app) => ms(app.latencyP95Ms)],
+  ["Errors/s", "n", errorCell],
+  ["CPU", "n cpu", (app) => (app.type === "node" && app.running ? percent(app.sum.cpu) : "–")],
+  ["Memory", "n", (app) => (app.type === "node" && app.running ? bytes(app.sum.memory) : "–")],
+  ["", "acts", actCell],
+];
 
 function alertRow() {
-  const name = h("a", {}), said = h("span", {}), act = h("a", { class: "more" }), picture = h("span", { class: "pic" });
+  const name = h("a"), others = h("span"), said = h("span"), act = h("a.more"), picture = h("span.pic");
   return {
-    node: h("li", {}, picture, h("span", { class: "grow" }, name, " ", said), act),
-    update({ app, what: [words, todo, where, tone] }) {
-      attribute(name, "href", appLink(app.name));
-      text(name, app.name);
+    node: h("li", picture, h("span.grow", name, others, ": ", said), act),
+    update({ name: first, more, what: [words, todo, where, tone] }) {
+      attribute(name, "href", appLink(first));
+      text(name, first);
+      text(others, more ? ` and ${count(more, "other app")}` : "");
       text(said, words);
       text(act, todo);
       attribute(act, "href", where);
@@ -97,23 +107,32 @@ function alertRow() {
   };
 }
 
+/** The same words about several apps are said once; the worst first. */
+function alertsOf(every) {
+  const found = new Map();
+  for (const { name, what } of every.flatMap((app) => troubles(app).map((one) => ({ name: app.name, what: one })))) {
+    const known = found.get(what[0]);
+    if (known) known.more += 1;
+    else found.set(what[0], { name, what, more: 0 });
+  }
+  return [...found.values()].sort((one, other) => (one.what[3] > other.what[3]) - (one.what[3] < other.what[3]));
+}
+
 export function overview(root) {
-  const summary = h("p", { class: "summary" });
-  const search = h("input", { type: "search", placeholder: "Find an app", "aria-label": "Find an app", value: "" });
-  const alerts = h("ul", { class: "alerts" });
-  const notice = h("section", { class: "card notice", "aria-label": "What is not as wanted", hidden: true },
-    h("h2", {}, "Not as wanted"), alerts);
-  const all = table("Apps", [["App", "name"], ["State", ""], ["Workers", "n"], ["Requests/s", "n"], ["p95", "n"],
-    ["Errors/s", "n"], ["CPU", "n"], ["Memory", "n"], ["", "tools"]], { class: "cards apps" });
-  const none = h("div", { class: "empty", hidden: true });
-  const last = feed({ many: 8 });
+  const summary = h("p.summary");
+  const search = searchInput("Find an app");
+  const alerts = h("ul.alerts");
+  const notice = h("section.card.notice", { "aria-label": "What is not as wanted", hidden: true },
+    h("h2", "Not as wanted"), alerts);
+  const all = grid("Apps", "apps", COLUMNS, (app) => app.name);
+  const none = h("div.empty", { hidden: true });
+  const last = feed({ many: 8, wanted: (event) => event.kind !== "worker" });
   root.append(
     heading("Apps", search, button("Add app", actions.add, { class: "btn primary", picture: "plus" })),
     summary, notice, all.node, none,
     h("section", { "aria-label": "Recent events" },
-      h("div", { class: "heading" }, h("h2", {}, "Recent events"), h("a", { class: "more", href: "#/events" }, "All events")),
+      h("div.heading", h("h2", "Recent events"), h("a.more", { href: "#/events" }, "All events")),
       last.node));
-  const rows = new List(all.body, appRow);
   const alertRows = new List(alerts, alertRow);
   search.addEventListener("input", draw);
   function draw() {
@@ -121,11 +140,10 @@ export function overview(root) {
     const wanted = search.value.trim().toLowerCase();
     const found = every.filter((app) => !wanted || app.name.toLowerCase().includes(wanted)
       || app.urls.some((url) => url.includes(wanted)) || app.state.includes(wanted));
-    rows.update(found, (app) => app.name);
-    const wrong = every.flatMap((app) => troubles(app).map((what, at) => ({ app, what, at })));
-    alertRows.update(wrong.slice(0, 20), ({ app, at }) => `${app.name} ${at}`);
+    all.update(found);
+    const wrong = alertsOf(every);
+    alertRows.update(wrong.slice(0, ALERTS_SHOWN), ({ what }) => what[0]);
     show(notice, wrong.length);
-    show(all.node, found.length);
     show(none, !found.length);
     text(none, !link.loaded ? "Loading …" : every.length ? `No app is called ${wanted}.`
       : "There is no app yet. Add one here, or in its directory with: ood add");

@@ -3,11 +3,11 @@
 import { appPath, ask } from "./api.js";
 import { List, h, show, text } from "./dom.js";
 import { bytes, duration, when } from "./format.js";
-import { live } from "./live.js";
+import { heard } from "./live.js";
 import { complain, empty } from "./ui.js";
 
 function block(title, lines) {
-  return lines.length > 0 && [h("h4", {}, title), h("pre", { class: "log output", tabindex: "0", role: "region", "aria-label": title }, lines.join("\n"))];
+  return lines.length > 0 && [h("h3", title), h("pre.log.output", { tabindex: "0", role: "region", "aria-label": title }, lines.join("\n"))];
 }
 
 function death(one) {
@@ -15,21 +15,21 @@ function death(one) {
     one.memoryGrowth && `growing ${bytes(one.memoryGrowth)} a minute`, one.pid && `PID ${one.pid}`, one.release && `release ${one.release}`];
   const requests = one.requests.map(({ method, path, ageMs }) => `${method} ${path}${ageMs === null ? "" : `, for ${duration(ageMs)}`}`);
   return {
-    node: h("article", { class: "card death" },
-      h("h3", {}, h("time", { datetime: one.time }, when(one.time)), ` Worker ${one.instance}: ${one.reason}`),
-      one.explanation && h("p", {}, one.explanation),
-      one.error && h("p", {}, h("code", { class: "bad" }, one.error)),
-      one.advice && h("p", { class: "advice" }, one.advice),
-      h("p", { class: "doc" }, facts.filter(Boolean).join(" · ")),
+    node: h("details.card.death", { open: one.newest },
+      h("summary", h("time", { datetime: one.time }, when(one.time)), h("b", `Worker ${one.instance}: ${one.reason}`),
+        one.error && h("code.bad", one.error)),
+      one.explanation && h("p", one.explanation),
+      one.advice && h("p.advice", one.advice),
+      h("p.doc", facts.filter(Boolean).join(" · ")),
       block("Requests in flight", requests), block("Where it was", [...one.stack]), block("Its last lines", [...one.log])),
   };
 }
 
 export async function deathsTab(root, name) {
-  const pattern = h("p", { class: "card notice", hidden: true });
-  const list = h("div", { class: "stack" });
+  const pattern = h("p.card.notice", { hidden: true });
+  const list = h("div.stack");
   const none = empty("No worker has died that nobody had told to.");
-  root.append(h("h2", { class: "unseen" }, "Deaths"), pattern, list, none);
+  root.append(h("h2.unseen", "Deaths"), pattern, list, none);
   const rows = new List(list, death);
   let timer = 0;
   async function load() {
@@ -37,6 +37,7 @@ export async function deathsTab(root, name) {
       const { deaths, pattern: said } = await ask("GET", appPath(name, "deaths"));
       show(pattern, said);
       text(pattern, said);
+      if (deaths.length) deaths[0].newest = true;
       rows.update(deaths, (one) => `${one.time} ${one.instance} ${one.log.length}`);
       show(none, !deaths.length);
     } catch (problem) {
@@ -44,17 +45,15 @@ export async function deathsTab(root, name) {
     }
   }
   // What is known of a death comes together a moment after it.
-  const heard = ({ detail }) => {
-    if (detail.app !== name || detail.kind !== "death") return;
+  const deaf = heard("death", name, () => {
     clearTimeout(timer);
     timer = setTimeout(load, 700);
-  };
-  live.addEventListener("happened", heard);
+  });
   await load();
   return {
     close() {
       clearTimeout(timer);
-      live.removeEventListener("happened", heard);
+      deaf();
     },
   };
 }

@@ -4,7 +4,7 @@ import { appPath, lines } from "./api.js";
 import { h, text } from "./dom.js";
 import { clock, count } from "./format.js";
 import { link, live } from "./live.js";
-import { button, complain } from "./ui.js";
+import { button, complain, searchInput } from "./ui.js";
 
 const KEPT = 2000;
 const SHOWN = 600;
@@ -13,7 +13,7 @@ const ESCAPES = /\u001b\[[0-9;?]*[A-Za-z]/g;
 const AGAIN_MS = 2000;
 
 export function logTab(root, name) {
-  const find = h("input", { type: "search", placeholder: "Filter lines", "aria-label": "Filter lines", autocomplete: "off" });
+  const find = searchInput("Filter lines");
   const stream = h("select", { "aria-label": "Stream" },
     [["", "All output"], ["out", "stdout"], ["err", "stderr"], ["ood", "ood's remarks"], ["access", "Access log"]]
       .map(([value, word]) => h("option", { value }, word)));
@@ -21,9 +21,9 @@ export function logTab(root, name) {
   const wrap = h("input", { type: "checkbox", id: "log-wrap" });
   wrap.checked = true;
   const pause = button("Pause", () => setPaused(!paused), { "aria-pressed": "false" });
-  const said = h("p", { class: "summary", role: "status" });
-  const box = h("div", { class: "log", role: "log", tabindex: "0", "aria-label": `Log of ${name}`, "aria-live": "off" });
-  root.append(h("div", { class: "toolbar" }, find, stream, worker, pause, h("label", { class: "inline", for: "log-wrap" }, wrap, "Wrap lines")), said, box);
+  const said = h("p.summary", { role: "status" });
+  const box = h("div.log", { role: "log", tabindex: "0", "aria-label": `Log of ${name}`, "aria-live": "off" });
+  root.append(h("div.toolbar", find, stream, worker, pause, h("label.inline", { for: "log-wrap" }, wrap, "Wrap lines")), said, box);
 
   let kept = [];
   let waiting = [];
@@ -42,7 +42,7 @@ export function logTab(root, name) {
   function made(line) {
     const who = line.instance < 0 ? "ood" : line.instance;
     return h("div", { class: `l ${line.stream}` }, h("time", { datetime: line.time }, clock(line.time)),
-      h("span", { class: "who", title: line.stream }, who), h("span", { class: "what" }, line.text.replace(ESCAPES, "")));
+      h("span.who", { title: line.stream }, who), h("span.what", line.text.replace(ESCAPES, "")));
   }
 
   function bottom() {

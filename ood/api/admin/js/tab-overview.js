@@ -11,7 +11,7 @@ const CHARTS = [
   ["Latency", [["p95", "two"], ["p50", "one"]], ms, 5, ["p95", "p50"]],
   ["Errors per second", [["", "bad"]], number, 1, ["errors"]],
   ["CPU", [["", "one"]], percent, 5, ["cpu"]],
-  ["Memory", [["", "one"]], bytes, 2 ** 20 * 10, ["memory"]],
+  ["Memory", [["", "one"]], bytes, 2 ** 20 * 10, ["memory"], 2 ** 20],
   ["Event loop lag", [["", "two"]], ms, 10, ["lag"]],
 ];
 const OF_PROGRAMS = new Set(["cpu", "memory", "lag"]);
@@ -23,18 +23,18 @@ function https(certificate) {
 }
 
 export function appState(root, name) {
-  const drawn = CHARTS.map(([title, lines, format, least, kinds]) => ({ ...chart(title, lines, format, least), kinds }));
-  const urls = h("dd", { class: "urls" });
+  const drawn = CHARTS.map(([title, lines, format, least, kinds, unit]) => ({ ...chart(title, lines, format, least, unit), kinds }));
+  const urls = h("dd.urls");
   let known = "";
-  const values = Object.fromEntries(["Directory", "Port", "User", "HTTPS", "Looks at requests for"].map((word) => [word, h("dd", {})]));
-  const pairs = Object.entries(values).map(([word, node]) => h("div", {}, h("dt", {}, word), node));
+  const values = Object.fromEntries(["Directory", "Port", "User", "HTTPS", "Looks at requests for"].map((word) => [word, h("dd")]));
+  const pairs = Object.entries(values).map(([word, node]) => h("div", h("dt", word), node));
   const last = feed({ many: 8, wanted: (event) => event.app === name && event.kind !== "worker" });
   root.append(
-    h("h2", { class: "unseen" }, "The last five minutes"),
-    h("div", { class: "charts" }, drawn.map((one) => one.node)),
-    h("div", { class: "halves" },
-      h("section", {}, h("h2", {}, "About"), h("dl", { class: "card facts" }, h("div", {}, h("dt", {}, "Addresses"), urls), pairs)),
-      h("section", {}, h("h2", {}, "Recent events"), last.node)));
+    h("h2.unseen", "The last five minutes"),
+    h("div.charts", drawn.map((one) => one.node)),
+    h("div.halves", {},
+      h("section", h("h2", "About"), h("dl.card.facts", h("div", h("dt", "Addresses"), urls), pairs)),
+      h("section", h("h2", "Recent events"), last.node)));
   return {
     draw(app) {
       for (const one of drawn) {

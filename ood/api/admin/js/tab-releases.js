@@ -2,12 +2,13 @@
 
 import * as actions from "./actions.js";
 import { appPath, ask, lines } from "./api.js";
-import { List, h, show, text } from "./dom.js";
+import { List, h, icon, show, text } from "./dom.js";
 import { duration, when } from "./format.js";
-import { live, redraw } from "./live.js";
-import { badge, button, cell, complain, dialog, empty, field, row, say, showFaults, table } from "./ui.js";
+import { heard, redraw } from "./live.js";
+import { badge, button, complain, dialog, empty, field, grid, own, say, showFaults, textInput } from "./ui.js";
 
 const LINES_KEPT = 400;
+const UNDONE_MS = 20_000;
 
 /** Deployments that this page began, by app: they go on while other views are looked at. */
 const jobs = new Map();
@@ -16,6 +17,18 @@ addEventListener("beforeunload", (event) => {
   // They end with the connection.
   if ([...jobs.values()].some((job) => !job.ended)) event.preventDefault();
 });
+
+/** Wait until a deployment that was cancelled is taken back; its event says so. */
+function undone(name) {
+  return new Promise((resolve) => {
+    const end = () => {
+      deaf();
+      resolve();
+    };
+    const deaf = heard("deploy", name, end);
+    setTimeout(end, UNDONE_MS);
+  });
+}
 
 async function run(name, order, begun) {
   const job = { steps: [], lines: [], lost: 0, elapsed: 0, ended: "", failure: null, abort: new AbortController() };
@@ -39,8 +52,10 @@ async function run(name, order, begun) {
     job.ended ||= "failed";
   } catch (problem) {
     if (!jobs.has(name) || jobs.get(name) !== job) throw problem;
-    job.ended = problem.name === "AbortError" ? "cancelled" : "failed";
-    if (job.ended === "failed") job.failure = problem;
+    if (problem.name === "AbortError") {
+      await undone(name);
+      job.ended = "cancelled";
+    } else Object.assign(job, { failure: problem, ended: "failed" });
   }
   actions.work.delete(name);
   say(`${name}: the deployment ${job.ended === "cancelled" ? "is cancelled" : `has ${job.ended}`}`, job.ended === "failed" ? "bad" : "ok",
@@ -49,14 +64,14 @@ async function run(name, order, begun) {
 }
 
 function deployForm(name) {
-  const source = field("source", "From", h("input", { type: "text", spellcheck: "false", autocomplete: "off", placeholder: "the app's own directory" }),
+  const source = field("source", "From", textInput("the app's own directory"),
     "A directory or an archive on this machine, or a git URL.");
-  const ref = field("ref", "Branch, tag or commit", h("input", { type: "text", spellcheck: "false", autocomplete: "off" }), "Of a git repository.");
+  const ref = field("ref", "Branch, tag or commit", textInput(), "Of a git repository.");
   const build = field("build", "Run the package's build script", h("input", { type: "checkbox" }));
   const fields = [source, ref, build];
-  const go = h("button", { class: "btn primary" }, "Deploy");
+  const go = h("button.btn.primary", "Deploy");
   const ready = () => { go.disabled = false; };
-  const node = h("form", { class: "card deploy", novalidate: true, "aria-label": `Deploy ${name}`, onsubmit: async (event) => {
+  const node = h("form.card.deploy", { novalidate: true, "aria-label": `Deploy ${name}`, onsubmit: async (event) => {
     event.preventDefault();
     const order = {};
     for (const one of [source, ref]) if (one.control.value.trim()) order[one.name] = one.control.value.trim();
@@ -70,22 +85,26 @@ function deployForm(name) {
       if (left.length || !problem.faults?.length) complain(problem);
     }
     ready();
-  } }, h("h2", {}, "Deploy"), h("div", { class: "fields" }, source.node, ref.node), build.node, h("div", { class: "actions" }, go));
+  } }, h("h2", "Deploy"), h("div.fields", source.node, ref.node), build.node, h("div.actions", go));
   return { node, draw: () => { go.disabled = actions.work.has(name); } };
 }
 
 function jobView(name) {
   const state = badge("launching");
-  const time = h("span", { class: "summary" });
-  const steps = h("ol", { class: "steps" });
-  const output = h("pre", { class: "log output", tabindex: "0", role: "region", "aria-label": "What the commands write" });
-  const failure = h("p", { class: "wrong" });
-  const cancel = button("Cancel", () => jobs.get(name)?.abort.abort(), { class: "btn danger" });
-  const node = h("section", { class: "card job", hidden: true, "aria-label": "Deployment" },
-    h("div", { class: "heading" }, h("h2", {}, "Deployment"), state.node, time, h("div", { class: "actions" }, cancel)), steps, failure, output);
+  const time = h("span.summary");
+  const steps = h("ol.steps");
+  const output = h("pre.log.output", { tabindex: "0", role: "region", "aria-label": "What the commands write" });
+  const failure = h("p.wrong");
+  const cancel = button("Cancel", () => {
+    jobs.get(name)?.abort.abort();
+    actions.work.set(name, "Cancelling");
+    redraw();
+  }, { class: "btn danger" });
+  const node = h("section.card.job", { hidden: true, "aria-label": "Deployment" },
+    h("div.heading", h("h2", "Deployment"), state.node, time, h("div.actions", cancel)), steps, failure, output);
   const stepRows = new List(steps, ({ step }) => {
-    const at = h("small", {});
-    const item = h("li", {}, step, " ", at);
+    const at = h("small");
+    const item = h("li", step, " ", at);
     return { node: item, update: (one) => { text(at, duration(one.at)); item.className = one.last ? "last" : ""; } };
   });
   const states = { "": "launching", succeeded: "online", failed: "errored", cancelled: "stopped" };
@@ -114,29 +133,25 @@ function jobView(name) {
 export async function releasesTab(root, name) {
   const form = deployForm(name);
   const job = jobView(name);
-  const all = table("Releases", [["Release", "name"], ["Made", ""], ["From", "source"], ["", "tools"]], { class: "cards" });
   const none = empty("There is no release yet: the app runs what is in its directory.");
   const back = (release, words) => dialog({
-    title: "Roll back?", ok: "Roll back", body: h("p", {}, `${name} runs ${words} then, without an interruption.`),
+    title: "Roll back?", ok: "Roll back", body: h("p", `${name} runs ${words} then, without an interruption.`),
     submit: async () => void actions.rollback(name, release),
   });
-  const rows = new List(all.body, (release) => {
-    const current = badge("online");
-    text(current.node.lastChild, "current");
-    const act = button("Roll back", () => back(release.name, release.name), { "aria-label": `Roll back to ${release.name}` });
-    return {
-      node: row({}, cell("Release", "name", h("code", {}, release.name)), cell("Made", "", when(release.time)), cell("From", "source", release.source),
-        cell("", "tools", current.node, act)),
-      update(one) {
-        show(current.node, one.current);
-        show(act, !one.current);
-        act.disabled = actions.work.has(name);
-      },
-    };
+  const acts = own(({ name: release }) => {
+    const current = h("span.badge.ok", icon("online"), "current");
+    const act = button("Roll back", () => back(release, release), { "aria-label": `Roll back to ${release}` });
+    return [[current, act], (one) => {
+      show(current, one.current);
+      show(act, !one.current);
+      act.disabled = actions.work.has(name);
+    }];
   });
+  const all = grid("Releases", "", [["Release", "name", (one) => one.name], ["Made", "", (one) => when(one.time)],
+    ["From", "source", (one) => one.source], ["", "acts", acts]], (one) => one.name);
   const cwd = button("Run its own directory", () => back("cwd", "what is in its own directory"));
   root.append(form.node, job.node,
-    h("div", { class: "heading" }, h("h2", {}, "Releases"), h("div", { class: "actions" }, cwd)), all.node, none);
+    h("div.heading", h("h2", "Releases"), h("div.actions", cwd)), all.node, none);
   let releases = [];
   let known = null;
   let closed = false;
@@ -148,8 +163,7 @@ export async function releasesTab(root, name) {
       if (!closed) complain(problem);
     }
   }
-  const heard = ({ detail }) => detail.app === name && detail.kind === "deploy" && load();
-  live.addEventListener("happened", heard);
+  const deaf = heard("deploy", name, load);
   await load();
   return {
     draw(app) {
@@ -157,15 +171,14 @@ export async function releasesTab(root, name) {
       known = app.release;
       form.draw();
       job.draw();
-      rows.update(releases.map((one) => ({ ...one, current: one.name === app.release })), (one) => one.name);
-      show(all.node, releases.length);
+      all.update(releases);
       show(none, !releases.length);
       show(cwd, app.release && app.cwd);
       cwd.disabled = actions.work.has(name);
     },
     close() {
       closed = true;
-      live.removeEventListener("happened", heard);
+      deaf();
     },
   };
 }

@@ -3,10 +3,11 @@
 import { appPath, ask } from "./api.js";
 import { h, text, show } from "./dom.js";
 import { DURATIONS, SIZES, count, shortest } from "./format.js";
-import { apps, live } from "./live.js";
-import { button, complain, heading, newId, say, showFaults } from "./ui.js";
+import { apps, heard } from "./live.js";
+import { button, complain, heading, newId, say, searchInput, showFaults, textInput } from "./ui.js";
 
 const GROUPS = [
+  ["Ports and API", /^(httpPort|httpsPort|api\w+|metricsAccess|balancerEngine)$/],
   ["Program", /^(type|cwd|script|args|nodeArgs|interpreter|env|user|group|port)$/],
   ["Addresses", /^(domains|default|https|hsts|tls|routes|redirects|rewrites)$/],
   ["Workers", /^(instances|handoff|sticky|spare|dependsOn|waitReady|listenTimeout|killTimeout|stopSignal)$/],
@@ -14,7 +15,6 @@ const GROUPS = [
   ["Health and restarts", /^(health|autorestart|minUptime|maxRestarts|expBackoff|restartDelay|maxMemory|cronRestart|watch|ignoreWatch)/],
   ["Files", /^(index|fallback|precompressed|cacheControl|compress)$/],
   ["Requests and access", /^(headers|requestHeaders|basicAuth|allow|deny|rateLimit|bodyLimit|errorPages|maintenanceAllow|requestId|accessLog|trustedProxies|proxyProtocol)/],
-  ["Ports and balancer", /^(httpPort|httpsPort|apiPort|balancerEngine)$/],
   ["Certificates", /^acme/],
   ["Notifications", /^notify$/],
   ["More", /./],
@@ -42,15 +42,14 @@ function lineList(kind) {
 }
 
 /** How a value is edited: `{ node, get, set }`; `get` throws what is wrong with a text. */
-function editor(key, schema, doc) {
+function editor(schema, doc, preset) {
   const [kind, ...others] = kinds(schema);
-  if (!others.length && kind.type === "boolean") {
-    const node = h("select", {}, h("option", { value: "true" }, "yes"), h("option", { value: "false" }, "no"));
-    return { node, get: () => node.value === "true", set: (value) => { node.value = String(value ?? ""); } };
-  }
-  if (!others.length && kind.enum) {
-    const node = h("select", {}, kind.enum.map((one) => h("option", { value: one }, one)));
-    return { node, get: () => node.value || null, set: (value) => { node.value = value ?? ""; } };
+  const words = kind.type === "boolean" ? { true: "yes", false: "no" } : Object.fromEntries((kind.enum ?? []).map((one) => [one, one]));
+  if (!others.length && Object.keys(words).length) {
+    const node = h("select", preset === undefined && h("option", { value: "" }, "not set"),
+      Object.entries(words).map(([value, word]) => h("option", { value }, word)));
+    const get = () => (node.value === "" ? null : kind.type === "boolean" ? node.value === "true" : node.value);
+    return { node, get, set: (value) => { node.value = String(value ?? ""); } };
   }
   if (!others.length && lineList(kind)) {
     const node = h("textarea", { rows: 1, spellcheck: "false", placeholder: "one a line" });
@@ -75,7 +74,7 @@ function editor(key, schema, doc) {
     return { node, get, set };
   }
   const units = /Allowed: milliseconds/.test(doc) ? DURATIONS : /Allowed: bytes/.test(doc) ? SIZES : null;
-  const node = h("input", { type: "text", spellcheck: "false", autocomplete: "off" });
+  const node = textInput();
   const set = (value) => { node.value = value === null || value === undefined ? "" : spelled(value, units); };
   return { node, get: () => node.value.trim() || null, set };
 }
@@ -95,25 +94,26 @@ function shownDefault(value, doc) {
 function entry(key, schema, preset, changed) {
   const doc = schema.description ?? "";
   const [meaning, allowed = ""] = doc.split(" Allowed: ");
-  const made = editor(key, schema, doc);
+  const made = editor(schema, doc, preset);
   const id = newId("setting");
   const control = made.node;
   control.id = id;
   control.name = key;
   control.setAttribute("aria-describedby", `${id}-doc ${id}-wrong`);
-  const wrong = h("p", { class: "wrong", id: `${id}-wrong`, hidden: true });
-  const state = h("span", { class: "preset" });
+  const wrong = h("p.wrong", { id: `${id}-wrong`, hidden: true });
+  const state = h("span.preset");
   const unset = button("Reset", () => {
     made.set(preset);
     self.reset = true;
     changed();
   }, { class: "btn quiet small", "aria-label": `Reset ${key}` });
-  const node = h("div", { class: "setting" },
-    h("div", { class: "what" }, h("label", { for: id }, key),
-      h("p", { class: "doc", id: `${id}-doc` }, `${meaning} `, allowed && h("span", {}, `Allowed: ${allowed}`))),
-    h("div", { class: "value" }, control, wrong, h("div", { class: "under" }, state, unset)));
+  const node = h("div.setting", {},
+    h("div.what", h("label", { for: id }, key),
+      h("p.doc", { id: `${id}-doc` }, `${meaning} `, allowed && h("span", `Allowed: ${allowed}`))),
+    h("div.value", control, wrong, h("div.under", state, unset)));
+  const nullable = schema.anyOf?.some((one) => one.type === "null");
   const self = {
-    name: key, node, control, words: `${key} ${meaning}`.toLowerCase(), reset: false, value: undefined, shown: "",
+    name: key, node, control, words: `${key} ${meaning}`.toLowerCase(), only: /^With type (\w+)/.exec(meaning)?.[1], reset: false, value: undefined, shown: "",
     fault(said) {
       show(wrong, said);
       text(wrong, said ?? "");
@@ -134,8 +134,9 @@ function entry(key, schema, preset, changed) {
     mark() {
       node.classList.toggle("edited", self.edited);
       const set = self.own;
-      text(state, `${set ? "Set; the default is" : "Default:"} ${shownDefault(preset, doc)}`);
-      show(unset, set && !self.reset);
+      const known = shownDefault(preset, doc);
+      text(state, !set ? (preset === undefined ? "Not set" : `Default: ${known}`) : preset === undefined || preset === "" ? "Set" : `Set; the default is ${known}`);
+      show(unset, set && nullable && !self.reset);
     },
   };
   for (const kind of ["input", "change"]) control.addEventListener(kind, () => {
@@ -154,29 +155,33 @@ async function form(root, { path, current, changes, what, done }) {
     show(bar, many);
     text(summary, `${count(many, "change")} not saved`);
     save.disabled = discard.disabled = !many;
+    filter();
   };
   for (const [key, schema] of Object.entries(all[changes].properties)) {
     entries.push(entry(key, schema, all[current].properties[key]?.default, tell));
   }
-  const find = h("input", { type: "search", placeholder: "Find a setting", "aria-label": "Find a setting" });
+  const find = searchInput("Find a setting");
   const onlySet = h("input", { type: "checkbox", id: newId("only") });
-  const none = h("p", { class: "empty", hidden: true }, "No setting fits.");
-  const summary = h("span", { class: "grow", role: "status" });
-  const save = h("button", { class: "btn primary" }, "Save");
+  const none = h("p.empty", { hidden: true }, "No setting fits.");
+  const summary = h("span.grow", { role: "status" });
+  const save = h("button.btn.primary", "Save");
   const discard = button("Discard", load);
-  const bar = h("div", { class: "savebar", hidden: true }, summary, discard, save);
+  const bar = h("div.savebar", { hidden: true }, summary, discard, save);
   const left = new Set(entries);
   const groups = GROUPS.map(([title, fits]) => {
     const mine = [...left].filter((one) => fits.test(one.name));
     mine.forEach((one) => left.delete(one));
-    const node = h("section", { class: "card group" }, h("h2", {}, title), mine.map((one) => one.node));
+    const node = h("section.card.group", h("h2", title), mine.map((one) => one.node));
     return mine.length ? { node, mine } : null;
   }).filter(Boolean);
+  // What only files or only servers elsewhere have is in the way of the others.
+  const type = () => entries.find((one) => one.name === "type")?.control.value;
   function filter() {
     const word = find.value.trim().toLowerCase();
     let any = false;
     for (const { node, mine } of groups) {
-      for (const one of mine) show(one.node, one.words.includes(word) && (!onlySet.checked || one.own || one.edited));
+      for (const one of mine) show(one.node, one.words.includes(word)
+        && (one.own || one.edited || (!onlySet.checked && (!one.only || one.only === type()))));
       const shown = mine.some((one) => !one.node.hidden);
       show(node, shown);
       any ||= shown;
@@ -190,7 +195,6 @@ async function form(root, { path, current, changes, what, done }) {
     const values = await ask("GET", path(true));
     for (const one of entries) one.load(values[one.name]);
     tell();
-    filter();
   }
   async function submit(event) {
     event.preventDefault();
@@ -224,17 +228,15 @@ async function form(root, { path, current, changes, what, done }) {
     if (faults.length) say(rest.join("; ") || `${count(faults.length, "value")} not right: see the marked settings`, "bad");
   }
   root.append(
-    h("form", { class: "settings", novalidate: true, "aria-label": `Settings of ${what}`, onsubmit: submit },
-      h("div", { class: "toolbar" }, find, h("label", { class: "inline", for: onlySet.id }, onlySet, "Only what is set")),
+    h("form.settings", { novalidate: true, "aria-label": `Settings of ${what}`, onsubmit: submit },
+      h("div.toolbar", find, h("label.inline", { for: onlySet.id }, onlySet, "Only what is set")),
       groups.map(({ node }) => node), none, bar));
   await load();
   return { refresh: () => !entries.some((one) => one.edited) && load().catch(complain) };
 }
 
 function follow(made, app) {
-  const heard = ({ detail }) => detail.kind === "configured" && detail.app === app && made.refresh();
-  live.addEventListener("happened", heard);
-  return () => live.removeEventListener("happened", heard);
+  return heard("configured", app, made.refresh);
 }
 
 export async function settingsTab(root, name) {

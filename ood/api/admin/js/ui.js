@@ -1,6 +1,6 @@
 // What every view uses: states, buttons, dialogs, and what is said when something is done.
 
-import { h, icon, text } from "./dom.js";
+import { List, attribute, h, icon, show, text } from "./dom.js";
 
 const STATES = {
   online: ["ok", "online"],
@@ -18,13 +18,14 @@ const STATES = {
   terms: ["warn", "warning"],
   expired: ["bad", "errored"],
   failed: ["bad", "errored"],
+  down: ["bad", "errored"],
 };
 
 /** A state in a word, with a picture and a colour. `set(state)` changes it. */
 export function badge(state) {
   const word = h("span");
-  const picture = h("span", { class: "pic" });
-  const node = h("span", { class: "badge" }, picture, word);
+  const picture = h("span.pic");
+  const node = h("span.badge", picture, word);
   const set = (next) => {
     if (node.dataset.state === next) return;
     node.dataset.state = next;
@@ -48,31 +49,78 @@ export function iconButton(picture, label, onclick, attributes = {}) {
     icon(picture));
 }
 
+/** Show that a button has nothing to do now; it stays where the keyboard is. */
+export const dim = (node, on) => attribute(node, "aria-disabled", on ? "true" : null);
+
 export function heading(title, ...tools) {
-  return h("div", { class: "heading" }, h("h1", { tabindex: "-1" }, title), h("div", { class: "actions" }, tools));
+  return h("div.heading", h("h1", { tabindex: "-1" }, title), h("div.actions", tools));
 }
 
 export function empty(...said) {
-  return h("p", { class: "empty" }, said);
+  return h("p.empty", said);
 }
 
-/** A table with a caption for screen readers; columns are `[label, class]`. */
-export function table(caption, columns, attributes = {}) {
+/** A cell's content that is more than a text: `make(item)` returns its nodes and what updates them. */
+export const own = (make) => ({ make });
+
+function plain(said) {
+  const node = h("span");
+  return [[node], (item) => text(node, said(item))];
+}
+
+/**
+ * A table, on small screens a list of cards. Columns are `[label, class, content]`; the content is
+ * a function from item to text, or made with `own`. Rows that nobody sees are left as they are.
+ */
+export function grid(caption, kind, columns, keyOf) {
   const body = h("tbody", { role: "rowgroup" });
-  const node = h("table", { role: "table", "aria-label": caption, ...attributes },
-    h("thead", { role: "rowgroup" }, h("tr", { role: "row" },
-      columns.map(([label, kind]) => h("th", { role: "columnheader", scope: "col", class: kind },
-        label || h("span", { class: "unseen" }, "Actions"))))),
-    body);
-  return { node: h("div", { class: "card flush" }, node), body };
+  const rows = new List(body, (first) => {
+    const updates = [];
+    const node = h("tr", { role: "row" }, columns.map(([label, of, content]) => {
+      const [nodes, update] = content.make?.(first) ?? plain(content);
+      updates.push(update);
+      return h("td", { role: "cell", "data-label": label, class: of }, nodes);
+    }));
+    let seen = true;
+    new IntersectionObserver(([entry]) => {
+      seen = entry.isIntersecting;
+    }, { rootMargin: "200px" }).observe(node);
+    const update = (item) => {
+      attribute(node, "class", item.running === false || item.state === "stopped" ? "off" : null);
+      for (const one of updates) one?.(item);
+    };
+    return { node, update: (item) => (seen || !update.done) && (update.done = true) && update(item) };
+  });
+  const node = h("div.card.flush", { hidden: true },
+    h("table", { role: "table", "aria-label": caption, class: `cards ${kind}` },
+      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, columns.map(([label, of]) =>
+        h("th", { role: "columnheader", scope: "col", class: of }, label || h("span.unseen", "Actions"))))),
+      body));
+  return {
+    node,
+    update(items) {
+      show(node, items.length);
+      rows.update(items, keyOf);
+    },
+  };
 }
 
-export function cell(label, kind, ...children) {
-  return h("td", { role: "cell", "data-label": label, class: kind }, children);
+/** A column's content: its state, and small what there is to say about it. */
+export const stateOf = (state, reason) => own(() => {
+  const shown = badge("stopped");
+  const said = h("small.reason");
+  return [[shown.node, said], (item) => {
+    shown.set(state(item));
+    text(said, reason(item));
+  }];
+});
+
+export function textInput(placeholder) {
+  return h("input", { type: "text", spellcheck: "false", autocomplete: "off", placeholder });
 }
 
-export function row(attributes, ...cells) {
-  return h("tr", { role: "row", ...attributes }, cells);
+export function searchInput(label) {
+  return h("input", { type: "search", placeholder: label, "aria-label": label, autocomplete: "off" });
 }
 
 const SAID_MS = 6000;
@@ -81,7 +129,7 @@ const SAID_MS = 6000;
 export function say(said, tone = "ok", hint = "") {
   const place = document.getElementById(tone === "bad" ? "failed" : "said");
   const node = h("div", { class: `toast ${tone}` }, icon(tone === "bad" ? "errored" : "online"),
-    h("span", {}, said, hint && h("small", {}, hint)),
+    h("span", said, hint && h("small", hint)),
     h("button", { type: "button", class: "btn quiet icon", "aria-label": "Dismiss", onclick: () => node.remove() }, icon("errored")));
   while (place.childElementCount > 3) place.firstElementChild.remove();
   place.append(node);
@@ -103,14 +151,14 @@ export function newId(word) {
 /** A labelled input with its doc and a place for what is wrong with it. */
 export function field(name, label, control, doc = "") {
   const id = newId("field");
-  const wrong = h("p", { class: "wrong", id: `${id}-wrong`, hidden: true });
+  const wrong = h("p.wrong", { id: `${id}-wrong`, hidden: true });
   control.id = id;
   control.name = name;
   control.setAttribute("aria-describedby", doc ? `${id}-doc ${id}-wrong` : `${id}-wrong`);
   const check = control.type === "checkbox";
   const named = h("label", { for: id }, label);
   const node = h("div", { class: check ? "field check" : "field" }, check ? [control, named] : [named, control],
-    doc && h("p", { class: "doc", id: `${id}-doc` }, doc), wrong);
+    doc && h("p.doc", { id: `${id}-doc` }, doc), wrong);
   const fault = (said) => {
     wrong.hidden = !said;
     wrong.textContent = said ?? "";
@@ -144,7 +192,7 @@ export function showFaults(fields, faults) {
  */
 export function dialog({ title, body, fields = [], ok = "OK", tone = "primary", submit, allowed }) {
   const id = newId("dialog");
-  const wrong = h("p", { class: "wrong", role: "alert", hidden: true });
+  const wrong = h("p.wrong", { role: "alert", hidden: true });
   const yes = h("button", { class: `btn ${tone}` }, ok);
   const node = h("dialog", { "aria-labelledby": id },
     h("form", { method: "dialog", novalidate: true, onsubmit: (event) => {
@@ -152,7 +200,7 @@ export function dialog({ title, body, fields = [], ok = "OK", tone = "primary", 
       run();
     } },
     h("h2", { id }, title), body, fields.map((one) => one.node), wrong,
-    h("div", { class: "actions end" }, button("Cancel", () => node.close()), yes)));
+    h("div.actions.end", button("Cancel", () => node.close()), yes)));
   const ready = () => {
     yes.disabled = allowed ? !allowed() : false;
   };

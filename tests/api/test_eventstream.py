@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
 
-from ood.api import watch
+from ood.api import eventstream
 from ood.api.follow import BACKLOG_BYTES_MAX
 from ood.api.site import make_site
 from ood.api.snapshot import Snapshot, only
@@ -157,7 +157,7 @@ class EventTests(WatchCase):
 
     def test_bounded(self) -> None:
         """Only so many read at once."""
-        for _ in range(watch.STREAMS_MAX):
+        for _ in range(eventstream.STREAMS_MAX):
             self.read("?kinds=death")
         self.assertIn(" 503 ", self.read().head.splitlines()[0])
 
@@ -224,7 +224,7 @@ class StatusTests(WatchCase):
         """Something comes now and then, though nothing happens."""
         reader = self.read("?kinds=death")
         before = reader.text()
-        self.clock.pump([1] * watch.HEARTBEAT_TICKS)
+        self.clock.pump([1] * eventstream.HEARTBEAT_TICKS)
         self.assertEqual(reader.text(), before + ":\n\n")
 
     def test_slow_reader(self) -> None:
