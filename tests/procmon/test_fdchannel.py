@@ -66,14 +66,6 @@ class FdChannelTests(SynchronousTestCase):
         self.channel.doRead()
         self.assertEqual(self.got, [(b"xyz", 1)])
 
-    def test_nothing_sent_blocks(self) -> None:
-        """Node would stand still in a write to a descriptor that blocks."""
-        sent, far = socket.socketpair()
-        self.addCleanup(sent.close)
-        self.addCleanup(far.close)
-        self.assertTrue(self.channel.send(b"x", sent.fileno()))
-        self.assertFalse(os.get_blocking(sent.fileno()))
-
     def fill(self) -> int:
         """Send until the peer's buffer is full; return how many messages it took."""
         count = 0
