@@ -16,6 +16,11 @@ SERVER = """
 const http = require('http');
 http.createServer((request, response) => response.end(String(process.pid))).listen(3000);
 """
+GENEROUS = """
+const http = require('http');
+const much = Buffer.alloc(20_000_000, 'x');
+http.createServer((q, r) => r.end(q.url === '/much' ? much : 'ok')).listen(process.env.PORT);
+"""
 CLIENTS = 24
 REQUESTS = 60
 
@@ -168,6 +173,19 @@ class Clients(OneService):
         """A stopped app's host gets 503 and the reason."""
         answer = get(self.service.http_port, "other.example")
         self.assertEqual(answer.status, 503)
+
+    def test_clients_that_do_not_read(self) -> None:
+        """They wait for themselves: the worker answers others, however a connection reached it."""
+        self.service.add("generous", self.site("generous", GENEROUS))
+        for proxied in ("false", "true"):
+            self.service.ood("config", "-a", "generous", "-s", "requestId", proxied)
+            for _ in range(2):
+                greedy = socket.create_connection(("127.0.0.1", self.service.http_port))
+                self.addCleanup(greedy.close)
+                greedy.sendall(b"GET /much HTTP/1.1\r\nHost: generous.localhost\r\n\r\n")
+                greedy.recv(1000)
+            answer = get(self.service.http_port, "generous.localhost")
+            self.assertEqual(answer.body, b"ok", proxied)
 
     def test_silent_clients(self) -> None:
         """Connections on which nothing comes keep nobody else from being served."""
