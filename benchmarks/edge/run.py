@@ -81,7 +81,7 @@ SIDES: Mapping[str, Callable[[], Side]] = {
     "caddy": CaddySide,
     "http-proxy-3": HttpProxySide,
 }
-WITH_TLS = {"ood", "nginx", "caddy"}
+WITH_TLS = {"ood", "ood-proxied", "nginx", "caddy"}
 
 
 @dataclass
