@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -87,11 +88,10 @@ class OodSide:
             shutil.rmtree(self._site, ignore_errors=True)
 
 
-class RivalSide:
+class RivalSide(ABC):
     """Another program in front of two node processes."""
 
     name = ""
-    needs: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="ood-bench-"))
@@ -100,9 +100,9 @@ class RivalSide:
         http, https, *self.node_ports = free_ports(2 + WORKERS)
         self.ports = Ports(http, https)
 
+    @abstractmethod
     def command(self) -> list[str]:
         """Return how the rival is run."""
-        raise NotImplementedError
 
     def environment(self) -> dict[str, str]:
         """Return further variables for it."""
