@@ -47,7 +47,7 @@ from ood.paths import BALANCER_FILE, CERTS_DIRECTORY, default_home
 from ood.procmon.hooks import Hooks
 from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
-from ood.procmon.releases import Releases
+from ood.procmon.releases.library import Releases
 from ood.proxy.edge import ReverseProxy
 from ood.proxy.remotes import Remotes
 from ood.store.file import FileStore

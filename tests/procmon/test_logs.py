@@ -18,7 +18,7 @@ from ood import logfile
 from ood.logfile import decode, encode
 from ood.model.status import LogLine
 from ood.procmon.logs import Logs
-from ood.procmon.output import BURST_BYTES_MAX, BYTES_PER_SECOND_MAX, Output
+from ood.procmon.workers.output import BURST_BYTES_MAX, BYTES_PER_SECOND_MAX, Output
 
 
 class LogsTestCase(SynchronousTestCase):

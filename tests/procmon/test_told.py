@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ood.interfaces import Worker
 from ood.model.status import LogLine
-from ood.procmon import told
 from ood.procmon.core import join
-from ood.procmon.told import Told
+from ood.procmon.members import told
+from ood.procmon.members.told import Told
 from ood.traffic.access import AccessLogs
 from ood.traffic.meter import lately
 from ood.traffic.traffic import HANDED, AppTraffic
