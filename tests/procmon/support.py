@@ -197,7 +197,7 @@ class MonitorTestCase(unittest.TestCase):
         self.cwd = self.home / "app"
         self.cwd.mkdir()
         self.clock = MonotonicClock(reactor)
-        self.logs = Logs(self.home / "logs", self.clock, reactor)
+        self.logs = Logs(self.home / "logs", self.clock, deferToThread)
         self.monitor = ProcessMonitor(
             reactor, self.clock, self.home / "run", self.logs, runtime=self.runtime
         )

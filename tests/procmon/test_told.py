@@ -7,6 +7,7 @@ from pathlib import Path
 from shutil import rmtree
 
 import msgspec
+from twisted.internet.defer import execute
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -69,7 +70,7 @@ class ToldTests(SynchronousTestCase):
         """Have an access log; return the list that its lines come into."""
         directory = Path(tempfile.mkdtemp(prefix="ood-told-"))
         self.addCleanup(rmtree, directory)
-        logs = AccessLogs(directory, Clock())
+        logs = AccessLogs(directory, Clock(), execute)
         self.traffic.configure("common", logs.of("a"))
         seen: list[LogLine] = []
         logs.follow("a", seen.append)
