@@ -143,12 +143,8 @@ def _next(
 ) -> None:
     say = invocation.output.say
     if as_root:
-        say(
-            "It will run as root, who owns the directory: a hole in it would be one in the machine."
-        )
-        say(
-            f"Better a user of its own: adduser --system --group NAME; ood config -a {app} -s user NAME"
-        )
+        say("It will run as root: a hole in it would be a hole in the machine. Better:")
+        say(f"  adduser --system --group NAME && ood config -a {app} -s user NAME")
     if owner:
         say(f"It will run as {owner}, who owns the directory.")
         say(f"Another user: ood config -a {app} -s user NAME")
