@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+
+from OpenSSL import SSL
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -50,6 +53,25 @@ class ContextTests(SynchronousTestCase):
         ):
             broken = changed(SITE, fingerprint=str(wrong), **wrong)
             self.assertRaises(ValueError, self.contexts.find, broken)
+
+    def test_no_root_is_sent(self) -> None:
+        """Clients get what leads to a root, not the root: they have it, or don't trust it."""
+        root = make_certificate("root.org")
+        chain = changed(SITE, chain_pem=SITE.chain_pem + root.chain_pem, fingerprint="chain")
+        for certificate in (SITE, chain):
+            self.assertEqual(1, self.certificates_shown(certificate))
+
+    def certificates_shown(self, certificate: Certificate) -> int:
+        """Return how many certificates a client is shown."""
+        server = SSL.Connection(self.contexts.find(certificate), None)
+        server.set_accept_state()
+        client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+        client.set_connect_state()
+        for side, other in ((client, server), (server, client), (client, server)):
+            with contextlib.suppress(SSL.WantReadError):
+                side.do_handshake()
+            other.bio_write(side.bio_read(65536))
+        return len(client.get_peer_cert_chain() or ())
 
     def test_nothing_is_shown(self) -> None:
         self.assertNotIn("PRIVATE", repr(SITE))
