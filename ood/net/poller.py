@@ -17,8 +17,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-EVENTS_PER_TURN = 256
-"""Events taken in one turn of the reactor: its timers and other descriptors want theirs."""
+EVENTS_PER_ROUND = 256
+"""Events taken at once; those that are ready meanwhile come after them."""
+ROUNDS_PER_TURN = 8
+"""Rounds in one turn of the reactor: its timers and other descriptors want theirs."""
+BUSY_EVENTS = 4
+"""After a round with fewer events the next one hardly brings any: the reactor can wait for them."""
 
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _LOST = select.EPOLLERR | select.EPOLLHUP
@@ -134,9 +138,18 @@ class Poller:
         return "poller"
 
     def doRead(self) -> None:
-        """Deliver what has happened."""
+        """Deliver what has happened, and while there is much to do, what happens meanwhile.
+
+        A turn of Twisted's reactor costs as much as several events.
+        """
+        for _ in range(ROUNDS_PER_TURN):
+            if self._epoll.closed or self._round() < BUSY_EVENTS:
+                return
+
+    def _round(self) -> int:
+        """Deliver the events that are there now; return how many they were."""
         readers, writers = self._readers, self._writers
-        events = self._epoll.poll(0, EVENTS_PER_TURN)
+        events = self._epoll.poll(0, EVENTS_PER_ROUND)
         self._fresh.clear()
         self._delivering = True
         for fd, event in events:
@@ -153,6 +166,7 @@ class Poller:
         self._delivering = False
         if self._later:
             self._write_later()
+        return len(events)
 
     def _write_later(self) -> None:
         later, self._later = self._later, []

@@ -35,8 +35,9 @@ DESCRIPTORS_KEPT_BACK = 64
 API could not take the command that stops the app which draws them, nor a worker be started."""
 ACCEPT_WARNING_SECONDS = 60.0
 """While it can't accept connections, a listener says so this often, not at every pause."""
-ACCEPT_BATCH = 64
-"""Connections accepted in a row before others get their turn."""
+ACCEPT_BATCH = 16
+"""Connections accepted in a row before others get their turn: answers that came meanwhile wait,
+and with them clients and workers that had something to do."""
 HALF_OPEN_PER_CLIENT_MAX = 256
 """Connections of one client address without a complete request: browsers open six."""
 HALF_OPEN_MAX = 8192
