@@ -1,7 +1,15 @@
 """Tests by package, as ``ood/`` has them; ``tests/integration`` runs the whole service."""
 
+import os
+import tempfile
+
 from hypothesis import HealthCheck, settings
 
 # A machine that is busy with other things is slow, and that is no failure.
 settings.register_profile("ood", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ood")
+
+# What apps of other users shall read is readable, whatever the caller's own files are.
+os.umask(0o022)
+# Whatever TMPDIR says: unix sockets have 107 bytes for their path, and every user may enter it.
+tempfile.tempdir = "/tmp"

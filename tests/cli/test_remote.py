@@ -75,9 +75,7 @@ class RemoteTests(ProcessCase):
         )
         self.addCleanup(server.wait)
         self.addCleanup(server.terminate)
-        wait_until(
-            lambda: b"listening" in (self.directory / "log").read_bytes(), "sshd listens", 20
-        )
+        wait_until(lambda: b"listening" in (self.directory / "log").read_bytes(), "sshd listens")
 
     async def remote(self, *words: str, host: str = "other") -> tuple[int, str, str]:
         there = ("--host", host, "--home", str(self.home))

@@ -28,7 +28,7 @@ class LoadTests(SynchronousTestCase):
             load.start()
             current = []
             try:
-                wait_until(lambda: load.requests > KEEP_ALIVE, "the load runs", 30)
+                wait_until(lambda: load.requests > KEEP_ALIVE, "the load runs")
                 for turn in range(TURNS):
                     (directory / "server.js").write_text(f"{SERVER}// {turn}\n")
                     for command in ("deploy", "rollback"):

@@ -16,7 +16,7 @@ SERVER = """
 const http = require('http');
 http.createServer((q, r) => r.end('TEXT')).listen(process.env.PORT);
 """
-ROLL_SECONDS = 40
+ROLL_SECONDS = 120
 """A roll watches its first new worker for some seconds; and the machine may be busy."""
 
 
@@ -63,7 +63,9 @@ class WatchTests(SynchronousTestCase):
         self.write("tmp2/x.js", "ignored")
         self.write("server.js", "second")
         self.says("second")
-        wait_until(lambda: len(self.status()["workers"]) == 2, "the old ones are gone", 40)
+        wait_until(
+            lambda: len(self.status()["workers"]) == 2, "the old ones are gone", ROLL_SECONDS
+        )
         self.assertFalse(before & {worker["pid"] for worker in self.status()["workers"]})
         self.assertTrue(self.logged("watch: server.js changed: the workers are replaced"))
         self.assertFalse(self.logged("tmp2"))

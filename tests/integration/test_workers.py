@@ -15,12 +15,12 @@ from tests.procmon.support import (
     SERVER,
     Client,
     alive,
-    free_port,
     get,
     in_thread,
     node_runtimes,
     until,
 )
+from tests.support.ports import free_port
 
 
 class HandOffTests(WorkersTestCase):
