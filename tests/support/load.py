@@ -17,7 +17,7 @@ LONG_PAUSE_SECONDS = 2.5
 
 SERVER = """
 const http = require('http');
-http.createServer((request, response) => {
+const server = http.createServer((request, response) => {
   let bytes = 0;
   request.on('data', (data) => { bytes += data.length; });
   request.on('end', () => {
@@ -32,9 +32,14 @@ http.createServer((request, response) => {
       }, 20);
     } else response.end(answer);
   });
-}).listen(process.env.PORT);
+});
+server.keepAliveTimeout = 120_000;
+server.listen(process.env.PORT);
 """
-"""An app that echoes each request's address and the length of its body."""
+"""An app that echoes each request's address and the length of its body.
+
+It keeps idle connections for long: on a slow machine a client may pause for the 5 s of Node's own.
+"""
 
 
 class _Connection:
