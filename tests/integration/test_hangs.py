@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ood.model.death import DeathReport
-from ood.procmon import stacks
+from ood.procmon.deaths import stacks
 from tests.integration.test_why import WhyTestCase
 from tests.integration.workers import run
 from tests.procmon.support import (

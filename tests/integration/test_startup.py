@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.ood import RunningOod, wait_until
 
-END_SECONDS = 30
+END_SECONDS = 90
 
 
 class Refused(SynchronousTestCase):

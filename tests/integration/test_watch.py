@@ -20,6 +20,13 @@ ROLL_SECONDS = 120
 """A roll watches its first new worker for some seconds; and the machine may be busy."""
 
 
+def put(path: Path, text: str) -> Path:
+    """Write a file at once, as an editor does: nobody ever sees a half of it."""
+    new = path.with_suffix(".tmp")
+    new.write_text(text)
+    return new.replace(path)
+
+
 class WatchTests(SynchronousTestCase):
     """One service and one app with two workers."""
 
@@ -37,8 +44,7 @@ class WatchTests(SynchronousTestCase):
     def write(self, name: str, text: str) -> Path:
         path = self.site / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(SERVER.replace("TEXT", text))
-        return path
+        return put(path, SERVER.replace("TEXT", text))
 
     def said(self) -> str:
         return get(self.service.http_port, "site.localhost").body.decode()
@@ -71,7 +77,7 @@ class WatchTests(SynchronousTestCase):
         self.assertFalse(self.logged("tmp2"))
         self.service.ood("config", "-a", "site", "-s", "minUptime", "0")
 
-        (self.site / "server.js").write_text("throw new Error('no such luck')")
+        put(self.site / "server.js", "throw new Error('no such luck')")
         wait_until(lambda: self.logged("the old workers serve on"), "refused", ROLL_SECONDS)
         self.assertTrue(self.logged("Error: no such luck"))
         self.says("second")
@@ -97,7 +103,7 @@ class WatchTests(SynchronousTestCase):
         release = Path(self.status()["cwd"])
         self.assertIn("releases", release.parts)
         self.write("server.js", "not this one")
-        (release / "server.js").write_text(SERVER.replace("TEXT", "patched"))
+        put(release / "server.js", SERVER.replace("TEXT", "patched"))
         self.says("patched")
         text = self.service.ood("log", "site", "-n", "200")
         self.assertEqual(text.count("changed: the workers are replaced"), 1, text)
