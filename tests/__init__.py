@@ -1,6 +1,7 @@
 """Tests by package, as ``ood/`` has them; ``tests/integration`` runs the whole service."""
 
 import os
+import resource
 import tempfile
 
 from hypothesis import HealthCheck, settings
@@ -9,6 +10,9 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("ood", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ood")
 
+# As the service does: where 1024 files are the custom, some tests need more.
+_, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(_most, 65_536), _most))
 # What apps of other users shall read is readable, whatever the caller's own files are.
 os.umask(0o022)
 # Whatever TMPDIR says: unix sockets have 107 bytes for their path, and every user may enter it.

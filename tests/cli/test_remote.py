@@ -100,6 +100,14 @@ class RemoteTests(ProcessCase):
         self.controller.log("shop.example", "second")
         await command.until(b"second")
 
+    async def test_a_long_place(self) -> None:
+        """A TMPDIR whose name is too long for sockets is no obstacle."""
+        long = self.directory / ("x" * 100)
+        long.mkdir()
+        self.patch(os, "environ", {**os.environ, "TMPDIR": str(long)})
+        status, _, err = await self.remote("status")
+        self.assertEqual((status, err), (0, ""))
+
     async def test_nothing_is_left(self) -> None:
         """When a command has ended, ssh and its sockets are gone."""
         self.patch(os, "environ", {**os.environ, "TMPDIR": str(self.directory)})
