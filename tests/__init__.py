@@ -1,4 +1,7 @@
-"""Tests by package, as ``ood/`` has them; ``tests/integration`` runs the whole service."""
+"""Tests by package, as ``ood/`` has them; ``tests/integration`` runs the whole service.
+
+What they find must not depend on who runs them, in which shell, on which machine.
+"""
 
 import os
 import resource
@@ -17,3 +20,19 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (min(_most, 65_536), _most))
 os.umask(0o022)
 # Whatever TMPDIR says: unix sockets have 107 bytes for their path, and every user may enter it.
 tempfile.tempdir = "/tmp"
+# A proxy that leads out of here does not lead to a server of a test.
+for _name in ("no_proxy", "NO_PROXY"):
+    os.environ[_name] = f"127.0.0.1,localhost,.localhost,::1,{os.environ.get(_name, '')}".strip(",")
+# What a person sets for the own commands is not meant for these.
+for _name in (
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "NODE_OPTIONS",
+    "NODE_ENV",
+    "NODE_PATH",
+    "OOD_HOME",
+    "PORT",
+):
+    os.environ.pop(_name, None)
+for _name in [name for name in os.environ if name.startswith("GIT_")]:
+    del os.environ[_name]
