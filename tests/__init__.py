@@ -34,5 +34,5 @@ for _name in (
     "PORT",
 ):
     os.environ.pop(_name, None)
-for _name in [name for name in os.environ if name.startswith("GIT_")]:
+for _name in [name for name in os.environ if name.startswith(("GIT_", "LISTEN_", "NOTIFY_"))]:
     del os.environ[_name]
