@@ -67,7 +67,10 @@ class FloodTests(SynchronousTestCase):
 
     def forget_peak(self) -> None:
         """Have the kernel begin anew with the most memory that the service has used."""
-        Path(f"/proc/{self.service.pid}/clear_refs").write_text("5")
+        try:
+            Path(f"/proc/{self.service.pid}/clear_refs").write_text("5")
+        except OSError as error:
+            self.skipTest(f"this kernel does not forget a peak of memory: {error}")
 
     def peak(self) -> int:
         """Return that, in bytes."""
