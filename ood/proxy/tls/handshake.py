@@ -34,7 +34,7 @@ from ood.proxy.tls.turns import Turns
 _DONTWAIT = socket.MSG_DONTWAIT
 _PEEK = socket.MSG_PEEK | _DONTWAIT
 _NOTHING_AWAITED = "TLSv1.3"
-"""Here a server's last messages are tickets, for another time: the client waits for none of them."""
+"""A server's last messages are tickets here, for another time: nobody waits for them."""
 
 
 class Host(Protocol):
