@@ -139,6 +139,7 @@ class Brief:
         context, sent = self._context, self._sent
         upstream = sent.upstream
         upstream.worker.answered()
+        context.repeats.answered(sent.app, sent.request)
         if response.keep_alive and not upstream.backlog:
             upstream.release(response.idle_timeout)
         else:

@@ -10,6 +10,7 @@ from ood.model.document import App, Document
 from ood.net.listen import bind
 from ood.proxy import limits
 from ood.proxy.brief import Brief
+from ood.proxy.core.request import parse_request
 from ood.proxy.edge import ReverseProxy
 from ood.proxy.upstream import UpstreamConnection
 from ood.traffic.access import AccessLog
@@ -106,6 +107,20 @@ class BriefTests(BriefCase):
         self.assertEqual(CLOSING_OK, await client.end())
         await wire.end()
         self.check_books(2)
+
+    async def test_answered(self) -> None:
+        """An answer shows that it was not this request that workers died of."""
+        wire = await self.warm()
+        request = parse_request(CLOSE)
+        assert request is not None
+        repeats = self.proxy._context.repeats
+        repeats.ended_two("site", request)
+        self.assertFalse(repeats.may("site", request))
+        client, _ = await self.asked(wire)
+        self.assertEqual(1, self.briefs())
+        wire.send(OK)
+        await client.end()
+        self.assertTrue(repeats.may("site", request))
 
     async def test_others(self) -> None:
         """What needs more than that is not served so, though its connection ends, too."""
