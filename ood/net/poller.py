@@ -17,10 +17,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-EVENTS_PER_ROUND = 256
-"""Events taken at once; those that are ready meanwhile come after them."""
+EVENTS_PER_TURN = 256
+"""Events taken in one turn of the reactor: its timers and other descriptors want theirs."""
 ROUNDS_PER_TURN = 8
-"""Rounds in one turn of the reactor: its timers and other descriptors want theirs."""
+"""Looks at what has happened in one turn: one event may be a whole group of new connections."""
 BUSY_EVENTS = 4
 """After a round with fewer events the next one hardly brings any: the reactor can wait for them."""
 
@@ -142,14 +142,17 @@ class Poller:
 
         A turn of Twisted's reactor costs as much as several events.
         """
+        left = EVENTS_PER_TURN
         for _ in range(ROUNDS_PER_TURN):
-            if self._epoll.closed or self._round() < BUSY_EVENTS:
+            delivered = self._round(left)
+            left -= delivered
+            if delivered < BUSY_EVENTS or not left or self._epoll.closed:
                 return
 
-    def _round(self) -> int:
-        """Deliver the events that are there now; return how many they were."""
+    def _round(self, most: int) -> int:
+        """Deliver the events that are there now, if not too many; return how many they were."""
         readers, writers = self._readers, self._writers
-        events = self._epoll.poll(0, EVENTS_PER_ROUND)
+        events = self._epoll.poll(0, most)
         self._fresh.clear()
         self._delivering = True
         for fd, event in events:

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from ood.net.poller import BUSY_EVENTS, ROUNDS_PER_TURN, Poller
+from ood.net.poller import BUSY_EVENTS, EVENTS_PER_TURN, ROUNDS_PER_TURN, Poller
 
 
 class Watched:
@@ -207,6 +207,12 @@ class PollerTests(SynchronousTestCase):
         self.poller.doRead()
         for one in crowd:
             self.assertEqual(["read"] * ROUNDS_PER_TURN, one.told)
+
+    def test_very_busy(self) -> None:
+        """However much there is to do, the reactor's other descriptors get their turn."""
+        crowd = self.crowd(EVENTS_PER_TURN // 2 - 1)
+        self.poller.doRead()
+        self.assertEqual(EVENTS_PER_TURN, sum(len(one.told) for one in crowd))
 
     def test_not_busy(self) -> None:
         """With little to do, the reactor is asked for it."""
