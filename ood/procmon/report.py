@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from ood.errors import WorkerError
 from ood.model.document import Document
 from ood.model.status import AppStatus, WorkerStatus
-from ood.procmon.accounts import find
 from ood.procmon.app import AppContainer
 from ood.procmon.members.base import SocketMember
 from ood.procmon.members.joined import JoinedMember
-from ood.procmon.resources import Resources, Versions
-from ood.procmon.slot import Slot
-from ood.procmon.worker import WorkerProcess
+from ood.procmon.system.accounts import find
+from ood.procmon.workers.resources import Resources, Versions
+from ood.procmon.workers.slot import Slot
+from ood.procmon.workers.worker import WorkerProcess
 from ood.traffic.meter import Lately, lately
 
 WORST_FIRST = ("errored", "waiting-restart", "stopped", "launching", "stopping", "draining")
@@ -40,6 +40,8 @@ def worker_status(
     reason = "runs with older settings: a restart is pending" if stale else ""
     if worker.state == "online" and worker.held:
         reason = "gets no requests yet: others serve"
+    elif worker.state == "online" and any(member.short for member in sockets):
+        reason = "has no file descriptor left: gets no connections"
     elif worker.state == "online" and not any(member.listening for member in worker.members):
         reason = "does not listen any more"
     recent = _lately(worker, joined)
@@ -60,6 +62,7 @@ def worker_status(
         latency_p99_ms=recent.p99_ms,
         loop_lag_ms=max((one.stats.lag for one in joined), default=None),
         unacknowledged=sum(member.unacknowledged for member in sockets),
+        dropped=sum(member.descriptors.dropped for member in sockets),
         reason=reason,
     )
 

@@ -13,7 +13,7 @@ from ood.procmon.core import join
 from ood.procmon.core.lines import Lines, TooLongError
 from ood.procmon.members.base import UNACKNOWLEDGED, Owner, SocketMember
 from ood.procmon.members.servers import Server
-from ood.procmon.told import Told
+from ood.procmon.members.told import Told
 from ood.traffic.traffic import AppTraffic
 
 LOOSE_DESCRIPTORS_MAX = 32
@@ -46,7 +46,7 @@ class JoinedMember(SocketMember):
         clock: IReactorTime,
         traffic: AppTraffic,
     ) -> None:
-        super().__init__(worker, owner, port)
+        super().__init__(worker, owner, port, clock)
         self.pid = pid
         self.stats = join.Stats()
         self.told = Told(worker, traffic)
@@ -111,6 +111,7 @@ class JoinedMember(SocketMember):
     def close(self) -> None:
         """Have nothing more to do with it."""
         self._channel.close()
+        self.descriptors.close()
         self.told.end()
         close_all(self._descriptors)
         self._descriptors.clear()
@@ -164,9 +165,9 @@ class JoinedMember(SocketMember):
         match message:
             case join.Ack(n=number):
                 self._acknowledged(number)
-            case join.Nack(n=number):
+            case join.Nack(n=number, full=full):
                 self._check(self._settled < number <= self._given, "nack out of order")
-                self.refuse(number)
+                self.drop(number) if full else self.refuse(number)
             case join.Back():
                 self._back()
             case join.Stats():
