@@ -168,7 +168,7 @@ class DeathTests(WorkersTestCase):
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(str(door.join_path))
             sock.sendall(b'{"ood":"hello","v":1,"token":"%s","pid":1}\n' % worker.token.encode())
-            sock.settimeout(5)
+            sock.settimeout(60)
             self.assertEqual(await in_thread(sock.recv, 10), b"")
         self.assertIn("is no process of worker 0", self.texts())
 

@@ -152,7 +152,12 @@ class WorkerProcess:
         self._ipc.start()
         if plan.mode == "cluster":
             member = ClusterMember(
-                self._pool_worker(), self, plan.app.port, self._ipc.send, self.crew.shared
+                self._pool_worker(),
+                self,
+                plan.app.port,
+                send=self._ipc.send,
+                shared=self.crew.shared,
+                clock=context.clock,
             )
             self._ipc.channel.blocked_changed = member.blocked_changed
             self._add_member(member)
@@ -226,7 +231,7 @@ class WorkerProcess:
     def _open_doors(self) -> None:
         for member in self.members:
             serves = self.state == "online" and not self.held and not self.witness.hung
-            accepting = serves and member.listening
+            accepting = serves and member.listening and not member.short
             if member.worker.accepting != accepting:
                 self.crew.roster.accept(member, accepting)
 
@@ -290,6 +295,10 @@ class WorkerProcess:
         """A member broke the protocol: this worker is replaced."""
         self._fail(f"broke the join protocol: {why}")
 
+    def remark(self, text: str) -> None:
+        """Tell the person who reads the app's log."""
+        self.context.logs.remark(self.plan.name, text)
+
     def hangs(self, why: str) -> None:
         """Its event loop does not turn any more: it is replaced, after a look into it."""
         if not self.witness.hung:
@@ -302,7 +311,7 @@ class WorkerProcess:
         stuck = max(self.joined(), key=lambda member: member.silent_seconds())
         await self.witness.look_into(stuck, self.context.stacks)
         for call in self.witness.stack:
-            self.context.logs.remark(self.plan.name, f"it hangs in {call}")
+            self.remark(f"it hangs in {call}")
         self._fail(why)
 
     def _ipc_message(self, message: cluster.Message) -> None:
@@ -311,10 +320,8 @@ class WorkerProcess:
                 self.ready()
         elif isinstance(message, cluster.Unfit):
             self.unfit(message.why)
-        elif self.plan.mode == "cluster" and self.members:
-            member = self.members[0]
-            if isinstance(member, ClusterMember):
-                member.received(message)
+        elif self.members and isinstance(member := self.members[0], ClusterMember):
+            member.received(message)
 
     def _ipc_lost(self) -> None:
         for member in list(self.members):
@@ -418,7 +425,7 @@ class WorkerProcess:
         survivors = await self._family.end(number, deadline, lambda: self.process.exited)
         if survivors:
             pids = ", ".join(str(process.pid) for process in survivors)
-            self.context.logs.remark(self.plan.name, f"SIGKILL does not end process {pids}")
+            self.remark(f"SIGKILL does not end process {pids}")
             return
         last_words = self.context.clock.seconds() + LAST_WORDS_SECONDS
         await self._changes.until(lambda: self.process.ended, last_words)
