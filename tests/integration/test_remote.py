@@ -112,7 +112,9 @@ class RemoteTests(SynchronousTestCase):
         self.service.ood("config", "-a", "api", *words)
         self.service.ood("restart", "api")
         self.assertEqual("here", get(self.service.http_port, HOST).json()["text"])
-        self.service.ood("config", "-a", "api", "-s", "type", "proxy", "-s", "upstreams", upstream)
+        words = ["config", "-a", "api", "-s", "type", "proxy", "-s", "upstreams", upstream]
+        self.assertIn("--unset script", self.service.run(*words).stderr)
+        self.service.ood(*words, "--unset", "script")
         wait_until(lambda: self.status()["state"] == "online", "it is")
         self.assertEqual("one", get(self.service.http_port, HOST).json()["text"])
         self.service.ood("delete", "api")
