@@ -40,5 +40,6 @@ for _name in (
     "PORT",
 ):
     os.environ.pop(_name, None)
+os.environ["TERM"] = "xterm"
 for _name in [name for name in os.environ if name.startswith(("GIT_", "LISTEN_", "NOTIFY_"))]:
     del os.environ[_name]
