@@ -165,6 +165,14 @@ def _tidy(schema: Schema) -> Schema:
     return schema
 
 
+def _order(schema: Schema) -> Schema:
+    """Return what a deployment is asked for with: no text that is empty."""
+    properties = dict(schema["properties"])
+    for name in ("source", "ref"):
+        properties[name] = {**properties[name], "minLength": 1}
+    return {**schema, "properties": properties, "additionalProperties": False}
+
+
 def _schemas() -> Schema:
     _, models = msgspec.json.schema_components(
         [AppStatus, CertificateStatus, DeathList, Event, LogLine, Order, Release, Step],
@@ -191,7 +199,7 @@ def _schemas() -> Schema:
         "AppChanges": _changes(APP_KEYS, App),
         "Settings": _configuration(SETTINGS_KEYS, Settings),
         "SettingsChanges": _changes(SETTINGS_KEYS, Settings),
-        "Order": {**schemas["Order"], "additionalProperties": False},
+        "Order": _order(schemas["Order"]),
         "Rollback": _object(
             {
                 "release": _nullable(
@@ -222,6 +230,7 @@ def _schemas() -> Schema:
                     "type": ["string", "integer"],
                     "pattern": r"^([+-][0-9]{1,3}|[1-9][0-9]{0,2}|max)$",
                     "minimum": 1,
+                    "maximum": kinds.INSTANCES_MAX,
                     "description": "N, +N, -N or max.",
                 }
             },

@@ -5,6 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+from ood.api.types import STATUS_EVENT
+from ood.events import KINDS
+
 _APPS = {
     "type": "object",
     "description": "By name: with full each an AppStatus, else the fields that are different; "
@@ -28,14 +31,24 @@ def watch_schemas() -> dict[str, Any]:
             "required": ["full", "apps", "removed"],
         },
         "EventStream": {
-            "type": "string",
-            "description": "Server-sent events. The data of status is a StatusChange, that of "
-            "reset says only that events were missed, that of every other event is an Event.",
-            "x-data": {
-                "anyOf": [
-                    {"$ref": "#/components/schemas/Event"},
-                    {"$ref": "#/components/schemas/StatusChange"},
-                ]
+            "type": "object",
+            "description": "Server-sent events; each is such an object. The data of status is a "
+            "StatusChange, that of reset says only that events were missed, that of every other "
+            "event is an Event.",
+            "properties": {
+                "event": {"type": "string", "enum": [*KINDS, STATUS_EVENT, "reset"]},
+                "id": {"type": "string", "description": "For Last-Event-ID."},
+                "data": {
+                    "type": "string",
+                    "contentMediaType": "application/json",
+                    "contentSchema": {
+                        "anyOf": [
+                            {"$ref": "#/components/schemas/Event"},
+                            {"$ref": "#/components/schemas/StatusChange"},
+                        ]
+                    },
+                },
+                "retry": {"type": "integer", "description": "Milliseconds before the next try."},
             },
         },
     }

@@ -329,6 +329,11 @@ class AppContainer:
         lines = self.context.logs.last(self.name, LOG_LINES_IN_ERROR)
         return WorkerError(message, f"see: ood log {self.name}", lines)
 
+    def worker_fell(self, worker: WorkerProcess, death: Death) -> None:
+        """A worker died of something else while it was being stopped."""
+        self._note(death)
+        self.remark(f"worker {worker.instance} (process {worker.pid}) {death.reason}")
+
     def worker_gone(self, worker: WorkerProcess) -> None:
         """Nothing is left of a worker."""
         self.leaving.discard(worker)

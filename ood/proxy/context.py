@@ -14,6 +14,7 @@ from ood.interfaces import IWorkerPool
 from ood.net.listen import RawSocket
 from ood.net.poller import Poller
 from ood.proxy.core.familiar import Heads
+from ood.proxy.core.repeats import Repeats
 from ood.proxy.core.route import Table
 from ood.proxy.live import Live
 from ood.proxy.secured import Secured
@@ -87,6 +88,7 @@ class Context:
     :ivar compressing: the apps whose answers are compressed.
     :ivar one_app: there is just one app, so no connection can bring another one's request.
     :ivar sticky: which apps' clients stay with their workers.
+    :ivar repeats: which requests are given to a second worker.
     :ivar secured: what HTTPS makes of plain requests; None without HTTPS.
     :ivar draining: the service ends: answers close their connections.
     """
@@ -102,6 +104,7 @@ class Context:
     background: Background = field(default_factory=Background)
     counters: Counters = field(default_factory=Counters)
     routes: Table = field(default_factory=lambda: Table({}))
+    repeats: Repeats = field(default_factory=Repeats)
     sticky: Stickiness = field(default_factory=Stickiness)
     statics: Mapping[str, StaticSite] = field(default_factory=dict)
     compressing: Set[str] = frozenset()

@@ -22,8 +22,6 @@ from ood.proxy.live import NEVER
 from ood.proxy.tunnel import Tunnel
 from ood.proxy.upstream import UpstreamConnection
 
-_REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
-
 
 class Exchange:
     """Forwards one request, its body, and the response, streamed both ways.
@@ -293,9 +291,12 @@ class Exchange:
 
         :param pause: wait until a worker that died is known to be dead.
         """
-        again = not self._sent or (self._repeatable() and not self._repeated)
+        app, repeats = self._errand.app, self._context.repeats
+        again = not self._sent or (not self._repeated and repeats.may(app, self._request))
         if self._tries >= limits.DISPATCH_TRIES_MAX or self._held or not again:
-            self._fail(pages.bad_upstream(self._errand.app))
+            if pause and self._sent and self._repeated:
+                repeats.ended_two(app, self._request)
+            self._fail(pages.bad_upstream(app))
             return
         self._tries += 1
         if self._sent:
@@ -312,9 +313,6 @@ class Exchange:
         await deferLater(self._context.clock, limits.REPEAT_PAUSE_SECONDS)
         if self._active:
             self._attempt(fresh=True)
-
-    def _repeatable(self) -> bool:
-        return not self._request.length and self._request.method in _REPEATABLE
 
     # To the client.
 
@@ -342,6 +340,7 @@ class Exchange:
         upstream = self._upstream
         assert upstream is not None
         upstream.worker.answered()
+        self._context.repeats.answered(self._errand.app, self._request)
         self._reply = response
         shown = response
         if self._errand.changes:

@@ -148,6 +148,19 @@ class TypeTests(SynchronousTestCase):
         (fault,) = self.faults(type="proxy")
         self.assertIn("upstreams: is missing", fault)
 
+    def test_no_program(self) -> None:
+        """Keys that say how a program is run are refused; what a server is asked for is not."""
+        there = {"type": "proxy", "upstreams": ["a:1"]}
+        values = {
+            "script": "x.js", "instances": 4, "env": {"A": "1"}, "handoff": "never", "watch": True,
+            "user": "www", "fallback": "index.html",
+        }  # fmt: skip
+        faults = self.faults(**there, **values)
+        self.assertEqual(sorted(values), sorted(fault.split(":")[0] for fault in faults))
+        self.assertIn("no meaning for an app of type proxy", faults[0])
+        asked = {"healthPath": "/ok", "healthTimeout": "2s", "sticky": "ip", "dependsOn": ["y"]}
+        check_app("x", {"port": 3001, **there, **asked})
+
     def test_node(self) -> None:
         """A program needs a directory, and has no upstreams."""
         self.assertEqual(["cwd: is missing"], self.faults())

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ood.cli.detect import STICKY_PACKAGES
 from ood.cli.doctor.facts import FAIL, OK, WARN, Facts, Finding
 
-STICKY_PACKAGES = frozenset({"socket.io", "sockjs", "engine.io"})
-"""Servers whose clients begin with several requests that one worker has to get."""
 ADDRESSES_SHOWN = 3
 
 

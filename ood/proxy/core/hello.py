@@ -32,7 +32,6 @@ _SESSION_ID_BYTES_MAX = 32
 _SERVER_NAME = 0
 _ALPN = 16
 _NAME_BYTES_MAX = 255
-_ADDRESS = re.compile(rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-f:.]*:[0-9a-f:.]*")
 _NAME = re.compile(rb"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _ADDRESS = re.compile(rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[?[0-9a-f.]*:[0-9a-f.:]+(?:%[a-z0-9]+)?\]?")
 
@@ -176,8 +175,6 @@ def _server_name(body: _Reader) -> str:
     names.end()
     if _ADDRESS.fullmatch(name):
         return ""  # RFC 6066 3 forbids it, some clients say it: no host is named by it
-    if _ADDRESS.fullmatch(name):
-        return ""
     if len(name) > _NAME_BYTES_MAX or not _NAME.fullmatch(name):
         raise HelloError(UNRECOGNIZED_NAME, "the name is no host's")
     return name.decode("ascii")

@@ -37,11 +37,12 @@ CONTEXT_SECONDS = 43_200.0
 that key can read no more than half a day of TLS 1.2."""
 
 _ALIKE = b"ood"
-_ENABLE_PARTIAL_WRITE, _ACCEPT_MOVING_WRITE_BUFFER = 1, 2
+_ENABLE_PARTIAL_WRITE, _ACCEPT_MOVING_WRITE_BUFFER, _NO_AUTO_CHAIN = 1, 2, 8
 _MODES = (
     _ENABLE_PARTIAL_WRITE  # what the kernel takes is told, and not only when all was taken
     | _ACCEPT_MOVING_WRITE_BUFFER  # the rest is sent from where it then is
     | SSL.MODE_RELEASE_BUFFERS  # some 34 KB of each idle connection
+    | _NO_AUTO_CHAIN  # what is sent is what was given, not looked for anew in each handshake
 )
 
 
@@ -138,7 +139,8 @@ def show(context: SSL.Context, chain_pem: bytes, key_pem: bytes) -> None:
         chain = x509.load_pem_x509_certificates(chain_pem)
         context.use_certificate(chain[0])
         for issuer in chain[1:]:
-            context.add_extra_chain_cert(issuer)
+            if issuer.issuer != issuer.subject:  # a root is trusted by having it, not by being told
+                context.add_extra_chain_cert(issuer)
         context.use_privatekey(load_pem_private_key(key_pem, None))  # type: ignore[arg-type]
         context.check_privatekey()
     except (SSL.Error, TypeError, IndexError) as error:

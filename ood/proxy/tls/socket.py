@@ -22,7 +22,16 @@ from ood.proxy.core.trust import OPENSSL
 RECORD_BYTES = 16_384
 """A record has no more: one read takes one whole, so that none is left where no reactor sees it."""
 
-_DONTWAIT = int(socket.MSG_DONTWAIT)
+_PEEK = int(socket.MSG_PEEK)  # the enumeration's own operators take a microsecond
+_MORE = int(socket.MSG_MORE)
+
+
+def hold(sock: RawSocket, *, back: bool) -> None:
+    """Have the kernel hold back what fills no packet, or send what it has.
+
+    It holds nothing back for longer than 0.2 s.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, back)
 
 
 class TlsSocket:
@@ -31,18 +40,22 @@ class TlsSocket:
     :param connection: OpenSSL's, on ``sock``.
     :param unsaid: called instead of closing when the end can't be told to the peer yet,
         because the kernel takes nothing; it calls :meth:`try_to_end` and :meth:`abandon`.
+    :param held: the kernel holds back what was written so far: see :func:`hold`.
     :ivar protocol: what both sides agreed to speak (ALPN); empty if that was left open.
     """
 
-    __slots__ = ("_connection", "_fd", "_mute", "_partial", "_sock", "_unsaid", "protocol")
+    __slots__ = ("_connection", "_fd", "_held", "_mute", "_partial", "_sock", "_unsaid", "protocol")
 
     def __init__(
         self,
         connection: SSL.Connection,
         sock: RawSocket,
         unsaid: Callable[[TlsSocket], None],
+        *,
+        held: bool = False,
     ) -> None:
         self._connection = connection
+        self._held = held
         self._sock = sock
         self._fd = sock.fileno()
         self._unsaid = unsaid
@@ -56,7 +69,7 @@ class TlsSocket:
         :raises WriteFirstError: OpenSSL owes the peer an answer that the kernel does not take.
         """
         try:
-            if flags != _DONTWAIT:
+            if flags & _PEEK:
                 return self._connection.recv(min(size, RECORD_BYTES), flags)
             return self._connection.recv(min(size, RECORD_BYTES))
         except SSL.WantReadError:
@@ -68,8 +81,24 @@ class TlsSocket:
         except SSL.Error as error:
             raise self._broken(error) from None
 
-    def send(self, data: bytes | memoryview, _flags: int = 0) -> int:
-        """Send what the kernel takes of ``data``; return how much that was."""
+    def send(self, data: bytes | memoryview, flags: int = 0) -> int:
+        """Send what the kernel takes of ``data``; return how much that was.
+
+        :param flags: with ``MSG_MORE`` the end is to come in the same packet.
+        """
+        more = bool(flags & _MORE)
+        if more and not self._held:
+            self._hold(back=True)
+        sent = self._send_records(data)
+        if self._held and not more:
+            self._hold(back=False)
+        return sent
+
+    def _hold(self, *, back: bool) -> None:
+        hold(self._sock, back=back)
+        self._held = back
+
+    def _send_records(self, data: bytes | memoryview) -> int:
         size = len(data)
         if size <= RECORD_BYTES:
             return self._send_record(data)

@@ -38,6 +38,11 @@ export function badge(state) {
   return { node, set };
 }
 
+/** A host name that may be broken after its dots, where it is too long for its place. */
+export function hostName(name) {
+  return name.split(/(?<=\.)/).flatMap((part, at) => (at ? [h("wbr"), part] : [part]));
+}
+
 export function button(label, onclick, attributes = {}) {
   const { picture, ...rest } = attributes;
   return h("button", { type: "button", class: "btn", onclick, ...rest }, picture && icon(picture), label);
