@@ -105,7 +105,7 @@ class Exchange:
             return
         self._upstream = upstream
         upstream.user = self
-        self._downstream.touch(limits.WATCH_SECONDS)
+        self._downstream.touch(limits.RESPONSE_SECONDS if self._watched else limits.WATCH_SECONDS)
         if upstream.connecting:
             return
         if upstream.used and upstream.stale():  # closed, or it says what nobody asked for
@@ -263,11 +263,13 @@ class Exchange:
         """Try another connection, or tell the client."""
         upstream, self._upstream = self._upstream, None
         assert upstream is not None
-        upstream.worker.failed("the connection failed" if self._sent else "it can't be reached")
+        why = "the connection failed" if self._sent else "it can't be reached"
+        if self._reply is not None or not upstream.used or self._held:
+            upstream.worker.failed(upstream.trouble or why)
+            self._tried = (*self._tried, upstream.worker)
         if self._reply is not None:
             self.cancel()
         else:
-            self._tried = (*self._tried, upstream.worker)
             self._retry_or_fail(pause=not upstream.worker.remote)
 
     def upstream_drained(self) -> None:

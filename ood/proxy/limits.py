@@ -12,6 +12,9 @@ RESPONSE_SECONDS = 60.0
 """An app must begin its answer by then."""
 CONNECT_SECONDS = 3.0
 """An upstream that needs longer to accept is stuck, or far away and gone."""
+UPSTREAM_HANDSHAKE_SECONDS = 5.0
+"""A TLS handshake with an upstream must be complete by then: to the other side of the world it
+takes one."""
 UPSTREAM_IDLE_SECONDS = 4.0
 """An idle upstream connection is not used after that: Node closes its side at 5 s."""
 UPSTREAM_IDLE_MARGIN_SECONDS = 1.0
