@@ -16,6 +16,7 @@ from ood.net.poller import Poller
 from ood.proxy.core.familiar import Heads
 from ood.proxy.core.repeats import Repeats
 from ood.proxy.core.route import Table
+from ood.proxy.http2.hoard import Hoard
 from ood.proxy.live import Live
 from ood.proxy.secured import Secured
 from ood.proxy.sites import Sites
@@ -92,6 +93,7 @@ class Context:
     :ivar sticky: which apps' clients stay with their workers.
     :ivar repeats: which requests are given to a second worker.
     :ivar secured: what HTTPS makes of plain requests; None without HTTPS.
+    :ivar hoard: what all HTTP/2 connections keep.
     :ivar draining: the service ends: answers close their connections.
     """
 
@@ -114,3 +116,8 @@ class Context:
     one_app: bool = False
     draining: bool = False
     secured: Secured | None = None
+    hoard: Hoard = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with nothing kept."""
+        self.hoard = Hoard(self.clock)
