@@ -303,10 +303,9 @@ class Exchange:
             self._fail(pages.bad_upstream(app))
             return
         self._tries += 1
-        if self._sent:
-            self._sent, self._repeated = False, True
-        else:
-            pause = False
+        pause &= self._sent
+        self._repeated |= self._sent
+        self._sent = False
         if pause:
             self._context.background.run("repeating a request", self._repeat())
         else:
