@@ -7,7 +7,7 @@ owner.  Each service has one :class:`Background`; its ``stopService`` returns
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -16,6 +16,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 T = TypeVar("T")
+
+InThread = Callable[..., "Deferred[Any]"]
+"""``in_thread(function, *arguments)``: calls it off the reactor, as
+:func:`~twisted.internet.threads.deferToThread` does."""
 
 
 async def to_the_end(work: Coroutine[Deferred[Any], Any, T]) -> T:

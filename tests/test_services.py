@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
@@ -65,13 +65,13 @@ class EveryService(TestCase):
 
     def test_logs(self) -> Deferred[None]:
         """The apps' logs."""
-        return self.check(lambda: Logs(self.directory, self.clock))
+        return self.check(lambda: Logs(self.directory, self.clock, execute))
 
     def test_process_monitor(self) -> Deferred[None]:
         """The process monitor."""
 
         def make() -> ProcessMonitor:
-            logs = Logs(self.directory / "logs", self.clock)
+            logs = Logs(self.directory / "logs", self.clock, execute)
             return ProcessMonitor(reactor, self.clock, self.directory / "run", logs)
 
         return self.check(make)

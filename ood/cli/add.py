@@ -48,7 +48,7 @@ def add(invocation: Invocation, app: str, options: Mapping[str, Any]) -> None:
 
     invocation.run(work)
     if not invocation.output.json:
-        _next(invocation, app, found, owner)
+        _next(invocation, app, found, owner, as_root=os.geteuid() == 0 and "user" not in values)
         _tell_stickiness(invocation, app, sticky_package(Directory(directory)))
 
 
@@ -135,8 +135,17 @@ def _owner(directory: Path) -> str | None:
         return None
 
 
-def _next(invocation: Invocation, app: str, found: Found | None, owner: str | None) -> None:
+def _next(
+    invocation: Invocation,
+    app: str,
+    found: Found | None,
+    owner: str | None,
+    as_root: bool = False,
+) -> None:
     say = invocation.output.say
+    if as_root:
+        say("It will run as root: a hole in it would be a hole in the machine. Better:")
+        say(f"  adduser --system --group NAME && ood config -a {app} -s user NAME")
     if owner:
         say(f"It will run as {owner}, who owns the directory.")
         say(f"Another user: ood config -a {app} -s user NAME")

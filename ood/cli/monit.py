@@ -16,10 +16,10 @@ from twisted.internet.defer import Deferred
 
 from ood.api.types import LOG_STREAMS, app_path
 from ood.cli.live import LiveApps
-from ood.cli.output import STATE_COLOURS
 from ood.cli.screen import Screen
 from ood.cli.session import Session
 from ood.cli.status import NUMBERS, cells, is_as_wanted, remarks
+from ood.cli.terminal import STATE_COLOURS
 from ood.cli.text import count, size, visible
 from ood.cli.watch import NoTerminalError
 from ood.errors import OodError

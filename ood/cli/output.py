@@ -11,19 +11,6 @@ from typing import Any, TextIO
 
 from ood.cli.text import visible
 
-STATE_COLOURS = {
-    "online": "green",
-    "launching": "cyan",
-    "draining": "cyan",
-    "stopping": "yellow",
-    "waiting-restart": "yellow",
-    "errored": "red",
-    "stopped": "dim",
-    "up": "green",
-    "away": "yellow",
-    "down": "red",
-}
-"""Colours of states on a terminal."""
 _ANSI = {"red": "31", "yellow": "33", "dim": "2"}
 
 

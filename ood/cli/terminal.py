@@ -13,9 +13,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ood.cli.output import STATE_COLOURS
 from ood.cli.text import visible
 
+STATE_COLOURS = {
+    "online": "green",
+    "launching": "cyan",
+    "draining": "cyan",
+    "stopping": "yellow",
+    "waiting-restart": "yellow",
+    "errored": "red",
+    "stopped": "dim",
+    "up": "green",
+    "away": "yellow",
+    "down": "red",
+}
+"""Colours of states on a terminal."""
 GAP = 3
 """Characters between two columns."""
 DISPENSABLE = (

@@ -12,27 +12,28 @@ from ood.clock import wall_time
 from ood.errors import OodError, WorkerError
 from ood.model.document import App
 from ood.net.fdchannel import FdChannel
-from ood.procmon import launch, processes
-from ood.procmon.accounts import Account, find
-from ood.procmon.alert import Alert
-from ood.procmon.changes import Changes
 from ood.procmon.context import Context, Plan
 from ood.procmon.core import join, plan, restart
-from ood.procmon.deaths import Death, Evidence, describe_exit, describe_seconds
-from ood.procmon.door import Door, directory_name
-from ood.procmon.extras import ExtraPorts
+from ood.procmon.deaths.alert import Alert
+from ood.procmon.deaths.obituaries import Obituaries
+from ood.procmon.deaths.record import Death, Evidence, describe_exit, describe_seconds
 from ood.procmon.members.base import SocketMember
 from ood.procmon.members.cluster import SharedServers
+from ood.procmon.members.door import Door, directory_name
+from ood.procmon.members.extras import ExtraPorts
 from ood.procmon.members.joined import JoinedMember
-from ood.procmon.obituaries import Obituaries
-from ood.procmon.returned import returned_socket
-from ood.procmon.roster import Roster
-from ood.procmon.settings import needs_new_workers
-from ood.procmon.slot import Slot
-from ood.procmon.spare import Spare
+from ood.procmon.members.returned import returned_socket
+from ood.procmon.members.roster import Roster
+from ood.procmon.system import processes
+from ood.procmon.system.accounts import Account, find
+from ood.procmon.system.changes import Changes
 from ood.procmon.telling import Teller
 from ood.procmon.waiters import Waiters
-from ood.procmon.worker import WorkerProcess
+from ood.procmon.workers import launch
+from ood.procmon.workers.settings import needs_new_workers
+from ood.procmon.workers.slot import Slot
+from ood.procmon.workers.spare import Spare
+from ood.procmon.workers.worker import WorkerProcess
 
 DEPENDENCIES_SECONDS = 30.0
 """How long a start waits for other apps: longer, and one broken app would stop all."""

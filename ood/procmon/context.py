@@ -15,10 +15,10 @@ from ood.events import EventBus
 from ood.interfaces import IEdge
 from ood.model.document import App
 from ood.procmon.core.join import Hosts
-from ood.procmon.deaths import Death
-from ood.procmon.oomkills import OomKills
-from ood.procmon.runtime import NodeRuntime
-from ood.procmon.stacks import Stacks
+from ood.procmon.deaths.record import Death
+from ood.procmon.deaths.stacks import Stacks
+from ood.procmon.system.oomkills import OomKills
+from ood.procmon.system.runtime import NodeRuntime
 from ood.traffic.traffic import Traffic
 
 

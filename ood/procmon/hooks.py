@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from twisted.internet.interfaces import IReactorProcess, IReactorTime
 
 from ood.errors import OodError
-from ood.procmon import accounts
 from ood.procmon.core.environment import DEFAULT_PATH, INHERITED
-from ood.procmon.preflight import Command
-from ood.procmon.runner import Runner
+from ood.procmon.system import accounts
+from ood.procmon.system.runner import Runner
+from ood.procmon.workers.preflight import Command
 
 
 class Hooks:

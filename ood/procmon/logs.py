@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ood.background import InThread
 from ood.clock import stamp, wall_time
 from ood.interfaces import ILogs
 from ood.logfile import LogFile, compress, decode, encode
@@ -47,7 +46,7 @@ class Logs(Service):
     No trouble with a file ever reaches a worker: lines that can't be written are
     counted, and that is said when it works again.
 
-    :param reactor: whose threads compress; without one it is done at once.
+    :param in_thread: compresses what was put aside.
     """
 
     log = Logger()
@@ -56,12 +55,12 @@ class Logs(Service):
         self,
         directory: Path,
         clock: IReactorTime,
-        reactor: Any = None,
+        in_thread: InThread,
         now: Callable[[], datetime] = wall_time,
     ) -> None:
         self._directory = directory
         self._clock = clock
-        self._reactor = reactor
+        self._in_thread = in_thread
         self._now = now
         self._apps: dict[str, _AppLog] = {}
         self._compressing: set[Deferred[None]] = set()
@@ -120,11 +119,7 @@ class Logs(Service):
                 self.log.failure("a follower of a log failed")
 
     def _compress(self, path: Path) -> None:
-        if self._reactor is None:
-            compress(path)
-            return
-        pool = self._reactor.getThreadPool()
-        done: Deferred[None] = deferToThreadPool(self._reactor, pool, compress, path)
+        done: Deferred[None] = self._in_thread(compress, path)
         self._compressing.add(done)
 
         def ended(_: object) -> None:

@@ -23,19 +23,19 @@ from ood.model.apptypes import NODE
 from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.status import AppStatus
-from ood.procmon import guardfiles
 from ood.procmon.app import AppContainer
-from ood.procmon.changes import Changes
 from ood.procmon.context import Context, LogSink
-from ood.procmon.hosts import hosts_of
+from ood.procmon.deaths.stacks import Stacks
+from ood.procmon.members import guardfiles
+from ood.procmon.members.hosts import hosts_of
+from ood.procmon.members.roster import Roster
 from ood.procmon.report import app_status, urls
-from ood.procmon.resources import Resources, Versions
 from ood.procmon.roll import Rolls
-from ood.procmon.roster import Roster
-from ood.procmon.runtime import NodeRuntime
-from ood.procmon.stacks import Stacks
+from ood.procmon.system.changes import Changes
+from ood.procmon.system.runtime import NodeRuntime
 from ood.procmon.upkeep import Upkeep
 from ood.procmon.watch import Watches
+from ood.procmon.workers.resources import Resources, Versions
 from ood.traffic.traffic import Traffic
 
 STOP_SLACK_SECONDS = 10.0

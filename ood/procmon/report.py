@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from ood.errors import WorkerError
 from ood.model.document import Document
 from ood.model.status import AppStatus, WorkerStatus
-from ood.procmon.accounts import find
 from ood.procmon.app import AppContainer
 from ood.procmon.members.base import SocketMember
 from ood.procmon.members.joined import JoinedMember
-from ood.procmon.resources import Resources, Versions
-from ood.procmon.slot import Slot
-from ood.procmon.worker import WorkerProcess
+from ood.procmon.system.accounts import find
+from ood.procmon.workers.resources import Resources, Versions
+from ood.procmon.workers.slot import Slot
+from ood.procmon.workers.worker import WorkerProcess
 from ood.traffic.meter import Lately, lately
 
 WORST_FIRST = ("errored", "waiting-restart", "stopped", "launching", "stopping", "draining")

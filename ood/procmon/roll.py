@@ -11,13 +11,13 @@ from twisted.internet.defer import Deferred
 
 from ood.errors import OodError, WorkerError
 from ood.model.document import App
-from ood.procmon.changes import Changes
 from ood.procmon.context import Context
-from ood.procmon.settings import RUNTIME_KEYS, needs_new_workers, with_limits
-from ood.procmon.slot import Slot
-from ood.procmon.spare import Spare
+from ood.procmon.system.changes import Changes
 from ood.procmon.telling import Teller
-from ood.procmon.worker import WorkerProcess
+from ood.procmon.workers.settings import RUNTIME_KEYS, needs_new_workers, with_limits
+from ood.procmon.workers.slot import Slot
+from ood.procmon.workers.spare import Spare
+from ood.procmon.workers.worker import WorkerProcess
 
 OLD_GONE_SECONDS = 5.0
 """How long the next step waits for the old worker to go, so that memory for one is enough."""

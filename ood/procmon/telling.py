@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ood.events import EventBus
-from ood.procmon.deaths import Death, signal_name
+from ood.procmon.deaths.record import Death, signal_name
 
 
 class Told(Protocol):

@@ -11,11 +11,11 @@ from ood.background import Background
 from ood.clock import wall_time
 from ood.procmon.app import AppContainer
 from ood.procmon.core import schedule
-from ood.procmon.oomkills import OomKills
-from ood.procmon.resources import Resources
+from ood.procmon.deaths.witness import memory
 from ood.procmon.roll import Rolls
-from ood.procmon.witness import memory
-from ood.procmon.worker import WorkerProcess
+from ood.procmon.system.oomkills import OomKills
+from ood.procmon.workers.resources import Resources
+from ood.procmon.workers.worker import WorkerProcess
 
 LOOK_SECONDS = 5.0
 """How often to look: as often as an idle worker gives a sign of life."""

@@ -9,8 +9,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ood.errors import UnavailableError, WorkerError
 from ood.model.document import App
-from ood.procmon.roster import Roster
-from ood.procmon.slot import Slot
+from ood.procmon.members.roster import Roster
+from ood.procmon.workers.slot import Slot
 
 AVAILABLE_SECONDS = 10.0
 """How long a request may wait for a worker: a client's patience, and most apps' start."""

@@ -12,9 +12,9 @@ from ood.errors import OodError
 from ood.model.document import App
 from ood.procmon.app import AppContainer
 from ood.procmon.core.watching import IN_A_ROW_MAX, Ignored, Pace
-from ood.procmon.deaths import describe_seconds
+from ood.procmon.deaths.record import describe_seconds
 from ood.procmon.roll import Rolls
-from ood.procmon.tree import Tree
+from ood.procmon.system.tree import Tree
 
 TROUBLES_KEPT = 8
 """Troubles that are told: directories that can't be watched are often many, for one reason."""

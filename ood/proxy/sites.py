@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import msgspec
 from twisted.internet.defer import Deferred, DeferredSemaphore
@@ -13,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
-from ood.background import Background
+from ood.background import Background, InThread
 from ood.clock import Seldom
 from ood.model.document import App, Document
 from ood.proxy import limits
@@ -27,9 +26,6 @@ from ood.proxy.core.rules.networks import among
 from ood.proxy.core.rules.rate import client_key
 from ood.proxy.core.rules.site import Moment, Site, Verdict, decide
 from ood.proxy.errorpages import read_pages
-
-InThread = Callable[..., Deferred[Any]]
-"""``in_thread(function, *arguments)``: calls it off the reactor."""
 
 
 class Sites:

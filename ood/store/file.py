@@ -11,13 +11,14 @@ import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ood.background import InThread
 from ood.errors import InvalidError, StoreError
 from ood.interfaces import IStore
 from ood.model.document import Document, to_plain
@@ -31,7 +32,6 @@ VERSIONS_KEPT = 20
 _VERSION = re.compile(r"config\.(\d{8})\.json")
 
 T = TypeVar("T")
-InThread = Callable[[Callable[[], Any]], "Deferred[Any]"]
 
 
 def encode(document: Document) -> bytes:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ood.background import InThread
 from ood.clock import wall_time
 from ood.interfaces import ILogs
 from ood.logfile import LogFile, compress
@@ -99,7 +97,7 @@ class AccessLogs:
 
     Whoever writes is stopped before :meth:`close` is called.
 
-    :param reactor: whose threads write; without one it is done at once.
+    :param in_thread: writes them.
     """
 
     log = Logger()
@@ -108,12 +106,12 @@ class AccessLogs:
         self,
         directory: Path,
         clock: IReactorTime,
-        reactor: Any = None,
+        in_thread: InThread,
         now: Callable[[], datetime] = wall_time,
     ) -> None:
         self._directory = directory
         self._clock = clock
-        self._reactor = reactor
+        self._in_thread = in_thread
         self._now = now
         self._logs: dict[str, AccessLog] = {}
         self._due: set[AccessLog] = set()
@@ -165,7 +163,7 @@ class AccessLogs:
         data, lines = log.take()
         lost = 0
         try:
-            await self._in_thread(partial(_append, log.file, data))
+            await self._in_thread(_append, log.file, data)
             self._failing.discard(log)
         except OSError as error:
             lost = lines
@@ -175,13 +173,6 @@ class AccessLogs:
                     "the access log of {app} can't be written: {error}", app=log.app, error=error
                 )
         log.written(len(data), lost)
-
-    async def _in_thread(self, work: Callable[[], None]) -> None:
-        if self._reactor is None:
-            work()
-            return
-        pool = self._reactor.getThreadPool()
-        await deferToThreadPool(self._reactor, pool, work)
 
     def close(self) -> Deferred[None]:
         """Write what is left; fire when that is done."""

@@ -11,8 +11,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 
 from ood.errors import WorkerError
-from ood.procmon import processes
-from ood.procmon.worker import WorkerProcess
+from ood.procmon.system import processes
+from ood.procmon.workers.worker import WorkerProcess
 from tests.integration.workers import WorkersTestCase, run
 from tests.procmon.support import (
     SERVER,

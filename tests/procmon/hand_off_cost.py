@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 from ood.interfaces import Worker
 from ood.net.fdchannel import FdChannel
 from ood.procmon.members.joined import JoinedMember
-from ood.procmon.roster import Roster
+from ood.procmon.members.roster import Roster
 from ood.traffic.traffic import AppTraffic
 from tests.procmon.machine import Machine
 

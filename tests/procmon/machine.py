@@ -26,7 +26,7 @@ from ood.procmon.app import AppContainer
 from ood.procmon.context import Context
 from ood.procmon.core.join import Hosts
 from ood.procmon.roll import Rolls
-from ood.procmon.runtime import NodeRuntime
+from ood.procmon.system.runtime import NodeRuntime
 from ood.traffic.traffic import Traffic
 
 FIRST_PID = 1 << 23

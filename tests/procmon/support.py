@@ -19,10 +19,10 @@ from twisted.trial import unittest
 
 from ood.clock import MonotonicClock
 from ood.model.document import App, Document
-from ood.procmon import processes
 from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
-from ood.procmon.runtime import NodeRuntime
+from ood.procmon.system import processes
+from ood.procmon.system.runtime import NodeRuntime
 
 CLIENT_SECONDS = 10.0
 """How long a client waits for an answer: a connection that is lost must not look like a hang."""
@@ -197,7 +197,7 @@ class MonitorTestCase(unittest.TestCase):
         self.cwd = self.home / "app"
         self.cwd.mkdir()
         self.clock = MonotonicClock(reactor)
-        self.logs = Logs(self.home / "logs", self.clock, reactor)
+        self.logs = Logs(self.home / "logs", self.clock, deferToThread)
         self.monitor = ProcessMonitor(
             reactor, self.clock, self.home / "run", self.logs, runtime=self.runtime
         )

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ood.errors import WorkerError
 from ood.procmon.core import health
-from ood.procmon.health import ASK_AGAIN_SECONDS
+from ood.procmon.workers.health import ASK_AGAIN_SECONDS
 from tests.procmon.machine import ContainerTestCase, Node
 
 

@@ -12,10 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ood.errors import WorkerError
 from ood.model.document import App
-from ood.procmon import accounts, launch, preflight, processes
-from ood.procmon.extras import ExtraPorts
+from ood.procmon.members.extras import ExtraPorts
 from ood.procmon.members.port import accepts, free_port
-from ood.procmon.runtime import NodeRuntime
+from ood.procmon.system import accounts, processes
+from ood.procmon.system.runtime import NodeRuntime
+from ood.procmon.workers import launch, preflight
 from tests.procmon.machine import Machine
 from tests.procmon.test_parts import TemporaryTestCase
 

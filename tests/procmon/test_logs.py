@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import os
 import tempfile
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from shutil import rmtree
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,7 +20,7 @@ from ood import logfile
 from ood.logfile import decode, encode
 from ood.model.status import LogLine
 from ood.procmon.logs import Logs
-from ood.procmon.output import BURST_BYTES_MAX, BYTES_PER_SECOND_MAX, Output
+from ood.procmon.workers.output import BURST_BYTES_MAX, BYTES_PER_SECOND_MAX, Output
 
 
 class LogsTestCase(SynchronousTestCase):
@@ -28,7 +30,7 @@ class LogsTestCase(SynchronousTestCase):
         self.directory = Path(tempfile.mkdtemp(prefix="ood-logs-"))
         self.addCleanup(rmtree, self.directory)
         self.clock = Clock()
-        self.logs = Logs(self.directory, self.clock, now=self.now)
+        self.logs = Logs(self.directory, self.clock, execute, now=self.now)
         self.addCleanup(self.logs.stopService)
         self.current = self.directory / "app" / "current.log"
 
@@ -92,6 +94,25 @@ class WritingTests(LogsTestCase):
             self.assertTrue(file.read().endswith(b"x\n"))
         self.assertEqual(self.texts(400)[-1], "last")
         self.assertEqual(len(self.texts(400)), 400)
+
+    def test_compression_elsewhere(self) -> None:
+        """A full file is compressed off the reactor; the end of the service waits for it."""
+        held: Deferred[None] = Deferred()
+        work: list[Path] = []
+
+        def in_thread(_function: Callable[[Path], None], path: Path) -> Deferred[None]:
+            work.append(path)
+            return held
+
+        logs = Logs(self.directory, self.clock, in_thread, now=self.now)
+        logs.startService()
+        for _ in range(2):
+            logs.lines("app", 0, "out", ["x" * 100_000] * (logfile.ROTATE_BYTES // 100_000))
+        self.assertEqual([path.exists() for path in work], [True])
+        stopped = logs.stopService()
+        self.assertNoResult(stopped)
+        held.callback(None)
+        self.successResultOf(stopped)
 
     def test_follow(self) -> None:
         """Followers get each new line, also while one of them fails, until they end it."""

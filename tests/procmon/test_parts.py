@@ -16,15 +16,15 @@ from ood.errors import WorkerError
 from ood.interfaces import Worker
 from ood.model.document import App, Document
 from ood.net.fdchannel import FdChannel
-from ood.procmon import accounts
 from ood.procmon.core.join import Hello
-from ood.procmon.door import REFUSAL_SECONDS, Door, directory_name
-from ood.procmon.hosts import hosts_of
+from ood.procmon.members.door import REFUSAL_SECONDS, Door, directory_name
+from ood.procmon.members.hosts import hosts_of
 from ood.procmon.members.joined import JoinedMember
+from ood.procmon.members.returned import returned_socket
+from ood.procmon.members.roster import Roster
 from ood.procmon.members.scarce import REST_SECONDS
-from ood.procmon.returned import returned_socket
-from ood.procmon.roster import Roster
-from ood.procmon.untouched import untouched
+from ood.procmon.system import accounts
+from ood.procmon.system.untouched import untouched
 from ood.traffic.traffic import AppTraffic
 from tests.procmon.machine import Machine
 

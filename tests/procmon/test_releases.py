@@ -28,11 +28,11 @@ from ood.errors import InvalidError, OodError, ReleaseError, UnavailableError
 from ood.interfaces import IReleases
 from ood.model.document import App
 from ood.model.release import Order
-from ood.procmon import building
-from ood.procmon.accounts import find
-from ood.procmon.preflight import Command
-from ood.procmon.releases import Releases
-from ood.procmon.runner import Runner
+from ood.procmon.releases import building
+from ood.procmon.releases.library import Releases
+from ood.procmon.system.accounts import find
+from ood.procmon.system.runner import Runner
+from ood.procmon.workers.preflight import Command
 from tests.procmon.support import alive, until
 
 OTHER_USER = "nobody"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ood.procmon.spare import NEXT_SECONDS, TRY_AGAIN_SECONDS
+from ood.procmon.workers.spare import NEXT_SECONDS, TRY_AGAIN_SECONDS
 from tests.procmon.machine import ContainerTestCase, Node
 
 

@@ -13,10 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from ood.interfaces import Worker
 from ood.model.document import App
 from ood.net.fdchannel import FdChannel
-from ood.procmon.changes import Changes
-from ood.procmon.linger import VISIT_SECONDS, linger
 from ood.procmon.members.joined import JoinedMember
-from ood.procmon.roster import Roster
+from ood.procmon.members.roster import Roster
+from ood.procmon.system.changes import Changes
+from ood.procmon.workers.linger import VISIT_SECONDS, linger
 from ood.traffic.traffic import AppTraffic
 from tests.procmon.machine import Machine
 

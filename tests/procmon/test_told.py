@@ -7,14 +7,15 @@ from pathlib import Path
 from shutil import rmtree
 
 import msgspec
+from twisted.internet.defer import execute
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from ood.interfaces import Worker
 from ood.model.status import LogLine
-from ood.procmon import told
 from ood.procmon.core import join
-from ood.procmon.told import Told
+from ood.procmon.members import told
+from ood.procmon.members.told import Told
 from ood.traffic.access import AccessLogs
 from ood.traffic.meter import lately
 from ood.traffic.traffic import HANDED, AppTraffic
@@ -69,7 +70,7 @@ class ToldTests(SynchronousTestCase):
         """Have an access log; return the list that its lines come into."""
         directory = Path(tempfile.mkdtemp(prefix="ood-told-"))
         self.addCleanup(rmtree, directory)
-        logs = AccessLogs(directory, Clock())
+        logs = AccessLogs(directory, Clock(), execute)
         self.traffic.configure("common", logs.of("a"))
         seen: list[LogLine] = []
         logs.follow("a", seen.append)

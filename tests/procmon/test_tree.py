@@ -12,9 +12,9 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ood.procmon import tree
 from ood.procmon.core.watching import Ignored
-from ood.procmon.tree import Tree
+from ood.procmon.system import tree
+from ood.procmon.system.tree import Tree
 
 
 class Readers:

@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ood.net.fdchannel import FdChannel
 from ood.procmon.core import schedule
-from ood.procmon.resources import Resources
 from ood.procmon.upkeep import LOOK_SECONDS, SILENCE_SECONDS, Upkeep
+from ood.procmon.workers.resources import Resources
 from tests.procmon.machine import FIRST_PID, ContainerTestCase
 
 NIGHT = datetime(2026, 3, 1, 3, 59, 30).astimezone()

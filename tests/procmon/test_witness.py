@@ -14,11 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from ood.model.document import App
 from ood.procmon.core.join import Stats
 from ood.procmon.core.lastwords import NOTHING
-from ood.procmon.deaths import Death
-from ood.procmon.obituaries import DEATHS_KEPT, Obituaries
-from ood.procmon.oomkills import OomKills
-from ood.procmon.output import TAIL_LINES, Tail
-from ood.procmon.witness import Witness, take
+from ood.procmon.deaths.obituaries import DEATHS_KEPT, Obituaries
+from ood.procmon.deaths.record import Death
+from ood.procmon.deaths.witness import Witness, take
+from ood.procmon.system.oomkills import OomKills
+from ood.procmon.workers.output import TAIL_LINES, Tail
 
 LEFT = b'{"requests":[["GET","/left",1]]}'
 

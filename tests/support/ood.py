@@ -53,6 +53,7 @@ class RunningOod:
 
     :param node: the ``node`` that apps shall run on; its directory is put first in PATH.
     :param environment: further variables for the service.
+    :ivar descriptors: what the service's process gets beside its standard streams.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class RunningOod:
         if node is not None:
             path = f"{Path(node).parent}:{os.environ['PATH']}"
             self.environment["PATH"] = path
+        self.descriptors: list[int] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._seen: set[psutil.Process] = set()
 
@@ -108,6 +110,7 @@ class RunningOod:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=self.descriptors,
                 preexec_fn=_end_with_parent,  # noqa: PLW1509 - it only makes a system call
             )
         try:

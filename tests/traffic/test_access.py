@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from shutil import rmtree
 
+from twisted.internet.defer import execute
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -32,7 +33,7 @@ class AccessLogTests(SynchronousTestCase):
         self.directory = Path(tempfile.mkdtemp(prefix="ood-access-"))
         self.addCleanup(rmtree, self.directory)
         self.clock = Clock()
-        self.logs = AccessLogs(self.directory, self.clock)
+        self.logs = AccessLogs(self.directory, self.clock, execute)
         self.path = self.directory / "a" / "access" / "current.log"
 
     def test_flush(self) -> None:

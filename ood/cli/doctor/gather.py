@@ -36,8 +36,8 @@ from ood.paths import (
     RUN_DIRECTORY,
     TOKEN_FILE,
 )
-from ood.procmon.preflight import command, package
-from ood.procmon.runtime import NodeRuntime
+from ood.procmon.system.runtime import NodeRuntime
+from ood.procmon.workers.preflight import command, package
 
 RESOLVE_SECONDS = 4.0
 """How long all names together may take: a resolver that does not answer is a finding."""

@@ -118,10 +118,15 @@ def _is_service(facts: Facts, holder: Listener) -> bool:
 
 def check_privileges(facts: Facts) -> Iterator[Finding]:
     """Whose powers ood has."""
+    apps = facts.document.apps if facts.document else {}
     if facts.root:
         yield Finding(OK, "user", "as root, ood can run each app as a user of its own")
+        for name, app in apps.items():
+            if app.type == NODE and app.user in {None, "root", "0"}:
+                text = f"{name} runs as root: a hole in it would be a hole in the machine"
+                fix = f"adduser --system --group NAME; ood config -a {name} -s user NAME"
+                yield Finding(WARN, "user", text, fix)
         return
-    apps = facts.document.apps if facts.document else {}
     other = [name for name, app in apps.items() if app.user not in {None, facts.user}]
     if other:
         text = f"only root can run {', '.join(other)} as another user"

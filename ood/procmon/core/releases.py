@@ -1,7 +1,7 @@
 """Releases: their names, where they come from, and how they are made ready.
 
 Pure functions; the commands they choose are carried out by
-``ood.procmon.releases``.
+``ood.procmon.releases.library``.
 """
 
 from __future__ import annotations

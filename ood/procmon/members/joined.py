@@ -13,7 +13,7 @@ from ood.procmon.core import join
 from ood.procmon.core.lines import Lines, TooLongError
 from ood.procmon.members.base import UNACKNOWLEDGED, Owner, SocketMember
 from ood.procmon.members.servers import Server
-from ood.procmon.told import Told
+from ood.procmon.members.told import Told
 from ood.traffic.traffic import AppTraffic
 
 LOOSE_DESCRIPTORS_MAX = 32

@@ -205,6 +205,13 @@ CASES: tuple[tuple[Any, dict[str, Any], str, str, str], ...] = (
         "sudo ood install",
     ),
     (
+        service.check_privileges,
+        {"document": a_document(SHOP)},
+        WARN,
+        "shop runs as root",
+        "config -a shop -s user",
+    ),
+    (
         service.check_certificates,
         {"certificates": (a_certificate(state="failed", trouble="no DNS"),)},
         FAIL,

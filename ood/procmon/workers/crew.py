@@ -6,13 +6,13 @@ import socket
 from typing import TYPE_CHECKING, Protocol
 
 from ood.model.document import App
-from ood.procmon.deaths import Death
+from ood.procmon.deaths.record import Death
 from ood.procmon.members.cluster import SharedServers
-from ood.procmon.roster import Roster
+from ood.procmon.members.roster import Roster
 from ood.procmon.telling import Teller
 
 if TYPE_CHECKING:
-    from ood.procmon.worker import WorkerProcess
+    from ood.procmon.workers.worker import WorkerProcess
 
 
 class Crew(Protocol):

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ood.errors import Fault, InvalidError, ReleaseError
-from ood.procmon.accounts import Account, describe, obstacle
 from ood.procmon.core import releases as core
 from ood.procmon.core.environment import DEFAULT_PATH
-from ood.procmon.preflight import Command, package
-from ood.procmon.runner import Runner
-from ood.procmon.runtime import NodeRuntime
+from ood.procmon.system.accounts import Account, describe, obstacle
+from ood.procmon.system.runner import Runner
+from ood.procmon.system.runtime import NodeRuntime
+from ood.procmon.workers.preflight import Command, package
 
 FETCH_SECONDS_MAX = 900.0
 """How long sources may take: a large repository over a slow line."""

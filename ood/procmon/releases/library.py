@@ -30,12 +30,12 @@ from ood.errors import OodError, ReleaseError, UnavailableError
 from ood.interfaces import IReleases
 from ood.model.document import App
 from ood.model.release import Order, Release, placed, release_directory
-from ood.procmon.accounts import Account, describe, find, obstacle
-from ood.procmon.building import RELEASE_MODE, Building, Place, Told, source_of
 from ood.procmon.core import environment, releases
-from ood.procmon.preflight import Command
-from ood.procmon.runner import Runner
-from ood.procmon.runtime import NodeRuntime
+from ood.procmon.releases.building import RELEASE_MODE, Building, Place, Told, source_of
+from ood.procmon.system.accounts import Account, describe, find, obstacle
+from ood.procmon.system.runner import Runner
+from ood.procmon.system.runtime import NodeRuntime
+from ood.procmon.workers.preflight import Command
 
 REMOVE_SECONDS_MAX = 600.0
 """How long the removal of a release may take: node_modules has 100,000 files at times."""

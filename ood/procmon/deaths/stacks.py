@@ -20,9 +20,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ood.model.death import RequestInFlight
-from ood.procmon import processes
-from ood.procmon.changes import Changes
 from ood.procmon.core.devtools import DevtoolsError, Talk, listening
+from ood.procmon.system import processes
+from ood.procmon.system.changes import Changes
 
 LOOK_SECONDS = 2.0
 """How long it may take: the worker serves nobody meanwhile, and its successor waits.  It

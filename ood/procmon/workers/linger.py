@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ood.procmon.changes import Changes
-from ood.procmon.crew import Crew
 from ood.procmon.members.base import Member
+from ood.procmon.system.changes import Changes
+from ood.procmon.workers.crew import Crew
 
 VISIT_SECONDS = 5.0
 """A client may let so much time pass between two requests: longer, and every restart would take

@@ -9,9 +9,9 @@ from twisted.internet.interfaces import IDelayedCall
 from ood.errors import OodError
 from ood.model.document import App
 from ood.procmon.context import Context
-from ood.procmon.settings import needs_new_workers
-from ood.procmon.slot import Slot
-from ood.procmon.worker import WorkerProcess
+from ood.procmon.workers.settings import needs_new_workers
+from ood.procmon.workers.slot import Slot
+from ood.procmon.workers.worker import WorkerProcess
 
 TRY_AGAIN_SECONDS = 15.0
 """Pause before the next try after a spare has died: nobody waits for it."""

@@ -8,8 +8,8 @@ from twisted.internet.interfaces import IDelayedCall
 
 from ood.model.document import App
 from ood.procmon.core.restart import History
-from ood.procmon.settings import with_limits
-from ood.procmon.worker import WorkerProcess
+from ood.procmon.workers.settings import with_limits
+from ood.procmon.workers.worker import WorkerProcess
 
 
 @dataclass

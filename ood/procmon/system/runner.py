@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from twisted.internet.interfaces import IReactorProcess, IReactorTime
 
 from ood.background import to_the_end
-from ood.procmon.changes import Changes
 from ood.procmon.core.lines import Lines
-from ood.procmon.ending import Family
-from ood.procmon.preflight import Command
-from ood.procmon.process import RootProcess, spawn
+from ood.procmon.system.changes import Changes
+from ood.procmon.system.ending import Family
+from ood.procmon.system.process import RootProcess, spawn
+from ood.procmon.workers.preflight import Command
 
 LINES_KEPT = 20
 """Last lines that go with an error: what npm says about a failure fits."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ood.model.document import App
 from ood.procmon.context import Context, Plan
 from ood.procmon.core import environment as core
-from ood.procmon.preflight import Command
+from ood.procmon.workers.preflight import Command
 
 
 @dataclass(frozen=True)

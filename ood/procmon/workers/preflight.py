@@ -11,9 +11,9 @@ from typing import Any
 
 from ood.errors import WorkerError
 from ood.model.document import App
-from ood.procmon.accounts import Account, describe, find, obstacle
 from ood.procmon.core.environment import DEFAULT_PATH
-from ood.procmon.runtime import NodeRuntime
+from ood.procmon.system.accounts import Account, describe, find, obstacle
+from ood.procmon.system.runtime import NodeRuntime
 
 PACKAGE_BYTES_MAX = 4 << 20
 """Longest package.json that is read: real ones have some kilobytes."""

@@ -14,7 +14,7 @@ from ood.clock import stamp
 from ood.model.death import DeathList, DeathReport
 from ood.procmon.core.causes import Facts, explain
 from ood.procmon.core.lastwords import pattern
-from ood.procmon.deaths import Death, signal_name
+from ood.procmon.deaths.record import Death, signal_name
 
 DEATHS_KEPT = 20
 """Deaths that are remembered for ``ood why``."""

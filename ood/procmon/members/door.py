@@ -17,9 +17,9 @@ from ood.clock import Seldom
 from ood.errors import WorkerError
 from ood.net.accept import Acceptor
 from ood.net.fdchannel import FdChannel, close_all
-from ood.procmon.accounts import Account
 from ood.procmon.core import join
 from ood.procmon.core.lines import Lines, TooLongError
+from ood.procmon.system.accounts import Account
 
 PATH_BYTES_MAX = 107
 """Longest path of a unix socket: the kernel's ``sun_path`` less its end."""

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 
-from ood.procmon import processes
-from ood.procmon.changes import Changes
-from ood.procmon.processes import Process
+from ood.procmon.system import processes
+from ood.procmon.system.changes import Changes
+from ood.procmon.system.processes import Process
 
 LOOK_AGAIN_SECONDS = 0.025
 """How often to look whether processes are gone: nobody announces a grandchild's end."""

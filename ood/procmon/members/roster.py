@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from ood.interfaces import Refused, Upstream, Worker
 from ood.procmon.members.base import BLOCKED, Entry, Member, SocketMember
-from ood.procmon.untouched import untouched
+from ood.procmon.system.untouched import untouched
 from ood.rendezvous import by_key
 
 TRIES_MAX = 5

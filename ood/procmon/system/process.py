@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from ood.errors import WorkerError
 from ood.procmon.core.environment import DEFAULT_PATH, IPC_FD
-from ood.procmon.preflight import Command
+from ood.procmon.workers.preflight import Command
 
 Output = Callable[[str, bytes], None]
 """``output(stream, data)`` with stream ``out`` or ``err``."""

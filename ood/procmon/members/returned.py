@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Collection
 
-from ood.procmon.untouched import ReturnedSocket, read_bytes
+from ood.procmon.system.untouched import ReturnedSocket, read_bytes
 
 
 def returned_socket(sock: socket.socket, ports: Collection[int]) -> ReturnedSocket | None:

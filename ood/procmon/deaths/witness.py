@@ -16,10 +16,10 @@ from ood.model.document import App
 from ood.procmon.core.growth import Growth
 from ood.procmon.core.join import Stats
 from ood.procmon.core.lastwords import FILE_BYTES_MAX, NOTHING, LastWords, parse, requests_of
-from ood.procmon.deaths import Evidence
-from ood.procmon.oomkills import OomKills
-from ood.procmon.output import Tail
-from ood.procmon.stacks import Stacks
+from ood.procmon.deaths.record import Evidence
+from ood.procmon.deaths.stacks import Stacks
+from ood.procmon.system.oomkills import OomKills
+from ood.procmon.workers.output import Tail
 
 FRESH_SECONDS = 5.0
 """How long before its worker a process of it may have died to have been the reason."""

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime
 
-from ood.procmon import inotify
 from ood.procmon.core.watching import Ignored
-from ood.procmon.inotify import Happening, Inotify
+from ood.procmon.system import inotify
+from ood.procmon.system.inotify import Happening, Inotify
 
 DIRECTORIES_MAX = 8192
 """Most directories of one app: what people write has some hundred, and each takes a kilobyte

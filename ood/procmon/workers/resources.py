@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
 
-from ood.procmon import processes
-from ood.procmon.preflight import package
+from ood.procmon.system import processes
+from ood.procmon.workers.preflight import package
 
 SAMPLE_SECONDS = 1.0
 """How old a sample may be: one reading of /proc for all workers costs some milliseconds."""

@@ -14,24 +14,24 @@ from ood.errors import OodError, WorkerError
 from ood.interfaces import Upstream
 from ood.interfaces import Worker as PoolWorker
 from ood.net.fdchannel import FdChannel
-from ood.procmon.changes import Changes
 from ood.procmon.context import Context, Plan
 from ood.procmon.core import cluster, join
-from ood.procmon.crew import Crew
-from ood.procmon.deaths import Death, describe_exit
-from ood.procmon.ending import Family
-from ood.procmon.health import Checkup
-from ood.procmon.ipc import IpcChannel
-from ood.procmon.launch import Identity, Places, environment
-from ood.procmon.linger import linger
+from ood.procmon.deaths.record import Death, describe_exit
+from ood.procmon.deaths.witness import Witness
 from ood.procmon.members.base import Entry, Member, SocketMember
 from ood.procmon.members.cluster import ClusterMember
 from ood.procmon.members.joined import JoinedMember
 from ood.procmon.members.port import PortMember, accepts, free_port
-from ood.procmon.output import Output
-from ood.procmon.preflight import Command, command
-from ood.procmon.process import RootProcess, spawn
-from ood.procmon.witness import Witness
+from ood.procmon.system.changes import Changes
+from ood.procmon.system.ending import Family
+from ood.procmon.system.process import RootProcess, spawn
+from ood.procmon.workers.crew import Crew
+from ood.procmon.workers.health import Checkup
+from ood.procmon.workers.ipc import IpcChannel
+from ood.procmon.workers.launch import Identity, Places, environment
+from ood.procmon.workers.linger import linger
+from ood.procmon.workers.output import Output
+from ood.procmon.workers.preflight import Command, command
 
 PORT_POLL_SECONDS = 0.05
 """How often a port is tried until it accepts; on loopback a try costs some microseconds."""

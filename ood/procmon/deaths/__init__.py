@@ -1,0 +1,1 @@
+"""Deaths of workers: what was seen, why it was, and who is told."""

@@ -1,0 +1,1 @@
+"""Releases of apps: made, listed, and removed."""

@@ -1,0 +1,1 @@
+"""What the process monitor asks of Linux: users, processes, files that change, commands run."""
