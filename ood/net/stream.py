@@ -22,8 +22,11 @@ from zope.interface import implementer
 from ood.net.filepart import FilePart, OpenFile
 from ood.net.listen import RawSocket
 
-READ_BYTES = 65_536
-"""Most bytes of one read: beyond it throughput hardly grows, memory per stream does."""
+READ_BYTES = 16_384
+"""Bytes of a read, as long as little comes: most messages are shorter."""
+READ_BYTES_MAX = 122_880
+"""Bytes of a read where much comes: a quarter less work for large bodies than with half as many.
+From 128 KiB on glibc maps memory anew for each read, which costs more than it brings."""
 WRITE_HIGH_BYTES = 262_144
 """With more than this unsent, whoever produces should stop: a stream's memory is bounded by it."""
 WRITE_LOW_BYTES = 65_536
@@ -62,6 +65,7 @@ class Stream:
         "_owing",
         "_parts",
         "_reactor",
+        "_read_bytes",
         "_reading",
         "_shutting",
         "_writing",
@@ -87,6 +91,7 @@ class Stream:
         self._out: list[bytes | memoryview | FilePart] = []
         self._parts = 0  # how many of these are files
         self._reading = False
+        self._read_bytes = READ_BYTES
         self._writing = False
         self._finishing = False
         self._shutting = False
@@ -152,6 +157,26 @@ class Stream:
             self._queue(memoryview(data)[sent:])
         elif data:
             self._queue(data)
+
+    def write_both(self, head: bytes, data: bytes) -> None:
+        """Send ``head`` and ``data``, which may be large, in one system call if that can be."""
+        if self._out or self.connecting or self.closed:
+            self.write(head)
+            self.write(data)
+            return
+        try:
+            sent = self.sock.sendmsg((head, data), (), _DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.broken = True
+            return
+        size = len(head)
+        if sent < size:
+            self._queue(memoryview(head)[sent:])
+            self._queue(data)
+        elif sent < size + len(data):
+            self._queue(memoryview(data)[sent - size :])
 
     def undelivered(self) -> int:
         """Return how many of the bytes written the peer has not acknowledged yet."""
@@ -237,7 +262,7 @@ class Stream:
     def doRead(self) -> None:
         """Read once."""
         try:
-            data = self.sock.recv(READ_BYTES, _DONTWAIT)
+            data = self.sock.recv(self._read_bytes, _DONTWAIT)
         except BlockingIOError as blocked:
             if isinstance(blocked, WriteFirstError):
                 self._owing = True
@@ -247,7 +272,12 @@ class Stream:
         except OSError:
             self._fail()
             return
-        if data:
+        size = len(data)
+        if size >= READ_BYTES:
+            self._read_bytes = READ_BYTES_MAX
+            self.received(data)
+        elif data:
+            self._read_bytes = READ_BYTES
             self.received(data)
         else:
             self.pause_reading()

@@ -15,14 +15,12 @@ from ood.proxy.core.framing import Body, CloseBody, encode_chunk, encode_end
 from ood.proxy.core.grammar import MalformedError
 from ood.proxy.core.pace import Intake
 from ood.proxy.core.pages import Page
-from ood.proxy.core.request import CHUNKED
+from ood.proxy.core.request import CHUNKED, repeatable
 from ood.proxy.core.response import Response, body_of
 from ood.proxy.downstream import Downstream
 from ood.proxy.live import NEVER
 from ood.proxy.tunnel import Tunnel
 from ood.proxy.upstream import UpstreamConnection
-
-_REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
 
 class Exchange:
@@ -52,6 +50,7 @@ class Exchange:
         "_sent",
         "_tried",
         "_tries",
+        "_unsent",
         "_upstream",
         "_watched",
         "way",
@@ -72,6 +71,7 @@ class Exchange:
         self._filters: list[BodyFilter] = []
         self._held = b""
         self._sent = False
+        self._unsent = b""
         self._repeated = False
         self._tries = 0
         self._tried: tuple[Worker, ...] = ()
@@ -144,15 +144,24 @@ class Exchange:
         request = self._request
         fields = self._context.heads.passed(request)
         head = forward.request_head(request, self._errand.peer, pipe=upstream.pipe, fields=fields)
-        self._sent = True
-        upstream.write(head)
-        if upstream.broken:
-            self._lost_early()
-        elif not self._body_done:
+        self._sent, self._unsent = True, head
+        if not self._body_done:  # the head goes along with the first of the body
             self._downstream.touch(limits.BODY_IDLE_SECONDS)
             self._watched = True
             self._intake = Intake(self._errand.body_bytes_max, self._context.live.now)
             self._downstream.resume_body()
+            if self._upstream is not upstream:
+                return
+        self._send(upstream)
+        if upstream.broken:
+            self._lost_early()
+
+    def _send(self, upstream: UpstreamConnection, data: bytes = b"") -> None:
+        head, self._unsent = self._unsent, b""
+        if head and data:
+            upstream.write_both(head, data)
+        elif head or data:
+            upstream.write(head or data)
 
     # The client's events.
 
@@ -165,7 +174,7 @@ class Exchange:
             self._refuse_body(refusal)
             return
         self._downstream.touch(limits.BODY_IDLE_SECONDS)
-        upstream.write(encode_chunk(payload) if self._request.length == CHUNKED else payload)
+        self._send(upstream, encode_chunk(payload) if self._request.length == CHUNKED else payload)
         if upstream.backlog > WRITE_HIGH_BYTES:
             self._downstream.pause_body()
 
@@ -174,7 +183,7 @@ class Exchange:
         assert self._upstream is not None
         self._body_done = True
         if self._request.length == CHUNKED:
-            self._upstream.write(encode_end(forward.trailer_fields(trailers)))
+            self._send(self._upstream, encode_end(forward.trailer_fields(trailers)))
         self._downstream.touch(limits.RESPONSE_SECONDS)
 
     def body_failed(self, page: Page) -> None:
@@ -236,9 +245,7 @@ class Exchange:
         if self._reply is not None:
             self._relay(data, None)
             return
-        if self._held:
-            data = self._held + data
-            self._held = b""
+        data, self._held = self._held + data, b""
         try:
             self._read_head(data)
         except MalformedError as error:
@@ -291,16 +298,14 @@ class Exchange:
 
         :param pause: wait until a worker that died is known to be dead.
         """
-        again = not self._sent or (self._repeatable() and not self._repeated)
+        again = not self._sent or (repeatable(self._request) and not self._repeated)
         if self._tries >= limits.DISPATCH_TRIES_MAX or self._held or not again:
             self._fail(pages.bad_upstream(self._errand.app))
             return
         self._tries += 1
-        if self._sent:
-            self._sent, self._repeated = False, True
-        else:
-            pause = False
-        if pause:
+        sent, self._sent = self._sent, False
+        self._repeated |= sent
+        if pause and sent:
             self._context.background.run("repeating a request", self._repeat())
         else:
             self._attempt(fresh=True)
@@ -310,9 +315,6 @@ class Exchange:
         await deferLater(self._context.clock, limits.REPEAT_PAUSE_SECONDS)
         if self._active:
             self._attempt(fresh=True)
-
-    def _repeatable(self) -> bool:
-        return not self._request.length and self._request.method in _REPEATABLE
 
     # To the client.
 

@@ -6,7 +6,14 @@ from twisted.internet.testing import MemoryReactor
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from ood.net.stream import WRITE_HIGH_BYTES, WRITE_LOW_BYTES, Stream, WriteFirstError
+from ood.net.stream import (
+    READ_BYTES,
+    READ_BYTES_MAX,
+    WRITE_HIGH_BYTES,
+    WRITE_LOW_BYTES,
+    Stream,
+    WriteFirstError,
+)
 
 
 class Recorder(Stream):
@@ -91,6 +98,32 @@ class StreamTests(SynchronousTestCase):
         self.stream.doRead()
         self.assertEqual([b"abc", "ended"], self.stream.told)
         self.assertFalse(self.reading())
+
+    def test_longer_reads(self) -> None:
+        """Where much comes more is read at once, until it is little again."""
+        self.stream.resume_reading()
+        self.peer.sendall(bytes(100_000))
+        self.stream.doRead()
+        self.stream.doRead()
+        self.peer.sendall(b"x")
+        self.stream.doRead()
+        self.peer.sendall(bytes(100_000))
+        self.stream.doRead()
+        sizes = [len(data) for data in self.stream.told if isinstance(data, bytes)]
+        self.assertEqual([READ_BYTES, 100_000 - READ_BYTES, 1, READ_BYTES], sizes)
+        self.assertLess(100_000, READ_BYTES_MAX)
+
+    def test_two_at_once(self) -> None:
+        """A head and a body arrive in order, however much of them the kernel takes."""
+        written = b""
+        for size in (1, 100_000, 1_000_000, 300, 1_000_000):
+            head, data = bytes([65 + len(written) % 26]) * 100, bytes(size)
+            written += head + data
+            self.stream.write_both(head, data)
+        self.assertEqual(written, self.drain_peer())
+        self.peer.close()
+        self.stream.write_both(b"head", b"data")
+        self.assertTrue(self.stream.broken)
 
     def test_backlog(self) -> None:
         """What the kernel does not take waits, in order, and its owner learns when it is little."""
