@@ -159,11 +159,26 @@ class AcmeIssuingService(Service):
             if not objects:
                 continue  # wanted, says the empty file
             try:
-                self.held[name] = Held(*load_objects(objects, "acme"))
+                self.held[name] = held = Held(*load_objects(objects, "acme"))
             except CertificateError as error:
                 self.log.error("the certificate of {name}: {error}", name=name, error=error)
+            else:
+                self._end_order(name, held)
         self._loaded = True
         self.check()
+
+    def _end_order(self, name: str, held: Held) -> None:
+        """Note that an order has come to its end, if a crash kept that from being noted.
+
+        Who went on with it would get the same certificate once more.
+        """
+        progress = self.journal.progress(name, self.terms)
+        if progress is not None and progress.key.encode() == held.certificate.key_pem:
+            self._note_success(name)
+
+    def _note_success(self, name: str) -> None:
+        self.journal.note(name, Entry(terms=self.terms))
+        self.journal.ended(name)
 
     def want(self, names: Iterable[str]) -> None:
         """Keep the certificates of just these names, from now on."""
@@ -347,8 +362,7 @@ class AcmeIssuingService(Service):
             raise CertificateError(f"the CA's certificate is not taken: {problem}")
         await self.cert_store.store(name, objects)
         self.held[name] = new
-        self.journal.note(name, Entry(terms=self.terms))
-        self.journal.ended(name)
+        self._note_success(name)
         until = new.certificate.not_after
         self.log.info("certificate of {name}, until {until:%Y-%m-%d}", name=name, until=until)
 

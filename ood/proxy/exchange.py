@@ -15,7 +15,7 @@ from ood.proxy.core.framing import Body, CloseBody, encode_chunk, encode_end
 from ood.proxy.core.grammar import MalformedError
 from ood.proxy.core.pace import Intake
 from ood.proxy.core.pages import Page
-from ood.proxy.core.request import CHUNKED, repeatable
+from ood.proxy.core.request import CHUNKED
 from ood.proxy.core.response import Response, body_of
 from ood.proxy.downstream import Downstream
 from ood.proxy.live import NEVER
@@ -50,7 +50,6 @@ class Exchange:
         "_sent",
         "_tried",
         "_tries",
-        "_unsent",
         "_upstream",
         "_watched",
         "way",
@@ -71,7 +70,6 @@ class Exchange:
         self._filters: list[BodyFilter] = []
         self._held = b""
         self._sent = False
-        self._unsent = b""
         self._repeated = False
         self._tries = 0
         self._tried: tuple[Worker, ...] = ()
@@ -107,7 +105,7 @@ class Exchange:
             return
         self._upstream = upstream
         upstream.user = self
-        self._downstream.touch(limits.WATCH_SECONDS)
+        self._downstream.touch(limits.RESPONSE_SECONDS if self._watched else limits.WATCH_SECONDS)
         if upstream.connecting:
             return
         if upstream.used and upstream.stale():  # closed, or it says what nobody asked for
@@ -140,28 +138,26 @@ class Exchange:
         """Send the request's head, and of its body what is there."""
         upstream = self._upstream
         assert upstream is not None
-        self.way, self.worker = ("pipe" if upstream.pipe else "tcp"), upstream.instance
-        request = self._request
-        fields = self._context.heads.passed(request)
-        head = forward.request_head(request, self._errand.peer, pipe=upstream.pipe, fields=fields)
-        self._sent, self._unsent = True, head
-        if not self._body_done:  # the head goes along with the first of the body
+        self.way, self.worker = upstream.way, upstream.instance
+        peer, fields = self._errand.peer, self._context.heads.passed(self._request)
+        upstream.head = forward.request_head(self._request, peer, pipe=upstream.pipe, fields=fields)
+        self._sent = True
+        if not self._body_done:
             self._downstream.touch(limits.BODY_IDLE_SECONDS)
             self._watched = True
             self._intake = Intake(self._errand.body_bytes_max, self._context.live.now)
             self._downstream.resume_body()
             if self._upstream is not upstream:
                 return
-        self._send(upstream)
+        upstream.send()
         if upstream.broken:
             self._lost_early()
 
-    def _send(self, upstream: UpstreamConnection, data: bytes = b"") -> None:
-        head, self._unsent = self._unsent, b""
-        if head and data:
-            upstream.write_both(head, data)
-        elif head or data:
-            upstream.write(head or data)
+    def carry_on(self, upstream: UpstreamConnection) -> None:
+        """Wait for the answer of ``upstream``, which has got the request already."""
+        upstream.user, self._upstream, self._sent = self, upstream, True
+        self.way, self.worker = upstream.way, upstream.instance
+        self._downstream.touch(limits.WATCH_SECONDS)
 
     # The client's events.
 
@@ -174,7 +170,7 @@ class Exchange:
             self._refuse_body(refusal)
             return
         self._downstream.touch(limits.BODY_IDLE_SECONDS)
-        self._send(upstream, encode_chunk(payload) if self._request.length == CHUNKED else payload)
+        upstream.send(encode_chunk(payload) if self._request.length == CHUNKED else payload)
         if upstream.backlog > WRITE_HIGH_BYTES:
             self._downstream.pause_body()
 
@@ -183,7 +179,7 @@ class Exchange:
         assert self._upstream is not None
         self._body_done = True
         if self._request.length == CHUNKED:
-            self._send(self._upstream, encode_end(forward.trailer_fields(trailers)))
+            self._upstream.send(encode_end(forward.trailer_fields(trailers)))
         self._downstream.touch(limits.RESPONSE_SECONDS)
 
     def body_failed(self, page: Page) -> None:
@@ -268,11 +264,13 @@ class Exchange:
         """Try another connection, or tell the client."""
         upstream, self._upstream = self._upstream, None
         assert upstream is not None
-        upstream.worker.failed("the connection failed" if self._sent else "it can't be reached")
+        why = "the connection failed" if self._sent else "it can't be reached"
+        if self._reply is not None or not upstream.used or self._held:
+            upstream.worker.failed(upstream.trouble or why)
+            self._tried = (*self._tried, upstream.worker)
         if self._reply is not None:
             self.cancel()
         else:
-            self._tried = (*self._tried, upstream.worker)
             self._retry_or_fail(pause=not upstream.worker.remote)
 
     def upstream_drained(self) -> None:
@@ -298,9 +296,12 @@ class Exchange:
 
         :param pause: wait until a worker that died is known to be dead.
         """
-        again = not self._sent or (repeatable(self._request) and not self._repeated)
+        app, repeats = self._errand.app, self._context.repeats
+        again = not self._sent or (not self._repeated and repeats.may(app, self._request))
         if self._tries >= limits.DISPATCH_TRIES_MAX or self._held or not again:
-            self._fail(pages.bad_upstream(self._errand.app))
+            if pause and self._sent and self._repeated:
+                repeats.ended_two(app, self._request)
+            self._fail(pages.bad_upstream(app))
             return
         self._tries += 1
         sent, self._sent = self._sent, False
@@ -342,14 +343,14 @@ class Exchange:
         upstream = self._upstream
         assert upstream is not None
         upstream.worker.answered()
+        self._context.repeats.answered(self._errand.app, self._request)
         self._reply = response
         shown = response
         if self._errand.changes:
             shown, self._filters = changed(response, self._errand.changes)
         if self._affinity is not None:
             shown = self._affinity.shown(shown, upstream.worker, self._context.live.now)
-        length = response.length
-        if length == len(data) and not self._filters:
+        if response.length == len(data) and not self._filters:
             self._let_go(clean=True)
             self._downstream.reply(shown, data, end=True)
             return

@@ -62,7 +62,7 @@ class RemoteTests(SynchronousTestCase):
                 self.assertEqual(("two", "x"), (answer.json()["text"], answer.json()["body"]))
         self.assertEqual("two", get(self.port, f"127.0.0.1:{self.port}").json()["text"])
         address = f"127.0.0.1:{one.where}"
-        wait_until(lambda: "refused" in self.upstreams()[address]["reason"], "it is seen", 20)
+        wait_until(lambda: "refused" in self.upstreams()[address]["reason"], "it is seen")
         self.assertEqual("errored", self.upstreams()[address]["state"])
         report = self.service.run("status", "api").stdout
         self.assertIn("online, 1 of 2 upstreams", report)
@@ -71,7 +71,7 @@ class RemoteTests(SynchronousTestCase):
         self.assertIn("gets no requests", self.service.ood("log", "api"))
         assert isinstance(one.where, int)
         self.serve("one", one.where)
-        wait_until(lambda: self.upstreams()[address]["state"] == "online", "it is back", 20)
+        wait_until(lambda: self.upstreams()[address]["state"] == "online", "it is back")
         self.assertIn("gets requests again", self.service.ood("log", "api"))
 
     def test_nobody_there(self) -> None:
@@ -85,7 +85,7 @@ class RemoteTests(SynchronousTestCase):
         self.assertEqual("errored", self.status()["state"])
         self.assertEqual(503, get(self.service.http_port, HOST).status)
         self.serve("late", port)
-        wait_until(lambda: self.upstreams()[upstream]["state"] == "online", "it is seen", 20)
+        wait_until(lambda: self.upstreams()[upstream]["state"] == "online", "it is seen")
         self.assertEqual("late", get(self.service.http_port, HOST).json()["text"])
         self.service.ood("stop", "api")
         self.assertEqual(503, get(self.service.http_port, HOST).status)

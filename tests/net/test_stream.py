@@ -113,18 +113,6 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual([READ_BYTES, 100_000 - READ_BYTES, 1, READ_BYTES], sizes)
         self.assertLess(100_000, READ_BYTES_MAX)
 
-    def test_two_at_once(self) -> None:
-        """A head and a body arrive in order, however much of them the kernel takes."""
-        written = b""
-        for size in (1, 100_000, 1_000_000, 300, 1_000_000):
-            head, data = bytes([65 + len(written) % 26]) * 100, bytes(size)
-            written += head + data
-            self.stream.write_both(head, data)
-        self.assertEqual(written, self.drain_peer())
-        self.peer.close()
-        self.stream.write_both(b"head", b"data")
-        self.assertTrue(self.stream.broken)
-
     def test_backlog(self) -> None:
         """What the kernel does not take waits, in order, and its owner learns when it is little."""
         self.stream.write(b"first")

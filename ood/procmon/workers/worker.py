@@ -9,14 +9,13 @@ from pathlib import Path
 
 from twisted.internet.interfaces import IDelayedCall
 
-from ood.clock import wall_time
 from ood.errors import OodError, WorkerError
 from ood.interfaces import Upstream
 from ood.interfaces import Worker as PoolWorker
 from ood.net.fdchannel import FdChannel
 from ood.procmon.context import Context, Plan
 from ood.procmon.core import cluster, join
-from ood.procmon.deaths.record import Death, describe_exit
+from ood.procmon.deaths.record import describe_exit
 from ood.procmon.deaths.witness import Witness
 from ood.procmon.members.base import Entry, Member, SocketMember
 from ood.procmon.members.cluster import ClusterMember
@@ -31,6 +30,7 @@ from ood.procmon.workers.ipc import IpcChannel
 from ood.procmon.workers.launch import Identity, Places, environment
 from ood.procmon.workers.linger import linger
 from ood.procmon.workers.output import Output
+from ood.procmon.workers.passing import death, look_back
 from ood.procmon.workers.preflight import Command, command
 
 PORT_POLL_SECONDS = 0.05
@@ -58,6 +58,7 @@ class WorkerProcess:
     :ivar number: its NODE_APP_INSTANCE; a spare that took a place keeps its own.
     :ivar serial: counts workers of an app; a later one has a higher number.
     :ivar held: whether it gets no requests though it may be online: others serve.
+    :ivar process: its root process.
     :ivar witness: knows what there is to know should it die.
     """
 
@@ -86,11 +87,12 @@ class WorkerProcess:
         self.started = context.clock.seconds()
         self._places = places
         self._ready = not plan.app.wait_ready
+        self._told = False  # of its end
         self._changes = Changes(context.clock)
         self._output = Output(context.clock, context.logs, plan.name, instance)
         directory = Path(places.join).parent
         self.witness = Witness(context.clock, context.oom, directory, self._output.tail)
-        self._process = RootProcess(self._output.write, self._process_changed)
+        self.process = RootProcess(self._output.write, self._process_changed)
         self._ipc: IpcChannel | None = None
         self._family: Family | None = None
         self._own_port: int | None = None
@@ -143,7 +145,7 @@ class WorkerProcess:
         identity = Identity(self.token, self.instance, self.serial, port, self._ipc is not None)
         env = environment(context, plan, what, self._places, identity)
         ipc = None if self._ipc is None else self._ipc.theirs.fileno()
-        self.pid = spawn(context.processes, self._process, what, env, ipc)
+        self.pid = spawn(context.processes, self.process, what, env, ipc)
         self._family = Family(context.clock, self.pid)
         if self._ipc is None:
             return
@@ -181,10 +183,9 @@ class WorkerProcess:
 
     def _too_late(self) -> None:
         self._listen_timer = None
-        seconds = self.plan.app.listen_timeout / 1000
         listening = any(member.listening for member in self.members)
         missing = "did not say that it is ready" if listening else "did not listen on a port"
-        self._fail(f"{missing} within {seconds:g} s")
+        self._fail(f"{missing} within {self.plan.app.listen_timeout / 1000:g} s")
 
     # -- joining
 
@@ -331,18 +332,20 @@ class WorkerProcess:
 
     def _process_changed(self) -> None:
         self._changes.notify()
-        if not self._process.exited or self.state in REQUESTED:
+        if not self.process.exited or self.state in REQUESTED:
+            if self.process.ended:
+                self._look_back()
             return
         for member in self.members:
             self.crew.roster.accept(member, False)
-        if self._process.ended:
+        if self.process.ended:
             self._died()
         elif self._other_timer is None or not self._other_timer.active():
             self._cancel_timers()
             self._other_timer = self.context.clock.callLater(LAST_WORDS_SECONDS, self._died)
 
     def _died(self) -> None:
-        self._fail(describe_exit(self._process.code, self._process.signal))
+        self._fail(describe_exit(self.process.code, self.process.signal))
 
     def _fail(self, reason: str) -> None:
         """It can't be used any more: tell, and end what is left of it."""
@@ -352,13 +355,16 @@ class WorkerProcess:
         self._enter("stopping")
         self._open_doors()
         self._cancel_timers()
-        uptime = self.context.clock.seconds() - self.started
-        code, number = self._process.code, self._process.signal
-        found = self.witness.evidence(self.plan.app, self.joined())
-        now = wall_time()
-        death = Death(now, self.instance, self.pid, reason, uptime, code, number, found)
-        self.crew.worker_failed(self, death)
+        self._told = True
+        self.crew.worker_failed(self, death(self, reason))
         self._begin_to_stop()
+
+    def _look_back(self) -> None:
+        """Tell, once, of an end that was not the one asked for."""
+        if self.process.exited and self._family is not None and not self._told:
+            self._told = True
+            self._output.end()
+            look_back(self, self._family.sent)
 
     def stop(self, *, drain: bool) -> None:
         """End the worker; ``crew.worker_gone`` is called when nothing is left."""
@@ -382,7 +388,7 @@ class WorkerProcess:
                 await self._drain(now + allowed * (1 - STOP_SHARE))
                 self._enter("stopping")
                 self.crew.worker_changed(self)
-            died = self._process.exited or self.witness.hung
+            died = self.process.exited or self.witness.hung
             deadline = now + (min(allowed, LEFTOVER_SECONDS) if died else allowed)
             await self._end(signal.Signals[app.stop_signal], deadline)
         finally:
@@ -390,7 +396,7 @@ class WorkerProcess:
             self.crew.worker_gone(self)
 
     async def _drain(self, deadline: float) -> None:
-        gone = self._process
+        gone = self.process
         await linger(self.crew, self.members, lambda: gone.exited, self._changes, deadline)
         for member in self.members:
             member.drain()
@@ -403,26 +409,26 @@ class WorkerProcess:
         await self._changes.until(self._left, deadline)
 
     def _drained(self) -> bool:
-        return self._process.exited or all(member.drained for member in self.members)
+        return self.process.exited or all(member.drained for member in self.members)
 
     def _empty(self) -> bool:
         """Whether WebSockets and the like have ended, or nobody else would serve them."""
-        stopped = self._process.exited or not self.crew.app.running
+        stopped = self.process.exited or not self.crew.app.running
         return stopped or not any(member.staying for member in self.joined())
 
     def _left(self) -> bool:
-        return self._process.exited or all(member.left for member in self.members)
+        return self.process.exited or all(member.left for member in self.members)
 
     async def _end(self, number: signal.Signals, deadline: float) -> None:
         if self._family is None:
             return
-        survivors = await self._family.end(number, deadline, lambda: self._process.exited)
+        survivors = await self._family.end(number, deadline, lambda: self.process.exited)
         if survivors:
             pids = ", ".join(str(process.pid) for process in survivors)
             self.remark(f"SIGKILL does not end process {pids}")
             return
         last_words = self.context.clock.seconds() + LAST_WORDS_SECONDS
-        await self._changes.until(lambda: self._process.ended, last_words)
+        await self._changes.until(lambda: self.process.ended, last_words)
 
     def _cancel_timers(self) -> None:
         for timer in (self._listen_timer, self._other_timer):
@@ -434,6 +440,7 @@ class WorkerProcess:
 
     def _release(self) -> None:
         """Give everything back."""
+        self._look_back()
         self._enter("stopped")
         self._cancel_timers()
         self._output.end()
@@ -445,6 +452,6 @@ class WorkerProcess:
         self.members.clear()
         if self._ipc is not None:
             self._ipc.close()
-        if self.pid is not None and not self._process.ended:
-            self._process.transport.loseConnection()
+        if self.pid is not None and not self.process.ended:
+            self.process.transport.loseConnection()
         self.context.taken_ports.discard(self._own_port or 0)

@@ -49,7 +49,6 @@ _KNOWN_METHODS = frozenset(
     b" UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK UNLINK".split()
 )
 """Methods that every Node knows; CONNECT is none of ours."""
-_REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _REQUEST_LINE = re.compile(TOKEN + rb"+ [^ ]+ (HTTP/[0-9]\.[0-9])")
@@ -84,11 +83,6 @@ class Request(msgspec.Struct, frozen=True):
     named: tuple[bytes, ...]
     plain: bool
     end: int
-
-
-def repeatable(request: Request) -> bool:
-    """Tell whether it does no harm if an app gets ``request`` twice."""
-    return not request.length and request.method in _REPEATABLE
 
 
 def parse_request(data: bytes) -> Request | None:

@@ -27,13 +27,14 @@ from ood.proxy.core.hello import (
 from ood.proxy.tls import counters
 from ood.proxy.tls.contexts import ACME, HTTP1
 from ood.proxy.tls.counters import TlsCounters
-from ood.proxy.tls.farewell import Farewell
 from ood.proxy.tls.kernel import KernelHandshake, Support
-from ood.proxy.tls.socket import RECORD_BYTES, TlsSocket
+from ood.proxy.tls.socket import RECORD_BYTES, TlsSocket, hold
 from ood.proxy.tls.turns import Turns
 
 _DONTWAIT = socket.MSG_DONTWAIT
 _PEEK = socket.MSG_PEEK | _DONTWAIT
+_NOTHING_AWAITED = "TLSv1.3"
+"""Here a server's last messages are tickets for another time: no client waits for them."""
 
 
 class Host(Protocol):
@@ -60,6 +61,9 @@ class Host(Protocol):
     def speak(self, sock: TlsSocket, incoming: Incoming, data: bytes) -> None:
         """Take a connection with its first bytes."""
 
+    def part(self, sock: TlsSocket) -> None:
+        """Close later: the client can't be told now that nothing is missing."""
+
 
 class _State(enum.Enum):
     HELLO = "its first message has not come in full"
@@ -77,8 +81,10 @@ class Handshake:
     """
 
     __slots__ = (
+        "_answered",
         "_connection",
         "_fd",
+        "_held",
         "_host",
         "_kernel",
         "_peeked",
@@ -95,6 +101,8 @@ class Handshake:
         self._fd = incoming.sock.fileno()
         self._state = _State.HELLO
         self._peeked = 0
+        self._answered = False  # the client has our first message
+        self._held = False  # what was written is held back in the kernel
         self._connection: SSL.Connection | None = None
         self._kernel: KernelHandshake | None = None
         self._tls: TlsSocket | None = None
@@ -203,7 +211,7 @@ class Handshake:
             return
         try:
             if self._kernel is None:
-                connection.do_handshake()
+                self._shake(connection)
             else:
                 self._kernel.step()
         except SSL.WantReadError:
@@ -215,9 +223,26 @@ class Handshake:
         except SSL.Error:
             self._lose(counters.FAILED)  # OpenSSL has sent the alert
         else:
-            self._host.counters.handshakes[connection.get_protocol_version_name()] += 1
+            version = connection.get_protocol_version_name()
+            self._host.counters.handshakes[version] += 1
             if not self._seal(connection):
-                self._agreed(connection)
+                self._agreed(connection, version)
+
+    def _shake(self, connection: SSL.Connection) -> None:
+        """Let OpenSSL go on; its last messages are to come together with the first answer."""
+        if self._answered:
+            self._hold(back=True)
+        try:
+            connection.do_handshake()
+        except SSL.WantReadError:
+            self._answered = True
+            self._hold(back=False)
+            raise
+
+    def _hold(self, *, back: bool) -> None:
+        if self._held != back:
+            self._held = back
+            hold(self._sock, back=back)
 
     def _seal(self, connection: SSL.Connection) -> bool:
         """Let the kernel go on; return false if OpenSSL has to."""
@@ -239,19 +264,17 @@ class Handshake:
         self._host.sealed(incoming)
         return True
 
-    def _agreed(self, connection: SSL.Connection) -> None:
+    def _agreed(self, connection: SSL.Connection, version: str) -> None:
         host = self._host
-        self._tls = TlsSocket(connection, self._sock, self._part)
+        if version != _NOTHING_AWAITED:
+            self._hold(back=False)
+        self._tls = TlsSocket(connection, self._sock, host.part, held=self._held)
         self._state = _State.READY
         if self._tls.protocol == ACME:
             self.reset()
             return
         self.deadline = host.context.live.now + limits.HEAD_DEADLINE_SECONDS
         self._first_bytes()
-
-    def _part(self, sock: TlsSocket) -> None:
-        """Close later: the client can't be told now that nothing is missing."""
-        Farewell(self._host.context, sock).start()
 
     def _first_bytes(self) -> None:
         tls = self._tls

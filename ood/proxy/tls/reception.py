@@ -18,6 +18,7 @@ from ood.proxy.dispatch import Dispatcher
 from ood.proxy.tls import counters
 from ood.proxy.tls.contexts import ACME, HTTP1, Contexts, challenge_context
 from ood.proxy.tls.counters import TlsCounters
+from ood.proxy.tls.farewell import Farewell
 from ood.proxy.tls.handshake import Handshake
 from ood.proxy.tls.kernel import Support, describe, keep_secrets, probe
 from ood.proxy.tls.passage import Passage
@@ -152,6 +153,10 @@ class Reception:
         """Serve a connection whose handshake is done."""
         speaker = SPEAKERS[sock.protocol or HTTP1]
         speaker(self.context, sock, incoming).received(data)
+
+    def part(self, sock: TlsSocket) -> None:
+        """Close later: the client can't be told now that nothing is missing."""
+        Farewell(self.context, sock).start()
 
     def stop(self) -> None:
         """Forget what waits; the connections themselves are the live ones' business."""
