@@ -24,8 +24,11 @@ from ood.agreement import Agreement
 from ood.net.filepart import FilePart, OpenFile
 from ood.net.listen import RawSocket
 
-READ_BYTES = 65_536
-"""Most bytes of one read: beyond it throughput hardly grows, memory per stream does."""
+READ_BYTES = 16_384
+"""Bytes of a read, as long as little comes: most messages are shorter."""
+READ_BYTES_MAX = 122_880
+"""Bytes of a read where much comes: a quarter less work for large bodies than with half as many.
+From 128 KiB on glibc maps memory anew for each read, which costs more than it brings."""
 WRITE_HIGH_BYTES = 262_144
 """With more than this unsent, whoever produces should stop: a stream's memory is bounded by it."""
 WRITE_LOW_BYTES = 65_536
@@ -68,6 +71,7 @@ class Stream:
         "_owing",
         "_parts",
         "_reactor",
+        "_read_bytes",
         "_reading",
         "_shutting",
         "_writing",
@@ -101,6 +105,7 @@ class Stream:
         self._out: list[bytes | memoryview | FilePart] = []
         self._parts = 0  # how many of these are files
         self._reading = False
+        self._read_bytes = READ_BYTES
         self._writing = False
         self._finishing = False
         self._shutting = False
@@ -257,7 +262,7 @@ class Stream:
             self._queue_agreement()
             return
         try:
-            data = self.sock.recv(READ_BYTES, DONTWAIT)
+            data = self.sock.recv(self._read_bytes, DONTWAIT)
         except BlockingIOError as blocked:
             if isinstance(blocked, WriteFirstError):
                 self._owing = True
@@ -267,7 +272,9 @@ class Stream:
         except OSError as error:
             self._fail(error)
             return
-        if data:
+        size = len(data)
+        if size:
+            self._read_bytes = READ_BYTES if size < READ_BYTES else READ_BYTES_MAX
             self.received(data)
         else:
             self.pause_reading()

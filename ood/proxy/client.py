@@ -6,7 +6,7 @@ import socket
 
 import msgspec
 
-from ood.net.stream import READ_BYTES, WRITE_HIGH_BYTES
+from ood.net.stream import WRITE_HIGH_BYTES
 from ood.proxy import limits
 from ood.proxy.begin import Sent, begin, carry_on
 from ood.proxy.context import Context, Incoming
@@ -19,7 +19,7 @@ from ood.proxy.downstream import Flow
 from ood.proxy.http1 import Http1Downstream
 from ood.proxy.paced import PacedStream
 
-PIPELINE_BYTES_MAX = READ_BYTES
+PIPELINE_BYTES_MAX = 65_536
 """With more than this of later requests waiting, the client's bytes stay in the kernel."""
 
 _DONTWAIT = socket.MSG_DONTWAIT

@@ -139,18 +139,19 @@ class Exchange:
         upstream = self._upstream
         assert upstream is not None
         self.way, self.worker = upstream.way, upstream.instance
-        request = self._request
-        fields = self._context.heads.passed(request)
-        head = forward.request_head(request, self._errand.peer, pipe=upstream.pipe, fields=fields)
+        peer, fields = self._errand.peer, self._context.heads.passed(self._request)
+        upstream.head = forward.request_head(self._request, peer, pipe=upstream.pipe, fields=fields)
         self._sent = True
-        upstream.write(head)
-        if upstream.broken:
-            self._lost_early()
-        elif not self._body_done:
+        if not self._body_done:
             self._downstream.touch(limits.BODY_IDLE_SECONDS)
             self._watched = True
             self._intake = Intake(self._errand.body_bytes_max, self._context.live.now)
             self._downstream.resume_body()
+            if self._upstream is not upstream:
+                return
+        upstream.send()
+        if upstream.broken:
+            self._lost_early()
 
     def carry_on(self, upstream: UpstreamConnection) -> None:
         """Wait for the answer of ``upstream``, which has got the request already."""
@@ -169,7 +170,7 @@ class Exchange:
             self._refuse_body(refusal)
             return
         self._downstream.touch(limits.BODY_IDLE_SECONDS)
-        upstream.write(encode_chunk(payload) if self._request.length == CHUNKED else payload)
+        upstream.send(encode_chunk(payload) if self._request.length == CHUNKED else payload)
         if upstream.backlog > WRITE_HIGH_BYTES:
             self._downstream.pause_body()
 
@@ -178,7 +179,7 @@ class Exchange:
         assert self._upstream is not None
         self._body_done = True
         if self._request.length == CHUNKED:
-            self._upstream.write(encode_end(forward.trailer_fields(trailers)))
+            self._upstream.send(encode_end(forward.trailer_fields(trailers)))
         self._downstream.touch(limits.RESPONSE_SECONDS)
 
     def body_failed(self, page: Page) -> None:

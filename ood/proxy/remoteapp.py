@@ -205,7 +205,7 @@ class RemoteApp:
         if self.app.balance == "roundRobin":
             return balance.round_robin(ready)
         if self.app.balance == "random":
-            return balance.at_random(ready, self._chance())
+            return balance.of_two(ready, self._chance(), self._chance())
         return balance.least_busy(ready)
 
     def connect(self, worker: Worker | None) -> Upstream | None:

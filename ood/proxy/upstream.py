@@ -10,7 +10,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IReactorFDSet
 
 from ood.interfaces import IWorkerPool, Upstream, Worker
-from ood.net.stream import Stream, WriteFirstError
+from ood.net.stream import DONTWAIT, Stream, WriteFirstError
 from ood.proxy import limits
 from ood.proxy.core.trust import told
 from ood.proxy.live import NEVER, TICK_SECONDS, Live
@@ -48,6 +48,7 @@ class UpstreamConnection(Stream):
     :ivar way: what that is called.
     :ivar instance: the worker's number.
     :ivar user: who uses it now; None while it is idle.
+    :ivar head: a request's head that is sent along with what follows it.
     :ivar used: how many requests it has served before the present one.
     :ivar late: it was given up because it was not ready in time.
     """
@@ -58,6 +59,7 @@ class UpstreamConnection(Stream):
         "_poll",
         "_upstreams",
         "deadline",
+        "head",
         "idle_limit",
         "idle_since",
         "instance",
@@ -84,6 +86,7 @@ class UpstreamConnection(Stream):
         self.way = PIPE if upstream.pipe else TCP
         self.instance = upstream.worker.instance
         self.user: UpstreamUser | None = None
+        self.head = b""
         self.used = 0
         self.late = False
         self.idle_since = 0.0
@@ -150,6 +153,29 @@ class UpstreamConnection(Stream):
         if self.error is None or self.error.errno != errno.EPROTO:
             return ""
         return told(str(self.error.strerror))
+
+    def send(self, data: bytes = b"") -> None:
+        """Send :attr:`head` and ``data``, which may be large, in one system call if possible."""
+        head, self.head = self.head, b""
+        if not (head and data) or self._out or self.connecting or self.closed or self._handshake:
+            if head:
+                self.write(head)
+            if data:
+                self.write(data)
+            return
+        try:
+            sent = self.sock.sendmsg((head, data), (), DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.broken = True
+            return
+        size = len(head)
+        if sent < size:
+            self._queue(memoryview(head)[sent:])
+            self._queue(data)
+        elif sent < size + len(data):
+            self._queue(memoryview(data)[sent - size :])
 
     def stale(self) -> bool:
         """Tell whether the upstream has closed already, or has sent what nobody asked for.

@@ -35,7 +35,7 @@ http.createServer((request, response) => {
     response.on('drain', more);
     return more();
   }
-  response.end('ok');
+  request.resume().on("end", () => response.end("ok"));
 }).listen(process.env.PORT);
 """
 GET = b"GET /%b HTTP/1.1\r\nHost: %b.localhost\r\n%b\r\n"
