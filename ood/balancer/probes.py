@@ -6,7 +6,12 @@ from typing import cast
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.error import ConnectError, ProcessDone, ProcessExitedAlready
+from twisted.internet.error import (
+    ConnectError,
+    ConnectionRefusedError,
+    ProcessDone,
+    ProcessExitedAlready,
+)
 from twisted.internet.interfaces import (
     IReactorProcess,
     IReactorTCP,

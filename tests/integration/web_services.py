@@ -45,7 +45,7 @@ class Services(WebPageCase):
         for port in (up, down):
             self.lb("add-server", "-o", "127.0.0.1", "-p", str(port), "-f", "m", "-w", "3")
         self.row(section, f"127.0.0.1:{down}").get_by_text("down").wait_for()
-        self.row(section, f"127.0.0.1:{down}").get_by_text("refused").wait_for()
+        self.row(section, f"127.0.0.1:{down}").get_by_text("the connection was refused").wait_for()
         self.row(section, f"127.0.0.1:{up}").get_by_text("online").wait_for()
         for _ in range(CONNECTIONS):
             with closing(socket.create_connection(("127.0.0.1", self.l4_port))):
