@@ -87,6 +87,8 @@ class Context:
     :ivar routes: which app answers to which Host; replaced as a whole.
     :ivar statics: the apps that are just files.
     :ivar compressing: the apps whose answers are compressed.
+    :ivar direct: the apps whose requests go, as they come, to any of their workers, and whose
+        answers come back so.
     :ivar one_app: there is just one app, so no connection can bring another one's request.
     :ivar sticky: which apps' clients stay with their workers.
     :ivar repeats: which requests are given to a second worker.
@@ -110,6 +112,7 @@ class Context:
     sticky: Stickiness = field(default_factory=Stickiness)
     statics: Mapping[str, StaticSite] = field(default_factory=dict)
     compressing: Set[str] = frozenset()
+    direct: Set[str] = frozenset()
     one_app: bool = False
     draining: bool = False
     secured: Secured | None = None

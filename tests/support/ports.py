@@ -6,8 +6,6 @@ import random
 import socket
 from collections.abc import Iterator
 
-from ood.net.listen import port_is_free
-
 LOWEST_PORT = 10_240
 HIGHEST_PORT = 32_767
 """From 32768 on the kernel gives ports to outgoing connections, and they collide."""
@@ -47,14 +45,27 @@ def _turns() -> Iterator[int]:
 _ports = _turns()
 
 
+def _is_unused(port: int) -> bool:
+    """Tell whether ``port`` is free even for who does not set SO_REUSEADDR.
+
+    Without it, connections that were closed a minute ago still have the port.
+    """
+    with socket.socket() as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+        return True
+
+
 def free_port() -> int:
-    """Return a port on which nothing listens now."""
+    """Return a port that nobody uses now."""
     for port in _ports:
-        if port_is_free(port):
+        if _is_unused(port):
             return port
     raise AssertionError("unreachable")
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ``count`` different ports on which nothing listens now."""
+    """Return ``count`` different ports that nobody uses now."""
     return [free_port() for _ in range(count)]
