@@ -79,6 +79,7 @@ class AcmeIssuingService(Service):
     :param now: tells the time of day.
     :param journal: remembers failures and orders.
     :param profile: what kind of certificate is asked for.
+    :param preferred_chain: who shall have signed the last certificate of its chain.
     :param diagnose: fires with what may be wrong with a name, in words; empty if unknown.
     :param changed: called with a name whose certificate or problem changed.
     """
@@ -101,6 +102,7 @@ class AcmeIssuingService(Service):
         panic: Callable[[Failure, str], None] | None = None,
         generate_key: Callable[[], bytes] = new_key,
         profile: str = "",
+        preferred_chain: str = "",
         diagnose: Callable[[str], Deferred[str]] = lambda _: succeed(""),
         changed: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -119,6 +121,7 @@ class AcmeIssuingService(Service):
         self._panic = panic or self._log_panic
         self._generate_key = generate_key
         self._profile = profile
+        self._preferred_chain = preferred_chain
         self._diagnose = diagnose
         self._changed = changed
         self._background = Background()
@@ -347,6 +350,7 @@ class AcmeIssuingService(Service):
             profile=self._profile,
             replaces=self._ari_id(name) if entry.terms == self.terms else "",
             order=progress.url if progress else "",
+            preferred_chain=self._preferred_chain,
             began=began,
         )
         await self._keep(name, Held(*load_pair(key, b"".join(chain), "acme")), [key, *chain])

@@ -274,6 +274,7 @@ def _acme_of(settings: Settings) -> tuple[Any, ...]:
         settings.acme_challenges,
         settings.acme_dns_hook,
         settings.acme_profile,
+        settings.acme_preferred_chain,
         settings.acme_eab_kid,
         settings.acme_eab_key_file,
         settings.acme_ca_file,

@@ -104,6 +104,9 @@ SETTINGS_KEYS: Mapping[str, Key] = {
         "Command for dns-01, and so for wildcards: it is called with add or remove, name, value.",
     ),
     "acmeProfile": Key(kinds.TEXT, "The kind of certificate, where the CA has several."),
+    "acmePreferredChain": Key(
+        kinds.TEXT, "Name of the root that chains end at, where the CA has several."
+    ),
     "acmeEabKid": Key(kinds.TEXT, "Key id of your account at the CA, if it wants one."),
     "acmeEabKeyFile": Key(
         kinds.ABSOLUTE_PATH, "File with the secret of that account, readable for nobody else."

@@ -154,6 +154,12 @@ class Pebble:
         self._processes.clear()
         shutil.rmtree(self.directory_path, ignore_errors=True)
 
+    def spoil(self, name: str) -> None:
+        """Have the name server fail for ``name`` from now on."""
+        where = f"http://127.0.0.1:{self.dns_manage}/set-servfail"
+        body = json.dumps({"host": name + "."}).encode()
+        urllib.request.urlopen(where, body, timeout=30).close()
+
     def hook(self) -> list[str]:
         """Return a DNS hook's command that tells the name server."""
         path = self.directory_path / "hook.py"

@@ -41,6 +41,8 @@ from ood.procmon.workers.preflight import command, package
 
 RESOLVE_SECONDS = 4.0
 """How long all names together may take: a resolver that does not answer is a finding."""
+MODULE_PLACES = ("etc/modules-load.d", "usr/lib/modules-load.d", "lib/modules-load.d")
+"""Where systemd looks for what the kernel has to load at boot."""
 PROGRAM_SECONDS = 5.0
 """How long a program that is asked may take."""
 PRIVATE_ENDS = tuple(f".{suffix}" for suffix in LOCAL_SUFFIXES)
@@ -88,6 +90,7 @@ def gather(home: Path, answers: Mapping[str, Any], fault: OodError | None) -> Fa
         open_files=_open_files(pids[0] if pids else os.getpid()),
         owned=owned(home, (".", TOKEN_FILE, DOCUMENT_FILE, RUN_DIRECTORY)),
         ktls="tls" in _words("/proc/sys/net/ipv4/tcp_available_ulp"),
+        ktls_at_boot=loads_at_boot("tls"),
         ip_vs=Path("/proc/net/ip_vs").exists(),
         synchronised=_synchronised(),
         unit=_unit(),
@@ -305,6 +308,24 @@ def _words(path: str) -> list[str]:
     try:
         return Path(path).read_text().split()
     except OSError:
+        return []
+
+
+def loads_at_boot(module: str, root: Path = Path("/")) -> bool:
+    """Tell whether the kernel, which has ``module`` now, has it after each boot.
+
+    :param root: where the machine's files are.
+    """
+    if module not in _words(str(root / "proc/modules")):
+        return True  # it is built in
+    files = [file for place in MODULE_PLACES for file in (root / place).glob("*.conf")]
+    return any(module in _lines(file) for file in files)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
         return []
 
 

@@ -42,6 +42,7 @@ HEALTHY = Facts(
     open_files=1 << 20,
     owned={"api-token": Owned(0o600, "root", True)},
     ktls=True,
+    ktls_at_boot=True,
     synchronised=True,
     unit=INSTALLED,
     now=NOON,
@@ -95,6 +96,14 @@ CASES: tuple[tuple[Any, dict[str, Any], str, str, str], ...] = (
         "the kernel does no TLS",
         "modprobe tls",
     ),
+    (
+        machine.check_kernel,
+        {"ktls_at_boot": False},
+        WARN,
+        "nothing loads its module tls at the next boot",
+        "sudo ood install",
+    ),
+    (machine.check_kernel, {"ktls_at_boot": False, "unit": None}, OK, "can do TLS", ""),
     (machine.check_kernel, {"ip_vs": True}, OK, "IPVS", ""),
     (machine.check_kernel, {"document": L4}, WARN, "relays", "modprobe ip_vs"),
     (

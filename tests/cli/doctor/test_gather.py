@@ -15,7 +15,7 @@ from ood.cli.access import not_running
 from ood.cli.doctor import gather as gathering
 from ood.cli.doctor.command import UnhealthyError, report
 from ood.cli.doctor.facts import Facts, Listener
-from ood.cli.doctor.gather import gather, listeners, owned, public_names, resolved
+from ood.cli.doctor.gather import gather, listeners, loads_at_boot, owned, public_names, resolved
 from ood.cli.output import Output
 from ood.home import Home
 from ood.model.document import App
@@ -124,6 +124,17 @@ class GatherTests(SynchronousTestCase):
         self.assertEqual(found["a.example"], frozenset({"192.0.2.1"}))
         self.assertEqual(found["gone.example"], "Name or service not known")
         self.assertIn("no answer", found["silent.example"])
+
+    def test_loads_at_boot(self) -> None:
+        """A module is there after a boot if it is built in, or if a file names it."""
+        root = Path(self.mktemp())
+        self.assertTrue(loads_at_boot("tls", root))
+        for name, text in (("proc/modules", "tls 1 0"), ("etc/modules-load.d/a.conf", "# tls\nx")):
+            (root / name).parent.mkdir(parents=True)
+            (root / name).write_text(text)
+        self.assertFalse(loads_at_boot("tls", root))
+        (root / "etc/modules-load.d/ood.conf").write_text("# by ood\ntls\n")
+        self.assertTrue(loads_at_boot("tls", root))
 
     def test_owned(self) -> None:
         """Modes are those of the files."""

@@ -122,6 +122,19 @@ class HttpTests(EdgeCase):
         self.assertEqual((status["state"], status["names"]), ("valid", [SHOP, BLOG]))
         self.assertIn(SHOP, self.service.ood("status", "shop"))
 
+    def test_one_bad_name(self) -> None:
+        """Of two names the CA can't look one up: the other is served, and status says why."""
+        self.ca.spoil(BLOG)
+        self.service.add("shop", self.site, "--domain", SHOP, "--domain", BLOG)
+        self.agree()
+        self.until_valid(SHOP)
+        wait_until(lambda: self.state(BLOG).get("trouble"), "the reason", PATIENCE_SECONDS)
+        self.assertIn("could not resolve", self.state(BLOG)["trouble"])
+        self.assertEqual(peer(self.service.https_port, SHOP), self.state(SHOP)["fingerprint"])
+        status = self.service.json("status", "shop")["certificate"]
+        self.assertEqual((status["state"], status["names"]), ("partial", [SHOP]))
+        self.assertIn(BLOG, self.service.run("status", "shop").stdout)
+
     def test_renewed_by_hand(self) -> None:
         """ood cert renew puts another certificate in its place, without a restart."""
         self.service.add("shop", self.site, "--domain", SHOP)
