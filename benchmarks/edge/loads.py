@@ -22,7 +22,13 @@ SIZES = {"/": 17, "/10k": 10 << 10, "/1m": 1 << 20}
 """What ``server.js`` answers."""
 UPLOAD_BYTES = 64 << 10
 GRACE_SECONDS = 30
-PROGRAMS = {"wrk": "wrk", "h2load": "nghttp2-client", "node": "nodejs"}
+STRANGERS = 8
+PROGRAMS = {
+    "wrk": "wrk",
+    "h2load": "nghttp2-client",
+    "node": "nodejs",
+    "openssl": "openssl",
+}
 """What is needed, and the Debian package that has it."""
 
 
@@ -77,6 +83,23 @@ def plain(path: str = "/", *more: str) -> Generator:
 def tls(path: str = "/", *more: str) -> Generator:
     """Return wrk on HTTPS."""
     return lambda ports, seconds: _wrk(f"https://127.0.0.1:{ports.https}{path}", seconds, *more)
+
+
+def strangers(ports: Ports, seconds: int) -> Load:
+    """Load by openssl's s_time: several clients, each connection with a handshake in full."""
+    options = ["-connect", f"127.0.0.1:{ports.https}", "-new", "-time", str(seconds), "-www", "/"]
+    running = [
+        subprocess.Popen(
+            ["openssl", "s_time", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(STRANGERS)
+    ]
+    printed = [one.communicate(timeout=seconds + GRACE_SECONDS)[0] for one in running]
+    failed = sum(1 for one in running if one.returncode)
+    return parse_s_time(printed, seconds, failed)
 
 
 def h2(ports: Ports, seconds: int) -> Load:
@@ -136,6 +159,13 @@ def parse_wrk(text: str) -> Load:
         errors=errors + (int(refused[1]) if refused else 0),
         p99_ms=float(p99[1]) * units[p99[2]] if p99 else float("nan"),
     )
+
+
+def parse_s_time(texts: list[str], seconds: int, failed: int) -> Load:
+    """Add up what several of openssl's clients report, which stop at their first error."""
+    pattern = r"(\d+) connections in \d+ real seconds"
+    requests = sum(int(_number(pattern, text)) for text in texts)
+    return Load(requests, requests / seconds, failed, float("nan"))
 
 
 def parse_h2load(text: str) -> Load:

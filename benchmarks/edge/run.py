@@ -66,8 +66,13 @@ MODES: Mapping[str, Mode] = {
     "idle": Mode("64 connections beside 1,000 idle ones", loads.beside_idle),
     "tls": Mode("64 connections with TLS, kept alive", loads.tls(), tls=True),
     "handshakes": Mode(
-        "64 clients, a TLS connection for each request",
+        "64 clients, a TLS connection for each request, which resumes the client's session",
         loads.tls("/", "-H", "Connection: close"),
+        tls=True,
+    ),
+    "strangers": Mode(
+        "8 clients, a TLS connection for each request, with a handshake in full",
+        loads.strangers,
         tls=True,
     ),
     "h2": Mode("HTTP/2, 10 clients with 10 streams each", loads.h2, tls=True),

@@ -6,12 +6,17 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
+from typing import TypeVar
 
+from OpenSSL import SSL
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 
+from ood.net.listen import RawSocket
 from ood.proxy import limits
-from ood.proxy.tls import turns
+from ood.proxy.tls import handshake, turns
+from ood.proxy.tls import socket as socket_module
 from ood.testing.certificates import make_certificate
 from tests.proxy.support import LOOPBACK, Server
 from tests.proxy.tls.support import (
@@ -24,7 +29,9 @@ from tests.proxy.tls.support import (
     trusting,
 )
 
+T = TypeVar("T")
 OLD = ssl.TLSVersion.TLSv1_2
+PATIENCE_SECONDS = 60
 
 
 class RequestTests(HttpsTestCase):
@@ -94,6 +101,73 @@ class RequestTests(HttpsTestCase):
         (head,) = self.backend.heads
         self.assertRegex(head, rb"X-Ood-Peer: 127\.0\.0\.1 \d+ https\r?\n?")
         self.assertNotIn(b"X-Forwarded-Proto: http\r\n", head)
+
+
+class LastMessagesTests(HttpsTestCase):
+    """What ends a handshake may come with the first answer, if the client waits for none of it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.held: list[bool] = []
+
+        def hold(sock: RawSocket, *, back: bool) -> None:
+            self.held.append(back)
+            socket_module.hold(sock, back=back)
+
+        self.patch(handshake, "hold", hold)
+
+    async def answered(self, settings: SSL.Context) -> bytes:
+        """Ask; return the answer.
+
+        The client runs in the server's own thread: so it never answers in the middle of one of
+        the server's steps.
+        """
+        with closing(socket.create_connection((LOOPBACK, self.tls_port))) as raw:
+            raw.setblocking(False)
+            client = SSL.Connection(settings, raw)
+            client.set_tlsext_host_name(b"site.localhost")
+            client.set_connect_state()
+            await self.sooner_or_later(client.do_handshake)
+            client.send(request("/a"))
+            return await self.sooner_or_later(lambda: client.recv(65536))
+
+    async def sooner_or_later(self, function: Callable[[], T]) -> T:
+        """Call until nothing is to be waited for any more."""
+        while True:
+            try:
+                return function()
+            except SSL.WantReadError:
+                await deferLater(reactor, 0.001)
+
+    async def test_tickets_come_with_the_answer(self) -> None:
+        answer = await self.answered(SSL.Context(SSL.TLS_CLIENT_METHOD))
+        self.assertIn(b"/a ", answer)
+        self.assertEqual([True], self.held)
+
+    async def test_tickets_come_without_an_answer(self) -> None:
+        """A client that asks nothing gets them, too."""
+
+        def run() -> bytes:
+            with BioClient(self.tls_port) as client:
+                client.raw.settimeout(PATIENCE_SECONDS)
+                return client.raw.recv(65536)
+
+        self.assertEqual(b"\x17\x03\x03", (await self.blocking(run))[:3])
+
+    async def test_an_older_client_waits(self) -> None:
+        """In TLS 1.2 the last message is one that the client needs."""
+        settings = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        settings.set_max_proto_version(SSL.TLS1_2_VERSION)
+        self.assertIn(b"/a ", await self.answered(settings))
+        self.assertEqual([True, False], self.held)
+
+    async def test_a_second_hello(self) -> None:
+        """A client that has to choose another group waits in the middle of the handshake."""
+        settings = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        choose = SSL._lib.SSL_CTX_set1_curves_list  # type: ignore[attr-defined]
+        choose(settings._context, b"P-521:P-384")
+        self.assertIn(b"/a ", await self.answered(settings))
+        self.assertEqual([True, False, True], self.held)
 
 
 class NameTests(HttpsTestCase):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
+from contextlib import closing
 
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
@@ -140,3 +141,55 @@ class SocketTests(SynchronousTestCase):
         self.assertRaises(OSError, self.fill)
         self.tls.close()
         self.assertEqual([], self.unsaid)
+
+
+class PacketTests(SynchronousTestCase):
+    """What goes in one packet, on TCP."""
+
+    def setUp(self) -> None:
+        with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+            theirs = socket.create_connection(listening.getsockname())
+            self.ours, _ = listening.accept()
+        self.addCleanup(theirs.close)
+        self.addCleanup(self.ours.close)
+        self.client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), theirs)
+        self.client.set_connect_state()
+        server = SSL.Connection(make_context(SITE, lambda _, offered: offered[0]), self.ours)
+        server.set_accept_state()
+        self.ours.setblocking(False)
+        theirs.setblocking(False)
+        shaken = 0
+        while shaken < 2:
+            shaken = sum(map(self.shake, (self.client, server)))
+        theirs.setblocking(True)
+        self.tls = TlsSocket(server, self.ours, lambda _: None)
+
+    def shake(self, side: SSL.Connection) -> bool:
+        """Go on with the handshake; return whether it is done."""
+        try:
+            side.do_handshake()
+        except SSL.WantReadError:
+            return False
+        return True
+
+    def held(self) -> bool:
+        """Return whether the kernel holds back what fills no packet."""
+        return bool(self.ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK))
+
+    def test_the_last_data_and_the_end(self) -> None:
+        """They go together: the last data is held back until the connection is closed."""
+        self.tls.send(b"first", socket.MSG_DONTWAIT)
+        self.assertFalse(self.held())
+        self.tls.send(b"last", socket.MSG_DONTWAIT | socket.MSG_MORE)
+        self.assertTrue(self.held())
+        self.tls.close()
+        self.assertEqual(b"first", self.client.recv(100))
+        self.assertEqual(b"last", self.client.recv(100))
+        self.assertRaises(SSL.ZeroReturnError, self.client.recv, 100)
+
+    def test_not_the_last_after_all(self) -> None:
+        """Nothing is held back longer than it takes for other data to come."""
+        self.tls.send(b"a", socket.MSG_MORE)
+        self.tls.send(b"b")
+        self.assertFalse(self.held())
+        self.assertEqual([b"a", b"b"], [self.client.recv(100), self.client.recv(100)])
