@@ -9,8 +9,14 @@ import tempfile
 
 from hypothesis import HealthCheck, settings
 
-# A machine that is busy with other things is slow, and that is no failure.
-settings.register_profile("ood", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A machine that is busy with other things is slow, and that is no failure. Each run has the
+# same examples, so that what it says is about what was changed; OOD_TEST_EXPLORE=1 looks for more.
+settings.register_profile(
+    "ood",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=not os.environ.get("OOD_TEST_EXPLORE"),
+)
 settings.load_profile("ood")
 
 # As the service does: where 1024 files are the custom, some tests need more.
@@ -34,5 +40,6 @@ for _name in (
     "PORT",
 ):
     os.environ.pop(_name, None)
+os.environ["TERM"] = "xterm"
 for _name in [name for name in os.environ if name.startswith(("GIT_", "LISTEN_", "NOTIFY_"))]:
     del os.environ[_name]

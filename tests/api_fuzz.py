@@ -12,7 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.api_fuzz_hooks import SOURCES, make_sources
+from ood.model.kinds import INSTANCES_MAX
+from tests.api_fuzz_hooks import INSTANCES, SOURCES, make_sources
 from tests.support.ood import RunningOod
 
 SERVER = 'require("http").createServer((q, r) => r.end("ok")).listen(process.env.PORT);\n'
@@ -105,6 +106,7 @@ def fuzz(program: str, seconds: int, extra: list[str]) -> int:
             **os.environ,
             "SCHEMATHESIS_HOOKS": HOOKS,
             SOURCES: str(make_sources(service.directory / "sources")),
+            INSTANCES: str(INSTANCES_MAX),
         }
         done = subprocess.run(words, check=False, cwd=service.directory, env=environment)
         answers = service.run("status").returncode in {0, 3}

@@ -1,4 +1,4 @@
-"""What the fuzzer may deploy: schemathesis loads this before its run."""
+"""What the fuzzer may do: schemathesis loads this before its run, without ood's own packages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 
 SOURCES = "OOD_FUZZ_SOURCES"
 """The variable with the directory in which everything is that may be deployed."""
+INSTANCES = "OOD_FUZZ_INSTANCES"
+"""The variable with the number of workers that the API allows: what is more has to be refused."""
+WORKERS_MAX = 2
 SERVER = 'require("http").createServer((q, r) => r.end("new")).listen(process.env.PORT);\n'
 
 
@@ -26,14 +29,23 @@ def make_sources(directory: Path) -> Path:
 
 
 def before_call(_context: Any, case: Any, _arguments: Any) -> None:
-    """Lead each deployment to one of the sources, whatever its source was to be."""
+    """Lead each deployment to one of the sources, and keep apps to a few workers."""
     body = case.body
-    if case.operation.definition.raw.get("operationId") != "deploy_app":
+    if not isinstance(body, dict):
         return
-    if isinstance(body, dict) and isinstance(body.get("source"), str) and body["source"]:
+    if _many(body.get("instances")):
+        body["instances"] = WORKERS_MAX
+    deploys = case.operation.definition.raw.get("operationId") == "deploy_app"
+    if deploys and isinstance(body.get("source"), str) and body["source"]:
         names = ("good", "good.tar.gz", "bad", "empty", "not.tar.gz", "missing")
         chosen = names[sum(map(ord, body["source"])) % len(names)]
         body["source"] = str(Path(os.environ[SOURCES]) / chosen)
+
+
+def _many(instances: Any) -> bool:
+    """Tell whether so many workers, or so many more, would be too much for this machine."""
+    digits = str(instances).strip().lstrip("+")
+    return digits.isdigit() and int(os.environ[INSTANCES]) >= int(digits) > WORKERS_MAX
 
 
 try:

@@ -36,6 +36,8 @@ async def probe(
         return await attempt
     except TimeoutError:
         return f"no answer within {check.timeout:g} s"
+    except ConnectionRefusedError:
+        return "the connection was refused"
     except (ConnectError, OSError) as error:
         return str(error).rstrip(".")
 

@@ -385,7 +385,8 @@ def changed_app(name: str, app: App, changes: Mapping[str, Any]) -> App:
 def _changed(
     plain: dict[str, Any], table: Mapping[str, Key], changes: Mapping[str, Any]
 ) -> dict[str, Any]:
-    for key, value in changes.items():
+    # Whole values first, whatever the order: an object's keys have none in JSON.
+    for key, value in sorted(changes.items(), key=lambda change: "." in change[0]):
         head, _, entry = key.partition(".")
         if entry and head in table and table[head].kind.entries:
             plain[head] = _with_entry(plain.get(head, {}), entry, value)

@@ -33,8 +33,9 @@ WRITE_LOW_BYTES = 65_536
 
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_DONTWAIT = int(socket.MSG_DONTWAIT)  # the enumeration's own operators take a microsecond
-_LAST = _DONTWAIT | int(socket.MSG_MORE)
+DONTWAIT = int(socket.MSG_DONTWAIT)  # the enumeration's own operators take a microsecond
+SEND_LAST = DONTWAIT | int(socket.MSG_MORE)
+"""For what is sent right before the socket is closed: data and end then go in one packet."""
 
 
 class WriteFirstError(BlockingIOError):
@@ -157,7 +158,7 @@ class Stream:
         """
         if not self._out and not self.connecting and not self.closed:
             try:
-                sent = self.sock.send(data, _LAST if last else _DONTWAIT)
+                sent = self.sock.send(data, SEND_LAST if last else DONTWAIT)
             except BlockingIOError:
                 sent = 0
             except OSError:
@@ -256,7 +257,7 @@ class Stream:
             self._queue_agreement()
             return
         try:
-            data = self.sock.recv(READ_BYTES, _DONTWAIT)
+            data = self.sock.recv(READ_BYTES, DONTWAIT)
         except BlockingIOError as blocked:
             if isinstance(blocked, WriteFirstError):
                 self._owing = True
@@ -365,7 +366,7 @@ class Stream:
             return
         waiting = cast("list[bytes | memoryview]", self._out)
         data = waiting[0] if len(waiting) == 1 else b"".join(waiting)
-        sent = self.sock.send(data, _DONTWAIT)
+        sent = self.sock.send(data, DONTWAIT)
         self._out = [memoryview(data)[sent:]] if sent < self.backlog else []
         self._sent(sent)
 
@@ -379,7 +380,7 @@ class Stream:
                 self._parts -= 1
                 del self._out[0]
         else:
-            sent = self.sock.send(first, _DONTWAIT)
+            sent = self.sock.send(first, DONTWAIT)
             rest = memoryview(first)[sent:]
             self._out[:1] = [rest] if rest else []
         return sent

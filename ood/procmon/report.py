@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ood.errors import WorkerError
 from ood.model.document import Document
+from ood.model.remarks import OLDER_SETTINGS
 from ood.model.status import AppStatus, WorkerStatus
 from ood.procmon.app import AppContainer
 from ood.procmon.members.base import SocketMember
@@ -37,7 +38,7 @@ def worker_status(
     usage = resources.usage(worker.pid)
     sockets = [member for member in worker.members if isinstance(member, SocketMember)]
     joined = worker.joined()
-    reason = "runs with older settings: a restart is pending" if stale else ""
+    reason = OLDER_SETTINGS if stale else ""
     if worker.state == "online" and worker.held:
         reason = "gets no requests yet: others serve"
     elif worker.state == "online" and any(member.short for member in sockets):

@@ -8,7 +8,7 @@ import msgspec
 
 from ood.net.stream import READ_BYTES, WRITE_HIGH_BYTES
 from ood.proxy import limits
-from ood.proxy.begin import begin
+from ood.proxy.begin import Sent, begin, carry_on
 from ood.proxy.context import Context, Incoming
 from ood.proxy.core import pages
 from ood.proxy.core.forward import Peer, told_peer
@@ -68,6 +68,13 @@ class Client(PacedStream):
         except Exception:  # the reactor does not know this connection yet: nobody else ends it
             self._fail()
             raise
+
+    def carry_on(self, sent: Sent) -> None:
+        """Serve a connection whose first request, still unread here, was sent to its app."""
+        self._take(sent.request.end)
+        self.input = b""
+        self.current = downstream = Http1Downstream(self._context, self, sent.request)
+        carry_on(self._context, downstream, sent, self._peer)
 
     def refuse(self, page: Page, peeked: int, request: Request | None = None) -> None:
         """Answer a connection's first ``peeked`` bytes, still unread, with ``page``, and end it.

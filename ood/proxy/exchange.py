@@ -138,7 +138,7 @@ class Exchange:
         """Send the request's head, and of its body what is there."""
         upstream = self._upstream
         assert upstream is not None
-        self.way, self.worker = ("pipe" if upstream.pipe else "tcp"), upstream.instance
+        self.way, self.worker = upstream.way, upstream.instance
         request = self._request
         fields = self._context.heads.passed(request)
         head = forward.request_head(request, self._errand.peer, pipe=upstream.pipe, fields=fields)
@@ -151,6 +151,12 @@ class Exchange:
             self._watched = True
             self._intake = Intake(self._errand.body_bytes_max, self._context.live.now)
             self._downstream.resume_body()
+
+    def carry_on(self, upstream: UpstreamConnection) -> None:
+        """Wait for the answer of ``upstream``, which has got the request already."""
+        upstream.user, self._upstream, self._sent = self, upstream, True
+        self.way, self.worker = upstream.way, upstream.instance
+        self._downstream.touch(limits.WATCH_SECONDS)
 
     # The client's events.
 
@@ -234,9 +240,7 @@ class Exchange:
         if self._reply is not None:
             self._relay(data, None)
             return
-        if self._held:
-            data = self._held + data
-            self._held = b""
+        data, self._held = self._held + data, b""
         try:
             self._read_head(data)
         except MalformedError as error:
@@ -299,10 +303,9 @@ class Exchange:
             self._fail(pages.bad_upstream(app))
             return
         self._tries += 1
-        if self._sent:
-            self._sent, self._repeated = False, True
-        else:
-            pause = False
+        pause &= self._sent
+        self._repeated |= self._sent
+        self._sent = False
         if pause:
             self._context.background.run("repeating a request", self._repeat())
         else:
@@ -347,8 +350,7 @@ class Exchange:
             shown, self._filters = changed(response, self._errand.changes)
         if self._affinity is not None:
             shown = self._affinity.shown(shown, upstream.worker, self._context.live.now)
-        length = response.length
-        if length == len(data) and not self._filters:
+        if response.length == len(data) and not self._filters:
             self._let_go(clean=True)
             self._downstream.reply(shown, data, end=True)
             return

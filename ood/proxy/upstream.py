@@ -15,6 +15,11 @@ from ood.proxy import limits
 from ood.proxy.core.trust import told
 from ood.proxy.live import NEVER, TICK_SECONDS, Live
 
+PIPE = "pipe"
+"""The way of what goes into a worker itself."""
+TCP = "tcp"
+"""The way of what goes to a port of the app's own."""
+
 
 class UpstreamUser(Protocol):
     """Who uses an upstream connection: an exchange or a tunnel."""
@@ -40,6 +45,7 @@ class UpstreamConnection(Stream):
 
     :ivar worker: the worker at its other end.
     :ivar pipe: it is a unix pipe into the worker.
+    :ivar way: what that is called.
     :ivar instance: the worker's number.
     :ivar user: who uses it now; None while it is idle.
     :ivar used: how many requests it has served before the present one.
@@ -59,6 +65,7 @@ class UpstreamConnection(Stream):
         "pipe",
         "used",
         "user",
+        "way",
         "worker",
     )
 
@@ -74,6 +81,7 @@ class UpstreamConnection(Stream):
         self._poll.register(sock.fileno(), select.POLLIN)
         self.worker = upstream.worker
         self.pipe = upstream.pipe
+        self.way = PIPE if upstream.pipe else TCP
         self.instance = upstream.worker.instance
         self.user: UpstreamUser | None = None
         self.used = 0
@@ -240,6 +248,17 @@ class Upstreams:
             lanes.next_probe = self._live.now + limits.PROBE_SECONDS
             return self._connect(app, lanes) or self._reuse(lanes)
         return self._reuse(lanes) or self._connect(app, lanes)
+
+    def idle(self, app: str) -> UpstreamConnection | None:
+        """Return a connection that was used before; None if there is none, or a new one is due."""
+        lanes = self._apps.get(app)
+        if lanes is None or self._live.now >= lanes.next_probe:
+            return None
+        connection = self._reuse(lanes)
+        if connection is not None and connection.stale():
+            connection.close()
+            return None
+        return connection
 
     def _reuse(self, lanes: AppLanes) -> UpstreamConnection | None:
         best: Lane | None = None

@@ -12,6 +12,7 @@ from typing import Any
 
 from ood.errors import WorkerError
 from ood.model.death import DeathReport
+from ood.procmon.system.oomkills import OomKills
 from tests.integration.workers import WorkersTestCase, run
 from tests.procmon.support import Client, in_thread, node_runtimes, until
 from tests.support.cgroup import MemoryLimit
@@ -139,6 +140,7 @@ class CrashTests(WhyTestCase):
     @run
     async def test_oom(self) -> None:
         """A worker that the kernel kills for memory is told from one that somebody kills."""
+        self.monitor._context.oom = OomKills()
         group = MemoryLimit(MEMORY_BYTES)
         self.addCleanup(group.remove)
         await self.run_app()

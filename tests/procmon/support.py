@@ -21,6 +21,7 @@ from ood.model.document import App, Document
 from ood.procmon.logs import Logs
 from ood.procmon.monitor import ProcessMonitor
 from ood.procmon.system import processes
+from ood.procmon.system.oomkills import OomKills
 from ood.procmon.system.runtime import NodeRuntime
 from tests.support.ports import free_port
 
@@ -191,6 +192,9 @@ class MonitorTestCase(unittest.TestCase):
         self.monitor = ProcessMonitor(
             reactor, self.clock, self.home / "run", self.logs, runtime=self.runtime
         )
+        # The kernel's own count is of the whole machine, where another test runs out of memory.
+        nowhere = self.home / "nowhere"
+        self.monitor._context.oom = OomKills(nowhere, nowhere)
         self.edge = Edge(self.monitor, "app")
         self.monitor.set_edge(self.edge)
         self.monitor.set_public_ports(frozenset({self.edge.port}))

@@ -25,10 +25,10 @@ from ood.procmon.system.changes import Changes
 from ood.procmon.system.ending import Family
 from ood.procmon.system.process import RootProcess, spawn
 from ood.procmon.workers.crew import Crew
+from ood.procmon.workers.drain import Drain
 from ood.procmon.workers.health import Checkup
 from ood.procmon.workers.ipc import IpcChannel
 from ood.procmon.workers.launch import Identity, Places, environment
-from ood.procmon.workers.linger import linger
 from ood.procmon.workers.output import Output
 from ood.procmon.workers.passing import death, look_back
 from ood.procmon.workers.preflight import Command, command
@@ -39,12 +39,8 @@ LAST_WORDS_SECONDS = 0.25
 """How long after an exit its output may still arrive, when a grandchild holds the pipe."""
 LEFTOVER_SECONDS = 5.0
 """How long the children of a worker that died, or one that hangs, may take to end."""
-LEAVE_SECONDS = 1.0
-"""How long the guard may take to close servers and send close frames, on a busy machine, too."""
 STOP_SHARE = 0.2
 """Part of killTimeout that is kept for the stop signal after a drain."""
-DRAIN_POLL_SECONDS = 0.05
-"""How often to look whether the proxy's connections to a draining port are gone."""
 PROCESSES_MAX = 256
 """Processes of one worker that may join: an app's own cluster has one for each processor."""
 REQUESTED = ("draining", "stopping", "stopped")
@@ -92,7 +88,8 @@ class WorkerProcess:
         self._output = Output(context.clock, context.logs, plan.name, instance)
         directory = Path(places.join).parent
         self.witness = Witness(context.clock, context.oom, directory, self._output.tail)
-        self.process = RootProcess(self._output.write, self._process_changed)
+        self.process = process = RootProcess(self._output.write, self._process_changed)
+        self._drain = Drain(crew, self.members, lambda: process.exited, self._changes)
         self._ipc: IpcChannel | None = None
         self._family: Family | None = None
         self._own_port: int | None = None
@@ -385,7 +382,8 @@ class WorkerProcess:
         allowed = app.kill_timeout / 1000
         try:
             if self.state == "draining":
-                await self._drain(now + allowed * (1 - STOP_SHARE))
+                finishes = self.plan.mode == "cluster"
+                await self._drain.run(now + allowed * (1 - STOP_SHARE), finishes=finishes)
                 self._enter("stopping")
                 self.crew.worker_changed(self)
             died = self.process.exited or self.witness.hung
@@ -394,30 +392,6 @@ class WorkerProcess:
         finally:
             self._release()
             self.crew.worker_gone(self)
-
-    async def _drain(self, deadline: float) -> None:
-        gone = self.process
-        await linger(self.crew, self.members, lambda: gone.exited, self._changes, deadline)
-        for member in self.members:
-            member.drain()
-        if await self._changes.until(self._drained, deadline, DRAIN_POLL_SECONDS):
-            await self._changes.until(self._empty, deadline, DRAIN_POLL_SECONDS)
-        for member in self.members:
-            member.leave()
-        if self.plan.mode != "cluster":  # there it goes on until requests are done
-            deadline = self.context.clock.seconds() + LEAVE_SECONDS
-        await self._changes.until(self._left, deadline)
-
-    def _drained(self) -> bool:
-        return self.process.exited or all(member.drained for member in self.members)
-
-    def _empty(self) -> bool:
-        """Whether WebSockets and the like have ended, or nobody else would serve them."""
-        stopped = self.process.exited or not self.crew.app.running
-        return stopped or not any(member.staying for member in self.joined())
-
-    def _left(self) -> bool:
-        return self.process.exited or all(member.left for member in self.members)
 
     async def _end(self, number: signal.Signals, deadline: float) -> None:
         if self._family is None:

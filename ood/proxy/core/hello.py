@@ -9,6 +9,7 @@ differently could be played off against one another.
 from __future__ import annotations
 
 import re
+import struct
 
 import msgspec
 
@@ -32,6 +33,8 @@ _SESSION_ID_BYTES_MAX = 32
 _SERVER_NAME = 0
 _ALPN = 16
 _NAME_BYTES_MAX = 255
+_EXTENSION_HEAD = struct.Struct(">HH").unpack_from
+_NAME_HEAD = struct.Struct(">HBH").unpack_from
 _NAME = re.compile(rb"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _ADDRESS = re.compile(rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[?[0-9a-f.]*:[0-9a-f.:]+(?:%[a-z0-9]+)?\]?")
 
@@ -74,7 +77,7 @@ def read_hello(data: bytes) -> Hello | None:
         if len(data) >= HELLO_BYTES_MAX:
             raise HelloError(DECODE_ERROR, "the first message is too long")
         return None
-    return _read_message(_Reader(message))
+    return _read_message(message)
 
 
 def _join_records(data: bytes) -> bytes | None:
@@ -134,18 +137,19 @@ class _Reader:
             raise HelloError(DECODE_ERROR, "a length is too small")
 
 
-def _read_message(body: _Reader) -> Hello:
-    body.take(_VERSION_AND_RANDOM_BYTES)
-    session_id, ciphers, compressions = body.vector(1), body.vector(2), body.vector(1)
+def _read_message(body: bytes) -> Hello:
+    reader = _Reader(body)
+    reader.take(_VERSION_AND_RANDOM_BYTES)
+    session_id, ciphers, compressions = reader.vector(1), reader.vector(2), reader.vector(1)
     if len(session_id) > _SESSION_ID_BYTES_MAX or not ciphers or len(ciphers) % 2:
         raise HelloError(DECODE_ERROR, "the session or the ciphers are malformed")
     if not compressions:
         raise HelloError(DECODE_ERROR, "no compression is offered, not even none")
-    extensions = _extensions(body.vector(2)) if body else {}
-    body.end()
+    extensions = _extensions(reader.vector(2)) if reader else {}
+    reader.end()
     names, protocols = extensions.get(_SERVER_NAME), extensions.get(_ALPN)
     return Hello(
-        "" if names is None else _server_name(_Reader(names)),
+        "" if names is None else _server_name(names),
         () if protocols is None else _protocols(_Reader(protocols)),
     )
 
@@ -153,26 +157,31 @@ def _read_message(body: _Reader) -> Hello:
 def _extensions(body: bytes) -> dict[int, bytes]:
     """Return all extensions; without a reader, which would take most of a hello's time."""
     found: dict[int, bytes] = {}
-    at = 0
-    while at < len(body):
-        start = at + 4
-        head = int.from_bytes(body[at:start], "big")
-        kind, at = head >> 16, start + (head & 0xFFFF)
-        if start > len(body) or at > len(body):
-            raise HelloError(DECODE_ERROR, "a length is beyond the end")
+    at, end = 0, len(body)
+    while at < end:
+        try:
+            kind, size = _EXTENSION_HEAD(body, at)
+        except struct.error:
+            raise HelloError(DECODE_ERROR, "an extension is cut off") from None
+        start, at = at + 4, at + 4 + size
         if kind in found:
             raise HelloError(ILLEGAL_PARAMETER, "an extension occurs twice")
         found[kind] = body[start:at]
+    if at > end:
+        raise HelloError(DECODE_ERROR, "a length is beyond the end")
     return found
 
 
-def _server_name(body: _Reader) -> str:
-    names = _Reader(body.vector(2))
-    body.end()
-    if names.number(1) != 0:
+def _server_name(body: bytes) -> str:
+    try:
+        listed, kind, size = _NAME_HEAD(body)
+    except struct.error:
+        raise HelloError(DECODE_ERROR, "the name is cut off") from None
+    if listed != len(body) - 2 or size != len(body) - 5:
+        raise HelloError(DECODE_ERROR, "the name's length is wrong")
+    if kind != 0:
         raise HelloError(DECODE_ERROR, "the name is not a host's")
-    name = names.vector(2).lower().removesuffix(b".")
-    names.end()
+    name = body[5:].lower().removesuffix(b".")
     if _ADDRESS.fullmatch(name):
         return ""  # RFC 6066 3 forbids it, some clients say it: no host is named by it
     if len(name) > _NAME_BYTES_MAX or not _NAME.fullmatch(name):

@@ -34,7 +34,7 @@ from ood.proxy.tls.turns import Turns
 _DONTWAIT = socket.MSG_DONTWAIT
 _PEEK = socket.MSG_PEEK | _DONTWAIT
 _NOTHING_AWAITED = "TLSv1.3"
-"""A server's last messages are tickets here, for another time: nobody waits for them."""
+"""Here a server's last messages are tickets for another time: no client waits for them."""
 
 
 class Host(Protocol):

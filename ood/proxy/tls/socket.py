@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from typing import cast
 
 from OpenSSL import SSL
 
@@ -24,6 +25,13 @@ RECORD_BYTES = 16_384
 
 _PEEK = int(socket.MSG_PEEK)  # the enumeration's own operators take a microsecond
 _MORE = int(socket.MSG_MORE)
+
+# pyOpenSSL's own methods to read and write take as long again as OpenSSL: they allocate a buffer,
+# and ask for an error, each time.  What is not well is left to them.
+_library = SSL._lib  # type: ignore[attr-defined]
+_ffi = SSL._ffi  # type: ignore[attr-defined]
+_OPENED = _ffi.new("unsigned char[]", RECORD_BYTES)
+"""What was read last, by whichever connection."""
 
 
 def hold(sock: RawSocket, *, back: bool) -> None:
@@ -44,7 +52,17 @@ class TlsSocket:
     :ivar protocol: what both sides agreed to speak (ALPN); empty if that was left open.
     """
 
-    __slots__ = ("_connection", "_fd", "_held", "_mute", "_partial", "_sock", "_unsaid", "protocol")
+    __slots__ = (
+        "_connection",
+        "_fd",
+        "_held",
+        "_mute",
+        "_partial",
+        "_sock",
+        "_ssl",
+        "_unsaid",
+        "protocol",
+    )
 
     def __init__(
         self,
@@ -55,6 +73,7 @@ class TlsSocket:
         held: bool = False,
     ) -> None:
         self._connection = connection
+        self._ssl = connection._ssl
         self._held = held
         self._sock = sock
         self._fd = sock.fileno()
@@ -68,10 +87,15 @@ class TlsSocket:
 
         :raises WriteFirstError: OpenSSL owes the peer an answer that the kernel does not take.
         """
+        size = min(size, RECORD_BYTES)
         try:
             if flags & _PEEK:
-                return self._connection.recv(min(size, RECORD_BYTES), flags)
-            return self._connection.recv(min(size, RECORD_BYTES))
+                return self._connection.recv(size, flags)
+            read = _library.SSL_read(self._ssl, _OPENED, size)
+            if read > 0:
+                return cast(bytes, _ffi.buffer(_OPENED, read)[:])
+            self._connection._raise_ssl_error(self._ssl, read)
+            return b""  # not reached
         except SSL.WantReadError:
             raise BlockingIOError(errno.EAGAIN, "no record has come") from None
         except SSL.WantWriteError:
@@ -114,7 +138,9 @@ class TlsSocket:
 
     def _send_record(self, data: bytes | memoryview) -> int:
         try:
-            sent = self._connection.send(data)
+            sent: int = _library.SSL_write(self._ssl, _ffi.from_buffer(data), len(data))
+            if sent <= 0:
+                self._connection._raise_ssl_error(self._ssl, sent)
         except SSL.WantWriteError:
             self._partial = True
             raise BlockingIOError(errno.EAGAIN, "the kernel takes no more") from None

@@ -122,7 +122,7 @@ class GatherTests(SynchronousTestCase):
             return [(0, 0, 0, "", ("192.0.2.1", 0))]
 
         self.patch(gathering.socket, "getaddrinfo", look)
-        self.patch(gathering, "RESOLVE_SECONDS", 0.2)
+        self.patch(gathering, "RESOLVE_SECONDS", 2)  # time for two threads
         found = resolved(["a.example", "gone.example", "silent.example"])
         self.assertEqual(found["a.example"], frozenset({"192.0.2.1"}))
         self.assertEqual(found["gone.example"], "Name or service not known")

@@ -32,8 +32,9 @@ const names = own(({ name }) => {
 const acts = (load) => own(({ name }) => {
   const renew = button("Renew", async () => {
     renew.disabled = true;
-    say(`${name} is being renewed`);
+    text(renew, "Renewing …");
     await ask("POST", path(name, "renew")).then(() => say(`${name} is renewed`), complain);
+    text(renew, "Renew");
     renew.disabled = false;
     load();
   }, { "aria-label": `Renew ${name}` });
@@ -51,7 +52,7 @@ const acts = (load) => own(({ name }) => {
 export async function certificatesView(root) {
   const all = grid("Certificates", "", [
     ["Name", "name", names],
-    ["State", "", stateOf((one) => one.state, (one) => [one.trouble, one.nextTry && `next try ${when(one.nextTry)}`].filter(Boolean).join("; "))],
+    ["State", "", stateOf((one) => (one.state === "pending" && one.trouble ? "waiting" : one.state), (one) => [one.trouble, one.nextTry && `next try ${when(one.nextTry)}`].filter(Boolean).join("; "))],
     ["From", "less", (one) => [SOURCES[one.source] ?? one.source, one.issuer].filter(Boolean).join(": ")],
     ["Expires", "n", (one) => day(one.notAfter)],
     ["Apps", "less whole", (one) => one.apps.join(", ") || "–"],

@@ -5,7 +5,7 @@ import { List, h, show, text } from "./dom.js";
 import { empty, grid, heading, stateOf } from "./ui.js";
 
 const LOOK_MS = 3000;
-const FORWARDERS = { g: "routed", i: "tunnel", m: "masquerading" };
+const FORWARDERS = { g: "routed", i: "tunnel", m: "NAT" };
 
 const NONE = "The balancer has no service. The command line makes them: ood lb --help";
 

@@ -15,6 +15,7 @@ const STATES = {
   pending: ["busy", "busy"],
   partial: ["warn", "warning"],
   due: ["warn", "warning"],
+  waiting: ["warn", "warning"],
   terms: ["warn", "warning"],
   expired: ["bad", "errored"],
   failed: ["bad", "errored"],
