@@ -202,7 +202,7 @@ def _listener(pid: int | None) -> Listener:
 def app_facts(home: Path, name: str, app: App, runtime: NodeRuntime) -> AppFacts:
     """Return what is true of an app: whether it could be started, what it depends on."""
     if app.type == PROXY:
-        return AppFacts()  # its servers are elsewhere
+        return _of_servers(name, app)
     here = placed(str(home / APPS_DIRECTORY), name, app)
     if app.type == STATIC:
         return _of_files(name, here.cwd)
@@ -214,6 +214,26 @@ def app_facts(home: Path, name: str, app: App, runtime: NodeRuntime) -> AppFacts
         fix = error.hint.replace("APP", name)
         return AppFacts(error.message, fix, known)
     return AppFacts(packages=known)
+
+
+def _of_servers(name: str, app: App) -> AppFacts:
+    """Return what is true of an app whose servers are elsewhere."""
+    for upstream in app.upstreams:
+        tls = upstream.tls()
+        for key, path in tls.named_files().items() if tls else ():
+            problem = _unreadable(path)
+            if problem:
+                fix = f"put it there, or name the right one: ood config -a {name} -g upstreams"
+                return AppFacts(f"{key} {path}: {problem}", fix)
+    return AppFacts()
+
+
+def _unreadable(path: str) -> str:
+    try:
+        with open(path, "rb"):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def _of_files(name: str, directory: str) -> AppFacts:

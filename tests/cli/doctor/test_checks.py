@@ -24,6 +24,7 @@ from ood.cli.doctor.facts import (
 from ood.model.document import App, Document, Settings
 from ood.model.services import Service
 from ood.model.status import AppStatus, WorkerStatus
+from ood.model.upstreams import UPSTREAMS
 
 GB = 1 << 30
 NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
@@ -67,6 +68,7 @@ def a_certificate(**values: Any) -> dict[str, Any]:
 
 L4 = msgspec.structs.replace(Document(), services=(Service(host="10.0.0.1", port=80),))
 
+UNVERIFIED = UPSTREAMS.parse("https://10.0.0.5 verify=false, https://10.0.0.6")
 CASES: tuple[tuple[Any, dict[str, Any], str, str, str], ...] = (
     # check, what differs from a healthy machine, level, part of the text, part of the fix
     (machine.check_node, {"node": None}, WARN, "no node", "apt install nodejs"),
@@ -298,6 +300,13 @@ CASES: tuple[tuple[Any, dict[str, Any], str, str, str], ...] = (
         WARN,
         "chat uses socket.io with 4 workers",
         "ood config -a chat -s sticky cookie",
+    ),
+    (
+        apps.check_upstreams,
+        {"document": a_document({"api": App(type="proxy", port=1, upstreams=UNVERIFIED)})},
+        WARN,
+        "api: the certificate of https://10.0.0.5:443 is not verified",
+        "caFile=PATH",
     ),
 )
 

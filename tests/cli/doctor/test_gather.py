@@ -69,7 +69,10 @@ class GatherTests(SynchronousTestCase):
         files = {"type": "static", "cwd": str(self.home), "port": 3001}
         proxy = {"type": "proxy", "upstreams": ["10.0.0.5:80"], "port": 3003, "cwd": "/"}
         lost = {**files, "cwd": str(self.home / "gone"), "port": 3002}
-        facts = self.gather({"apps": {"files": files, "lost": lost, "proxy": proxy}})
+        secure = {**proxy, "upstreams": ["https://a caFile=/nonexistent"], "port": 3004}
+        every = {"files": files, "lost": lost, "proxy": proxy, "secure": secure}
+        facts = self.gather({"apps": every})
+        self.assertIn("caFile /nonexistent: No such file", facts.apps["secure"].obstacle)
         self.assertEqual(facts.document_fault, "")
         self.assertEqual(facts.apps["files"].obstacle, "")
         self.assertEqual(facts.apps["proxy"].obstacle, "")
