@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -36,6 +37,7 @@ from ood.measures import app_measures, proxy_measures, tls_measures, traffic_mea
 from ood.model.document import Document, Settings
 from ood.model.schema import changed_settings
 from ood.net.listen import bind, bind_public, port_is_free
+from ood.net.supervisor import Supervisor
 from ood.notify.service import Notifier
 from ood.paths import BALANCER_FILE, CERTS_DIRECTORY
 from ood.procmon.hooks import Hooks
@@ -59,25 +61,33 @@ class OodService(MultiService):
 
     :param home: its home, which is given back when the last part has stopped.
     :param api_port: where the API listens, for the announcement.
+    :param supervisor: is told when it has started, and when it is about to end.
     :param last: called one after the other once the other parts have stopped: what
         they say and write until then is still wanted.
     """
 
     def __init__(
-        self, home: Home, api_port: int, last: Sequence[Callable[[], Deferred[None]]]
+        self,
+        home: Home,
+        api_port: int,
+        supervisor: Supervisor,
+        last: Sequence[Callable[[], Deferred[None]]],
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._home = home
         self._api_port = api_port
+        self._supervisor = supervisor
         self._last = last
 
     def startService(self) -> None:
         """Start every part, then tell the ``ood`` command where to find the API."""
         super().startService()  # type: ignore[no-untyped-call]
         self._home.announce(self._api_port)
+        self._supervisor.ready()
 
     def stopService(self) -> Deferred[None]:
         """Stop every part; fire when all they started is gone."""
+        self._supervisor.stopping()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stopping_already)
         parts: Deferred[Any] = super().stopService()  # type: ignore[no-untyped-call]
@@ -110,18 +120,22 @@ class Listening:
     api_tls: tuple[socket.socket, ClientsWithCertificates] | None
 
 
-def bind_ports(settings: Settings) -> Listening:
+def bind_ports(settings: Settings, supervisor: Supervisor) -> Listening:
     """Bind every port of ``settings``.
 
+    :param supervisor: keeps the public ones over a restart.
     :raises StartupError: one of them, or a file that it needs, can't be used.
     """
     http, https = settings.ports(root=os.geteuid() == 0)
-    return Listening(
+    public = partial(bind_public, supervisor=supervisor)
+    listening = Listening(
         api_tls=_bind_api_tls(settings),
         api=bind(LOOPBACK, settings.api_port, what="the API (apiPort)"),
-        http=bind_public(http, what="HTTP (httpPort)") if http else [],
-        https=bind_public(https, what="HTTPS (httpsPort)") if https else [],
+        http=public(http, what="HTTP (httpPort)") if http else [],
+        https=public(https, what="HTTPS (httpsPort)") if https else [],
     )
+    supervisor.release_rest()
+    return listening
 
 
 def _bind_api_tls(settings: Settings) -> tuple[socket.socket, ClientsWithCertificates] | None:
@@ -141,19 +155,26 @@ class Composition:
     :param home: its home, opened.
     :param overrides: settings that options take the place of, by their key.
     :param open_files: how many descriptors this process may have.
+    :param supervisor: who started it.
     :raises OodError: the document can't be read, or a port can't be had.
     """
 
     def __init__(
-        self, reactor: Any, home: Home, overrides: Mapping[str, int], open_files: int
+        self,
+        reactor: Any,
+        home: Home,
+        overrides: Mapping[str, int],
+        open_files: int,
+        supervisor: Supervisor,
     ) -> None:
         self._reactor = reactor
+        self._supervisor = supervisor
         self._clock = clock = MonotonicClock(reactor)
         self._home = home
         self._overrides = overrides
         self._store = FileStore(home.path, deferToThread)
         self._settings = changed_settings(self._store.document.settings, overrides)
-        self._listening = bind_ports(self._settings)
+        self._listening = bind_ports(self._settings, supervisor)
         self._token = load_or_create_token(home.path)
         self._events = EventBus()
 
@@ -225,7 +246,7 @@ class Composition:
     def service(self) -> OodService:
         """Return all parts as one service, each as the document wants it."""
         last = (self._notifier.stopService, self._access.close)
-        service = OodService(self._home, self._settings.api_port, last)
+        service = OodService(self._home, self._settings.api_port, self._supervisor, last)
         parts = (self._logs, self._monitor, self._remotes, self._releases)
         edges = (self._certificates, self._proxy, self._balancer)
         for part in (*parts, *edges, *self._make_apis()):

@@ -17,6 +17,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from ood.agreement import Agreement
 from ood.model.certificates import CertificateStatus
 from ood.model.death import DeathList
 from ood.model.document import App, Document
@@ -198,11 +199,13 @@ class Upstream:
     :ivar worker: the worker at its other end.
     :ivar pipe: whether this is a unix pipe into the worker itself: then the
         ``X-Ood-Peer`` header tells the guard the client's address.
+    :ivar agreement: what comes before the first request.
     """
 
     sock: socket.socket
     worker: Worker
     pipe: bool
+    agreement: Agreement | None = None
 
 
 Refused = Callable[[str, socket.socket], None]

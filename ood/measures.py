@@ -34,6 +34,13 @@ def app_measures(statuses: Iterable[AppStatus]) -> list[Measure]:
                     "ood_worker_requests", "Requests answered.", worker.requests, labels, total=True
                 ),
                 Measure(
+                    "ood_worker_connections_dropped",
+                    "Connections for which it had no file descriptor.",
+                    worker.dropped,
+                    labels,
+                    total=True,
+                ),
+                Measure(
                     "ood_worker_restarts",
                     "Deaths after which it was replaced.",
                     worker.restarts,

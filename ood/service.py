@@ -7,6 +7,7 @@ changed; it ends with one line on stderr and exit status 1.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from twisted.python import usage
@@ -15,6 +16,7 @@ from ood.composition import Composition, OodService
 from ood.descriptors import raise_descriptor_limit
 from ood.errors import OodError
 from ood.home import Home
+from ood.net.supervisor import Supervisor
 from ood.paths import default_home
 
 
@@ -52,7 +54,9 @@ def makeService(options: Options) -> OodService:
     open_files = raise_descriptor_limit()
     try:
         home.open()
-        return Composition(reactor, home, _overrides(options), open_files).service()
+        return Composition(
+            reactor, home, _overrides(options), open_files, Supervisor(os.environ, os.getpid())
+        ).service()
     except OodError as error:
         home.close()
         raise SystemExit(f"ood: {error}") from None

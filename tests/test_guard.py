@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest, TestCase
+
+from tests.support.ports import free_ports
 
 HERE = Path(__file__).parent / "guard"
 
@@ -35,7 +38,9 @@ class GuardTests(TestCase):
             raise SkipTest(f"no node on the PATH, and {NODES_VARIABLE} names none")
         for node in found:
             arguments = ["--test", str(HERE / f"{name}_test.cjs")]
-            out, err, status = await getProcessOutputAndValue(node, arguments, env=os.environ)
+            ports = ",".join(map(str, free_ports(8)))
+            env = {**os.environ, "OOD_TEST_PORTS": ports, "TMPDIR": tempfile.gettempdir()}
+            out, err, status = await getProcessOutputAndValue(node, arguments, env=env)
             if status:
                 self.fail(f"{node} {' '.join(arguments)}\n{out.decode()}\n{err.decode()}")
 

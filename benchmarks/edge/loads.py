@@ -12,10 +12,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.http import Client, get
+
 HERE = Path(__file__).parent
 CONNECTIONS = 64
 IDLE_CONNECTIONS = 1_000
 H2_CLIENTS, H2_STREAMS = 10, 10
+SIZES = {"/": 17, "/10k": 10 << 10, "/1m": 1 << 20}
+"""What ``server.js`` answers."""
+UPLOAD_BYTES = 64 << 10
 GRACE_SECONDS = 30
 STRANGERS = 8
 PROGRAMS = {
@@ -31,7 +36,8 @@ PROGRAMS = {
 class Load:
     """What a load generator saw.
 
-    :ivar errors: requests that failed or were not answered 2xx or 3xx.
+    :ivar errors: requests that failed or were not answered 2xx or 3xx; one at least if there
+        was no request.
     :ivar p99_ms: 99 of 100 answers came within this; NaN where nobody measured.
     """
 
@@ -39,6 +45,11 @@ class Load:
     per_second: float
     errors: int
     p99_ms: float
+
+    def __post_init__(self) -> None:
+        """Take no answers for what they are."""
+        if not self.requests and not self.errors:
+            object.__setattr__(self, "errors", 1)
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,20 @@ def h2(ports: Ports, seconds: int) -> Load:
     return parse_h2load(_run(["h2load", *options, url], seconds))
 
 
+def verify(ports: Ports) -> None:
+    """Check that a side passes on whole what it is asked for: figures of others mean nothing.
+
+    :raises AssertionError: it does not.
+    """
+    host = f"127.0.0.1:{ports.http}"
+    for path, size in SIZES.items():
+        answer = get(ports.http, host, path)
+        assert (answer.status, len(answer.body)) == (200, size), (path, answer.status)
+    with Client(ports.http, host) as client:
+        answer = client.ask("/upload", method="POST", body=b"x" * UPLOAD_BYTES)
+    assert answer.body == b"%d\n" % UPLOAD_BYTES, answer
+
+
 def echoes(ports: Ports, seconds: int) -> Load:
     """Load by WebSockets."""
     node = shutil.which("node")
@@ -105,7 +130,7 @@ def echoes(ports: Ports, seconds: int) -> Load:
     script = str(HERE / "echoes.js")
     printed = _run([node, script, str(ports.http), str(CONNECTIONS), str(seconds)], seconds)
     found = json.loads(printed)
-    return Load(found["echoes"], found["perSecond"], found["errors"], float("nan"))
+    return Load(found["echoes"], found["perSecond"], found["errors"], found["p99"])
 
 
 def beside_idle(ports: Ports, seconds: int) -> Load:

@@ -183,6 +183,7 @@ def started(names: list[str]) -> list[Side]:
         side = SIDES[name]()
         try:
             side.start()
+            loads.verify(side.ports)
         except MissingError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
             side.stop()

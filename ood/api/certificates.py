@@ -21,6 +21,7 @@ PATHS: Mapping[str, str] = {
 }
 """Files of a certificate: absolute paths on this machine."""
 REQUIRED = ("cert", "key")
+PATH = "an absolute path"
 
 
 def new_certificate() -> dict[str, Any]:
@@ -97,9 +98,12 @@ def _paths(body: Mapping[str, Any]) -> tuple[str, str, str]:
     allowed = ", ".join(PATHS)
     faults = [Fault(key, "there is no such key", allowed) for key in body if key not in PATHS]
     for key in PATHS:
-        value = body.get(key, None if key in REQUIRED else "")
-        if not isinstance(value, str) or (key in REQUIRED and not value):
-            faults.append(Fault(key, "is missing or no text", "an absolute path"))
+        value = body.get(key, "")
+        if not isinstance(value, str) or not value:
+            if value or key in REQUIRED:
+                faults.append(Fault(key, "is no text" if value else "is missing", PATH))
+        elif not value.startswith("/"):
+            faults.append(Fault(key, f"{value} is not an absolute path", PATH))
     if faults:
         raise InvalidError(faults)
     return body["cert"], body["key"], body.get("chain", "")

@@ -72,7 +72,11 @@ def order_of(body: Mapping[str, Any]) -> Order:
     faults = [
         Fault(key, "there is no such key", ", ".join(kinds)) for key in body if key not in kinds
     ]
-    given = {key: value for key, value in body.items() if value is not None and key in kinds}
+    given = {
+        key: value
+        for key, value in body.items()
+        if key in kinds and (value is not None or kinds[key] is bool)
+    }
     faults += [
         Fault(key, "is not right", "true, false" if kinds[key] is bool else "a text")
         for key, value in given.items()

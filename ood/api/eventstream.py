@@ -20,7 +20,12 @@ from ood.api.follow import Follower
 from ood.api.problems import WebRequest
 from ood.api.query import read_query, whole_number
 from ood.api.snapshot import Plain, Snapshot, only
-from ood.api.types import EVENT_STREAM_TYPE, EVENTS_LAST_MAX, STATUS_EVENT
+from ood.api.types import (
+    EVENT_STREAM_TYPE,
+    EVENTS_LAST_MAX,
+    EVENTS_SECONDS_MAX,
+    STATUS_EVENT,
+)
 from ood.errors import Fault, InvalidError, UnavailableError
 from ood.events import KINDS, Event, EventBus
 from ood.interfaces import IController
@@ -47,11 +52,13 @@ class Wanted:
     :ivar kinds: kinds of events, ``status`` among them; all if empty.
     :ivar app: only what is about this app.
     :ivar last: how many of the last events to begin with.
+    :ivar seconds: after how many to end; never if None.
     """
 
     kinds: frozenset[str] = frozenset()
     app: str | None = None
     last: int = 0
+    seconds: int | None = None
 
     def wants(self, kind: str, app: str) -> bool:
         """Tell whether to send an event."""
@@ -81,9 +88,10 @@ def wanted_of(request: WebRequest, queries: Iterable[str]) -> Wanted:
     if kinds - known or ("kinds" in values and not kinds):
         faults.append(Fault("kinds", "is not right", f"some of {', '.join(sorted(known))}"))
     last = whole_number(values, "last", 0, EVENTS_LAST_MAX, faults)
+    seconds = whole_number(values, "seconds", 0, EVENTS_SECONDS_MAX, faults)
     if faults:
         raise InvalidError(faults)
-    return Wanted(kinds, values.get("app"), last)
+    return Wanted(kinds, values.get("app"), last, seconds if "seconds" in values else None)
 
 
 @dataclass
@@ -149,10 +157,15 @@ class EventStreams:
         if wanted.status:
             first.append(message(STATUS_EVENT, self._present().whole(wanted.app)))
         self._add(stream, wanted, may_go_on)
+        end = None
+        if wanted.seconds is not None:
+            end = self._clock.callLater(wanted.seconds, stream.finish)
         try:
             stream.start(first)
             await stream.done
         finally:
+            if end is not None and end.active():
+                end.cancel()
             self._remove(stream)
 
     def _add(self, stream: Follower, wanted: Wanted, may_go_on: Callable[[], bool]) -> None:

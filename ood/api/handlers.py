@@ -143,6 +143,8 @@ class Handlers:
         """Set the number of an app's workers."""
         body = json_body(request)
         instances = body.get("instances")
+        if isinstance(instances, float) and instances.is_integer():
+            instances = int(instances)  # 2.0 is a whole number in JSON
         faults = [
             Fault(key, "there is no such key", "instances") for key in {*body} - {"instances"}
         ]

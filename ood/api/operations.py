@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ood.api.types import (
     EVENT_STREAM_TYPE,
     EVENTS_LAST_MAX,
+    EVENTS_SECONDS_MAX,
     KEY_QUERY,
     LOG_LINES_DEFAULT,
     LOG_LINES_MAX,
@@ -98,6 +99,11 @@ EVENTS_QUERY = (
         "last",
         "Begin with so many of the last events; 0 if absent.",
         {"type": "integer", "minimum": 0, "maximum": EVENTS_LAST_MAX},
+    ),
+    Query(
+        "seconds",
+        "End the answer after so many seconds; it has no end if absent.",
+        {"type": "integer", "minimum": 0, "maximum": EVENTS_SECONDS_MAX},
     ),
     Query(KEY_QUERY, "The key of the web page's session.", {"type": "string"}),
 )

@@ -38,6 +38,8 @@ STATUS_EVENT = "status"
 """The event that tells the state of all apps, and then what changes of it."""
 EVENTS_LAST_MAX = 1000
 """Most events of the past in one answer: nearly all that are kept."""
+EVENTS_SECONDS_MAX = 86_400
+"""Longest time after which a reader of events may have its answer end: a day."""
 
 LOG_LINES_DEFAULT = 50
 """Log lines in an answer unless asked otherwise: a screenful."""

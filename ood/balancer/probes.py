@@ -6,7 +6,12 @@ from typing import cast
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.error import ConnectError, ProcessDone, ProcessExitedAlready
+from twisted.internet.error import (
+    ConnectError,
+    ConnectionRefusedError,
+    ProcessDone,
+    ProcessExitedAlready,
+)
 from twisted.internet.interfaces import (
     IReactorProcess,
     IReactorTCP,
@@ -36,6 +41,8 @@ async def probe(
         return await attempt
     except TimeoutError:
         return f"no answer within {check.timeout:g} s"
+    except ConnectionRefusedError:
+        return "the connection was refused"
     except (ConnectError, OSError) as error:
         return str(error).rstrip(".")
 

@@ -83,6 +83,7 @@ class Acme:
             journal=journal,
             email=settings.acme_email or "",
             profile=settings.acme_profile or "",
+            preferred_chain=settings.acme_preferred_chain or "",
             diagnose=lambda name: Deferred.fromCoroutine(diagnose(name, self._resolve)),
             changed=changed,
         )

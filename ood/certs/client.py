@@ -14,9 +14,10 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from ood.certs.errors import AcmeError, problem_of
+from ood.certs.http import Reply
 from ood.certs.interfaces import IResponder
 from ood.certs.jose import b64
-from ood.certs.pem import make_request, split_pem, to_der
+from ood.certs.pem import make_request, split_pem, to_der, top_issuer
 from ood.certs.session import Session, decoded
 
 POLL_SECONDS = 300.0
@@ -32,6 +33,8 @@ ARI_USUAL_SECONDS = 21_600.0
 """The same where the CA names none (RFC 9773, 4.3.3)."""
 KEY_COMPROMISE = 1
 """Why a certificate is revoked (RFC 5280, 5.3.1)."""
+CHAINS_MAX = 8
+"""As many further chains are looked at: a CA has two or three."""
 CHAIN_TYPE = "application/pem-certificate-chain"
 
 T = TypeVar("T", "Order", "Authorization")
@@ -127,6 +130,7 @@ class Client:
         profile: str = "",
         replaces: str = "",
         order: str = "",
+        preferred_chain: str = "",
         began: Callable[[str], None] = lambda _: None,
     ) -> list[bytes]:
         """Return the chain of a new certificate, leaf first.
@@ -134,6 +138,8 @@ class Client:
         :param key: its private key; with ``order``, the one that was made for that.
         :param responders: what can prove that names are ours, in the order of preference.
         :param replaces: renewal id of the certificate that it takes the place of.
+        :param preferred_chain: who shall have signed the last certificate of the chain, where
+            the CA has several.
         :param order: an order of an earlier run to go on with.
         :param began: called with a new order's URL, before anything is done for it.
         :raises AcmeError: it can't be had.
@@ -153,7 +159,22 @@ class Client:
         if placed.status != "valid" or not placed.certificate:
             raise problem_of(placed.error or {"detail": f"the order is {placed.status}"})
         reply = await self.session.post(placed.certificate, accept=CHAIN_TYPE)
-        return split_pem(reply.body)
+        chain = split_pem(reply.body)
+        if preferred_chain and top_issuer(chain) != preferred_chain:
+            return await self._other_chain(reply, chain, preferred_chain)
+        return chain
+
+    async def _other_chain(self, reply: Reply, chain: list[bytes], wanted: str) -> list[bytes]:
+        """Return the chain that ends as wanted; the one that is there if there is none."""
+        for url in reply.alternates()[:CHAINS_MAX]:
+            try:
+                other = await self.session.post(url, accept=CHAIN_TYPE)
+            except AcmeError:
+                continue  # a certificate by another root is better than none
+            found = split_pem(other.body)
+            if found[:1] == chain[:1] and top_issuer(found) == wanted:
+                return found
+        return chain
 
     async def _new_order(self, names: Sequence[str], profile: str, replaces: str) -> Order:
         directory = await self.session.directory()

@@ -99,7 +99,7 @@ class Desk:
         name = self._keeper.own.add(absolute(cert, key, chain))
         self._keeper.want()
         self._keeper.tabulate()
-        self._keeper.tell(name, f"{name} is read from {cert}", "added")
+        self._keeper.tell(name, f"the certificate of {name} is read from {cert}", "added")
         return self.status(name)
 
     def renew(self, name: str) -> Deferred[CertificateStatus]:
@@ -153,5 +153,6 @@ class Desk:
         else:
             users = ", ".join(status.apps) or "this machine"
             raise ConflictError(f"{status.name} is in use by {users}", "stop that first")
-        self._keeper.tell(status.name, f"{status.name} is removed", "removed")
+        text = f"the certificate of {status.name} is removed"
+        self._keeper.tell(status.name, text, "removed")
         self._keeper.tabulate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ KEPT_SECONDS = 30
 """How long a connection waits for the next request."""
 
 
+_ALTERNATE = re.compile(r'<([^<>]*)>\s*;[^<]*?\brel="?alternate\b', re.IGNORECASE)
+
+
 @dataclass(frozen=True)
 class Reply:
     """An answer with its whole body."""
@@ -53,6 +57,11 @@ class Reply:
     def header(self, name: str) -> str:
         """Return the first header of that name; empty if there is none."""
         return (self.headers.getRawHeaders(name) or [""])[0]
+
+    def alternates(self) -> list[str]:
+        """Return where the same is to be had in another form (RFC 8288)."""
+        links = ", ".join(self.headers.getRawHeaders("link") or [])
+        return _ALTERNATE.findall(links)
 
 
 class Http(Interface):

@@ -79,6 +79,7 @@ class AcmeIssuingService(Service):
     :param now: tells the time of day.
     :param journal: remembers failures and orders.
     :param profile: what kind of certificate is asked for.
+    :param preferred_chain: who shall have signed the last certificate of its chain.
     :param diagnose: fires with what may be wrong with a name, in words; empty if unknown.
     :param changed: called with a name whose certificate or problem changed.
     """
@@ -101,6 +102,7 @@ class AcmeIssuingService(Service):
         panic: Callable[[Failure, str], None] | None = None,
         generate_key: Callable[[], bytes] = new_key,
         profile: str = "",
+        preferred_chain: str = "",
         diagnose: Callable[[str], Deferred[str]] = lambda _: succeed(""),
         changed: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -119,6 +121,7 @@ class AcmeIssuingService(Service):
         self._panic = panic or self._log_panic
         self._generate_key = generate_key
         self._profile = profile
+        self._preferred_chain = preferred_chain
         self._diagnose = diagnose
         self._changed = changed
         self._background = Background()
@@ -159,11 +162,26 @@ class AcmeIssuingService(Service):
             if not objects:
                 continue  # wanted, says the empty file
             try:
-                self.held[name] = Held(*load_objects(objects, "acme"))
+                self.held[name] = held = Held(*load_objects(objects, "acme"))
             except CertificateError as error:
                 self.log.error("the certificate of {name}: {error}", name=name, error=error)
+            else:
+                self._end_order(name, held)
         self._loaded = True
         self.check()
+
+    def _end_order(self, name: str, held: Held) -> None:
+        """Note that an order has come to its end, if a crash kept that from being noted.
+
+        Who went on with it would get the same certificate once more.
+        """
+        progress = self.journal.progress(name, self.terms)
+        if progress is not None and progress.key.encode() == held.certificate.key_pem:
+            self._note_success(name)
+
+    def _note_success(self, name: str) -> None:
+        self.journal.note(name, Entry(terms=self.terms))
+        self.journal.ended(name)
 
     def want(self, names: Iterable[str]) -> None:
         """Keep the certificates of just these names, from now on."""
@@ -332,6 +350,7 @@ class AcmeIssuingService(Service):
             profile=self._profile,
             replaces=self._ari_id(name) if entry.terms == self.terms else "",
             order=progress.url if progress else "",
+            preferred_chain=self._preferred_chain,
             began=began,
         )
         await self._keep(name, Held(*load_pair(key, b"".join(chain), "acme")), [key, *chain])
@@ -347,8 +366,7 @@ class AcmeIssuingService(Service):
             raise CertificateError(f"the CA's certificate is not taken: {problem}")
         await self.cert_store.store(name, objects)
         self.held[name] = new
-        self.journal.note(name, Entry(terms=self.terms))
-        self.journal.ended(name)
+        self._note_success(name)
         until = new.certificate.not_after
         self.log.info("certificate of {name}, until {until:%Y-%m-%d}", name=name, until=until)
 

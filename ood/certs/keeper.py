@@ -123,10 +123,11 @@ class Keeper:
         for name in changed:
             own = self.own.certificates[name]
             if own.trouble:
-                self.tell(name, f"{name}: {own.trouble}", "refused")
+                self.tell(name, f"the certificate of {name}: {own.trouble}", "refused")
             else:
                 until = rfc3339(own.certificate.not_after)
-                self.tell(name, f"{name} was read anew, valid until {until}", "read")
+                text = f"the certificate of {name} was read anew, valid until {until}"
+                self.tell(name, text, "read")
         ended = self._ended()
         if changed or ended or self.local.renew():
             self.want()
@@ -273,6 +274,7 @@ def _acme_of(settings: Settings) -> tuple[Any, ...]:
         settings.acme_challenges,
         settings.acme_dns_hook,
         settings.acme_profile,
+        settings.acme_preferred_chain,
         settings.acme_eab_kid,
         settings.acme_eab_key_file,
         settings.acme_ca_file,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
@@ -100,6 +101,14 @@ def read_leaf(certificate: x509.Certificate) -> Leaf:
     commons = certificate.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
     issuer = str(commons[0].value) if commons else certificate.issuer.rfc4514_string()
     return Leaf(tuple(dict.fromkeys(names)), span, issuer, _ari_id(certificate))
+
+
+def top_issuer(chain: Sequence[bytes]) -> str:
+    """Return who signed the last certificate of a chain; empty if that can't be read."""
+    try:
+        return read_leaf(x509.load_pem_x509_certificate(chain[-1])).issuer
+    except (ValueError, IndexError):
+        return ""
 
 
 def _ari_id(certificate: x509.Certificate) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ood.cli.detect import Directory, Found, detect
+from ood.cli.detect import Directory, Found, detect, sticky_package
 from ood.cli.session import Invocation, Session
 from ood.errors import NotFoundError
 
@@ -49,6 +49,7 @@ def add(invocation: Invocation, app: str, options: Mapping[str, Any]) -> None:
     invocation.run(work)
     if not invocation.output.json:
         _next(invocation, app, found, owner, as_root=os.geteuid() == 0 and "user" not in values)
+        _tell_stickiness(invocation, app, sticky_package(Directory(directory)))
 
 
 def _check_one_kind(options: Mapping[str, Any]) -> None:
@@ -151,3 +152,11 @@ def _next(
     if found is not None and found.uninstalled:
         say("Its dependencies are not installed yet; do that first: npm install --omit=dev")
     say(f"Next: ood start {app}")
+
+
+def _tell_stickiness(invocation: Invocation, app: str, package: str) -> None:
+    """Say what an app needs whose clients' first requests all have to reach one worker."""
+    if package:
+        say = invocation.output.say
+        say(f"It uses {package}: with more than one worker its clients have to stay with theirs.")
+        say(f"Before you scale it: ood config -a {app} -s sticky cookie")

@@ -117,6 +117,7 @@ ood_group.examples = (
     "ood init docs --static /var/www/docs",
     "ood init api --script dist/main.js --env NODE_ENV=production --domain api.example.com",
     "ood init api --upstream http://10.0.0.5:8080 --upstream 'unix:/run/api.sock backup'",
+    "ood init api --upstream 'https://10.0.0.5 caFile=/etc/ssl/our-ca.pem'",
     short_help="Initialise a new app",
 )
 @click.argument("app")

@@ -22,6 +22,9 @@ ENDINGS = (".js", ".mjs", ".cjs")
 PACKAGE_BYTES_MAX = 1 << 20
 """Longest package.json that is read: a longer one is something else."""
 
+STICKY_PACKAGES = frozenset({"socket.io", "sockjs", "engine.io"})
+"""Servers whose clients begin with several requests that one worker has to get."""
+
 _SHELL = re.compile(r"[&|;<>()$`*?\"'\\~#{}\n]")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 _WITH_VALUE = {"-r", "--require", "--import", "--loader", "--env-file"}
@@ -122,6 +125,15 @@ def detect(files: Files) -> Found:
             "name the file with --script FILE, or the directory with --cwd DIR",
         )
     return Found(**{**vars(found), "uninstalled": missing})
+
+
+def sticky_package(files: Files) -> str:
+    """Return the package for whose sake clients should stay with one worker; empty without."""
+    try:
+        names = _package(files).get("dependencies")
+    except NotFoundError:
+        return ""
+    return min(STICKY_PACKAGES.intersection(names), default="") if isinstance(names, dict) else ""
 
 
 def _package(files: Files) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ def import_file(invocation: Invocation, file: str, choice: str | None, *, dry_ru
         translate(entry, path.parent, choice=choice, processors=processors) for entry in entries
     ]
     if dry_run:
-        _report(invocation, found, {})
+        _report(invocation, found, {}, dry_run=True)
         return
     refused: dict[str, OodError] = {}
 
@@ -47,7 +48,11 @@ def import_file(invocation: Invocation, file: str, choice: str | None, *, dry_ru
 
 
 def _report(
-    invocation: Invocation, found: Sequence[Imported], refused: dict[str, OodError]
+    invocation: Invocation,
+    found: Sequence[Imported],
+    refused: dict[str, OodError],
+    *,
+    dry_run: bool = False,
 ) -> None:
     if invocation.output.json:
         invocation.output.value([_plain(one, refused.get(one.name)) for one in found])
@@ -56,11 +61,14 @@ def _report(
     for one in found:
         error = refused.get(one.name)
         say(f"{one.name}: not added: {error}" if error else f"{one.name}:")
+        width = max(map(len, one.values), default=0)
         for key, value in one.values.items():
-            say(f"  {key:<10} {value}")
+            say(f"  {key:<{width}}  {value if isinstance(value, str) else json.dumps(value)}")
         for note in one.notes:
             say(f"  - {note}")
-    if not refused:
+    if dry_run:
+        say("Nothing was added: this was to see what would be.")
+    elif not refused:
         say("Start one with: ood start APP")
 
 

@@ -22,6 +22,15 @@ RETRY_SECONDS = 0.2
 """Pause between two looks."""
 
 
+MODULE = "tls"
+"""The kernel's module for TLS: with it, workers get HTTPS connections themselves (kTLS)."""
+MODULES_FILE = Path("/etc/modules-load.d/ood.conf")
+MODULES_TEXT = f"""\
+# Written by "ood install"; "ood install --uninstall" removes it.
+{MODULE}
+"""
+
+
 class NoSystemdError(OodError):
     """This machine's services are not systemd's."""
 
@@ -66,12 +75,14 @@ class Machine:
     :ivar marker: exists where systemd runs.
     :ivar user: the user that we are.
     :ivar wait: returns when the service answers.
+    :ivar modules: names what the kernel loads at boot.
     """
 
     units: Path = Path("/etc/systemd/system")
     marker: Path = Path("/run/systemd/system")
     user: int = field(default_factory=os.geteuid)
     wait: Callable[[Invocation], None] = wait_until_answering
+    modules: Path = MODULES_FILE
 
     @property
     def unit(self) -> Path:
@@ -97,6 +108,14 @@ class Machine:
                 f"{' '.join(command)} failed: {why}", f"look at: journalctl -u {UNIT_NAME} -n 30"
             )
 
+    def load_module(self) -> bool:
+        """Have the kernel load what it needs for TLS; return whether it could."""
+        modprobe = shutil.which("modprobe", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+        if modprobe is None:
+            return False
+        command = [modprobe, "-q", MODULE]
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603 - fixed words
+
 
 def _check(machine: Machine, command: str, home: Path) -> None:
     if not machine.has_systemd():
@@ -115,6 +134,9 @@ def install(invocation: Invocation, machine: Machine) -> None:
     _check(machine, "ood install", home)
     invocation.home = str(home)
     changed = _write(machine.unit, unit_text(Installation(_find_twistd(), home, _find_node())))
+    sealing = machine.load_module()  # now, as the service looks when it starts
+    if sealing:  # else each boot would complain of a module that is not there
+        _write(machine.modules, MODULES_TEXT)
     machine.systemctl("daemon-reload")
     machine.systemctl("enable", UNIT_NAME)
     # A unit that is what it was is left running: nobody's site stops for this.
@@ -122,7 +144,7 @@ def install(invocation: Invocation, machine: Machine) -> None:
     machine.wait(invocation)
     _tell(
         invocation,
-        {"unit": str(machine.unit), "home": str(home), "changed": changed},
+        {"unit": str(machine.unit), "home": str(home), "changed": changed, "kernelTls": sealing},
         f"ood runs, and will after each boot.  Home: {home}  Unit: {machine.unit}",
         "Next: go to an app's directory, then: ood init NAME",
     )
@@ -137,6 +159,7 @@ def uninstall(invocation: Invocation, machine: Machine) -> None:
     if existed:
         machine.systemctl("disable", "--now", UNIT_NAME)
         machine.unit.unlink()
+        machine.modules.unlink(missing_ok=True)
         machine.systemctl("daemon-reload")
     _tell(
         invocation,

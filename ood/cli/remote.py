@@ -7,6 +7,7 @@ token, and a forwarding from a unix socket that only this user can open.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -30,6 +31,9 @@ POLL_SECONDS = 0.02
 """How often to look whether ssh has logged in."""
 END_SECONDS = 5.0
 """How long ssh may take to end."""
+PLACE_BYTES_MAX = 70
+"""A socket's path has 107 bytes; a directory's name and what ssh makes of a file's need 34."""
+SHORT_PLACE = "/tmp"  # noqa: S108 - the directory made there is this user's alone
 
 NO_TOKEN, NOT_RUNNING = 3, 4
 """Exit statuses of :data:`SCRIPT`."""
@@ -196,6 +200,12 @@ class Tunnel:
         raise SshError(f"no tunnel to {self.host}: {said.splitlines()[-1]}", hint)
 
 
+def _place() -> str:
+    """Return where the sockets' directory is made: in TMPDIR, unless that is too long for them."""
+    own = tempfile.gettempdir()
+    return own if len(os.fsencode(own)) <= PLACE_BYTES_MAX else SHORT_PLACE
+
+
 @contextmanager
 def tunnel(host: str, home: str) -> Iterator[tuple[Tunnel, Access]]:
     """Return a context with the way to the API of ``host``.
@@ -207,7 +217,7 @@ def tunnel(host: str, home: str) -> Iterator[tuple[Tunnel, Access]]:
     ssh = shutil.which("ssh")
     if ssh is None:
         raise SshError("there is no program ssh here", "install it (apt install openssh-client)")
-    with tempfile.TemporaryDirectory(prefix="ood-") as directory:
+    with tempfile.TemporaryDirectory(prefix="ood-", dir=_place()) as directory:
         made = Tunnel(host, Path(directory), ssh)
         try:
             yield made, made.open(home)

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from ood.cli.output import Output
 from ood.cli.text import count, duration, milliseconds, size
+from ood.model.remarks import OLDER_SETTINGS
 
 Status: TypeAlias = Mapping[str, Any]
 """An app's or worker's state, as the API sends it."""
@@ -171,7 +172,7 @@ def remarks(app: Status) -> Iterable[str]:
     if app["pendingRestart"]:
         yield f"changed settings wait for a restart: ood restart {app['name']}"
     for worker in app["workers"]:
-        if worker["reason"]:
+        if worker["reason"] and worker["reason"] != OLDER_SETTINGS:  # that was just said
             yield f"worker {worker['instance']} is {worker['state']}: {worker['reason']}"
     if app["running"] and app["state"] in {"errored", "waiting-restart"}:
         yield f"to see why: ood why {app['name']}"

@@ -16,6 +16,8 @@ STOP_SECONDS_MAX = 120
 """How long stopping may take: above the default killTimeout of 30 s for drain and stop."""
 OPEN_FILES_MAX = 1_048_576
 """Open files of ood and of each worker: a busy site has a socket for every visitor."""
+SOCKETS_KEPT_MAX = 16
+"""Most sockets that systemd keeps for ood; two ports of two families are four."""
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """Where services find programs."""
 
@@ -80,12 +82,14 @@ After=network.target nss-lookup.target
 StartLimitIntervalSec=0
 
 [Service]
-Type=exec
+Type=notify
 ExecStart={command}
 Environment={quoted("PATH=" + search_path(installation))}
 WorkingDirectory=/
 Restart=always
 RestartSec=1
+# Who comes while ood starts anew waits in the sockets that systemd keeps meanwhile.
+FileDescriptorStoreMax={SOCKETS_KEPT_MAX}
 
 # SIGTERM goes to ood alone, which drains its workers; what is left after that is killed.
 KillMode=mixed

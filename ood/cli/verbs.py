@@ -34,6 +34,7 @@ async def init(session: Session, name: str, values: Mapping[str, Any], found: st
     for label, text in rows:
         if text:
             session.output.say(f"  {label:<10} {text}")
+    _show_unverified(session, configuration)
 
 
 def _runs(configuration: Mapping[str, Any]) -> str:
@@ -110,8 +111,20 @@ async def set_config(session: Session, app: str | None, changes: Mapping[str, st
         return
     if app and changes.keys() & {"port", "cwd"}:
         _show_trouble(session, await session.client.ask("GET", app_path(app)))
+    if app and "upstreams" in changes:
+        _show_unverified(session, values)
     if not app:
         _show_waiting(session, changes)
+
+
+def _show_unverified(session: Session, configuration: Mapping[str, Any]) -> None:
+    """Say which servers could be anybody."""
+    for one in configuration["upstreams"]:
+        if not one.get("verify", True):
+            session.output.say(
+                f"The certificate of {one['address']} is not verified: whoever is in between can "
+                "read and change everything (better: caFile=PATH)."
+            )
 
 
 def _show_waiting(session: Session, changes: Mapping[str, object]) -> None:

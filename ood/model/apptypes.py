@@ -17,6 +17,12 @@ PROXY = "proxy"
 STATIC = "static"
 """Files."""
 APP_TYPES = (NODE, PROXY, STATIC)
+MEANINGLESS = {
+    NODE: frozenset(FILE_KEYS),
+    PROXY: frozenset((*FILE_KEYS, *WORKER_KEYS)) - {"healthPath", "healthTimeout"},
+    STATIC: frozenset(WORKER_KEYS),
+}
+"""The keys that an app of each type does not heed."""
 
 
 def type_faults(plain: Any, prefix: str = "") -> list[Fault]:
@@ -45,9 +51,16 @@ def type_faults(plain: Any, prefix: str = "") -> list[Fault]:
     return _meaningless(plain, kind, prefix)
 
 
-def _meaningless(plain: Mapping[str, Any], kind: str, prefix: str) -> list[Fault]:
+def _meaningless(plain: Mapping[str, Any], kind: Any, prefix: str) -> list[Fault]:
     """Return a fault for each key that an app of this type does not heed."""
-    keys = WORKER_KEYS if kind == STATIC else FILE_KEYS
+    if kind not in APP_TYPES:
+        return []  # that is told elsewhere
     problem = f"has no meaning for an app of type {kind}"
-    hint = "nothing: no program is run" if kind == STATIC else "nothing, or set type to static"
-    return [Fault(prefix + key, problem, hint) for key in plain if key in keys]
+    keys = MEANINGLESS[kind]
+    return [Fault(prefix + key, problem, _instead(key)) for key in plain if key in keys]
+
+
+def _instead(key: str) -> str:
+    if key in FILE_KEYS:
+        return "nothing, or set type to static"
+    return f"nothing: ood runs no program for it (--unset {key})"

@@ -64,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     acme_challenges: tuple[str, ...] = ("http-01", "tls-alpn-01", "dns-01")
     acme_dns_hook: tuple[str, ...] = ()
     acme_profile: str | None = None
+    acme_preferred_chain: str | None = None
     acme_eab_kid: str | None = None
     acme_eab_key_file: str | None = None
     acme_ca_file: str | None = None

@@ -90,4 +90,4 @@ WORKER_KEYS = (
     "ignoreWatch",
     "spare",
 )
-"""Keys that say how programs are run."""
+"""Keys that say how programs are run, and what is asked of them."""

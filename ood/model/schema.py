@@ -104,6 +104,9 @@ SETTINGS_KEYS: Mapping[str, Key] = {
         "Command for dns-01, and so for wildcards: it is called with add or remove, name, value.",
     ),
     "acmeProfile": Key(kinds.TEXT, "The kind of certificate, where the CA has several."),
+    "acmePreferredChain": Key(
+        kinds.TEXT, "Name of the root that chains end at, where the CA has several."
+    ),
     "acmeEabKid": Key(kinds.TEXT, "Key id of your account at the CA, if it wants one."),
     "acmeEabKeyFile": Key(
         kinds.ABSOLUTE_PATH, "File with the secret of that account, readable for nobody else."
@@ -385,7 +388,8 @@ def changed_app(name: str, app: App, changes: Mapping[str, Any]) -> App:
 def _changed(
     plain: dict[str, Any], table: Mapping[str, Key], changes: Mapping[str, Any]
 ) -> dict[str, Any]:
-    for key, value in changes.items():
+    # Whole values first, whatever the order: an object's keys have none in JSON.
+    for key, value in sorted(changes.items(), key=lambda change: "." in change[0]):
         head, _, entry = key.partition(".")
         if entry and head in table and table[head].kind.entries:
             plain[head] = _with_entry(plain.get(head, {}), entry, value)

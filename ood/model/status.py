@@ -49,6 +49,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     :ivar loop_lag_ms: the longest delay of its event loop in the last second that it told of;
         None where no guard tells.
     :ivar unacknowledged: connections handed over that it has not acknowledged.
+    :ivar dropped: connections for which it had no file descriptor; others got them.
     :ivar reason: why it is not online, for people; empty if there is nothing to say.
     """
 
@@ -68,6 +69,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     latency_p99_ms: float | None = None
     loop_lag_ms: float | None = None
     unacknowledged: int = 0
+    dropped: int = 0
     reason: str = ""
 
 

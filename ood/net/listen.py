@@ -12,6 +12,8 @@ import psutil
 from ood.errors import StartupError
 
 if TYPE_CHECKING:
+    from ood.net.supervisor import Supervisor
+
     RawSocket = socket.socket
 else:
     RawSocket = _socket.socket
@@ -25,21 +27,37 @@ FIRST_UNPRIVILEGED_PORT = 1024
 """Ports below need root or CAP_NET_BIND_SERVICE."""
 
 
-def bind_public(port: int, *, what: str) -> list[socket.socket]:
+def bind_public(
+    port: int, *, what: str, supervisor: Supervisor | None = None
+) -> list[socket.socket]:
     """Bind ``port`` on all addresses, IPv4 and (where there is any) IPv6.
 
     :param what: what the port is for, and the setting's name, for the error.
+    :param supervisor: it may have the sockets from before, and keeps them for later.
     :raises StartupError: it can't be bound; nothing stays open.
     """
-    sockets = [bind("0.0.0.0", port, what=what)]  # noqa: S104
+    sockets = [_bind_kept("0.0.0.0", port, what, supervisor)]  # noqa: S104
     if socket.has_ipv6:
         try:
-            sockets.append(bind("::", sockets[0].getsockname()[1], what=what))
+            ipv6_port = sockets[0].getsockname()[1]
+            sockets.append(_bind_kept("::", ipv6_port, what, supervisor))
         except StartupError as error:
             if not _without_ipv6(error):
                 sockets[0].close()
                 raise
     return sockets
+
+
+def _bind_kept(address: str, port: int, what: str, supervisor: Supervisor | None) -> socket.socket:
+    if supervisor is None:
+        return bind(address, port, what=what)
+    sock = supervisor.take(address, port)
+    if sock is None:
+        sock = bind(address, port, what=what)
+    else:
+        _prepare(sock)
+    supervisor.keep(sock)
+    return sock
 
 
 def bind(address: str, port: int, *, what: str) -> socket.socket:
@@ -53,7 +71,9 @@ def bind(address: str, port: int, *, what: str) -> socket.socket:
     except OSError as error:
         raise _explain(error, address, port, what) from error
     try:
-        _prepare(sock, family)
+        _prepare(sock)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address, port))
         sock.listen(BACKLOG_CONNECTIONS)
     except OSError as error:
@@ -73,13 +93,12 @@ def port_is_free(port: int) -> bool:
         return True
 
 
-def _prepare(sock: socket.socket, family: socket.AddressFamily) -> None:
+def _prepare(sock: socket.socket) -> None:
+    """Set what holds for the connections, too; for a socket that listens already as well."""
     sock.setblocking(False)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT_SECONDS)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
-    if family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
 
 
 def _without_ipv6(error: StartupError) -> bool:

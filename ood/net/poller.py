@@ -19,6 +19,10 @@ from zope.interface import implementer
 
 EVENTS_PER_TURN = 256
 """Events taken in one turn of the reactor: its timers and other descriptors want theirs."""
+ROUNDS_PER_TURN = 8
+"""Looks at what has happened in one turn: one event may be a whole group of new connections."""
+BUSY_EVENTS = 4
+"""After a round with fewer events the next one hardly brings any: the reactor can wait for them."""
 
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _LOST = select.EPOLLERR | select.EPOLLHUP
@@ -134,9 +138,21 @@ class Poller:
         return "poller"
 
     def doRead(self) -> None:
-        """Deliver what has happened."""
+        """Deliver what has happened, and while there is much to do, what happens meanwhile.
+
+        A turn of Twisted's reactor costs as much as several events.
+        """
+        left = EVENTS_PER_TURN
+        for _ in range(ROUNDS_PER_TURN):
+            delivered = self._round(left)
+            left -= delivered
+            if delivered < BUSY_EVENTS or not left or self._epoll.closed:
+                return
+
+    def _round(self, most: int) -> int:
+        """Deliver the events that are there now, if not too many; return how many they were."""
         readers, writers = self._readers, self._writers
-        events = self._epoll.poll(0, EVENTS_PER_TURN)
+        events = self._epoll.poll(0, most)
         self._fresh.clear()
         self._delivering = True
         for fd, event in events:
@@ -153,6 +169,7 @@ class Poller:
         self._delivering = False
         if self._later:
             self._write_later()
+        return len(events)
 
     def _write_later(self) -> None:
         later, self._later = self._later, []

@@ -8,6 +8,7 @@ out of one of its own methods: a failure to write sets :attr:`Stream.broken`.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import sys
@@ -19,11 +20,15 @@ from twisted.internet.interfaces import IReactorFDSet, IReadWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ood.agreement import Agreement
 from ood.net.filepart import FilePart, OpenFile
 from ood.net.listen import RawSocket
 
-READ_BYTES = 65_536
-"""Most bytes of one read: beyond it throughput hardly grows, memory per stream does."""
+READ_BYTES = 16_384
+"""Bytes of a read, as long as little comes: most messages are shorter."""
+READ_BYTES_MAX = 122_880
+"""Bytes of a read where much comes: a quarter less work for large bodies than with half as many.
+From 128 KiB on glibc maps memory anew for each read, which costs more than it brings."""
 WRITE_HIGH_BYTES = 262_144
 """With more than this unsent, whoever produces should stop: a stream's memory is bounded by it."""
 WRITE_LOW_BYTES = 65_536
@@ -31,8 +36,9 @@ WRITE_LOW_BYTES = 65_536
 
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_DONTWAIT = int(socket.MSG_DONTWAIT)  # the enumeration's own operators take a microsecond
-_LAST = _DONTWAIT | int(socket.MSG_MORE)
+DONTWAIT = int(socket.MSG_DONTWAIT)  # the enumeration's own operators take a microsecond
+SEND_LAST = DONTWAIT | int(socket.MSG_MORE)
+"""For what is sent right before the socket is closed: data and end then go in one packet."""
 
 
 class WriteFirstError(BlockingIOError):
@@ -45,23 +51,27 @@ class Stream:
 
     It does not read before :meth:`resume_reading`.  Subclasses override
     :meth:`received`, :meth:`ended`, :meth:`backed_up`, :meth:`drained`, :meth:`flushed`,
-    :meth:`connected`, :meth:`failed` and :meth:`gone`.
+    :meth:`agreeing`, :meth:`connected`, :meth:`failed` and :meth:`gone`.
 
+    :param agreement: what both sides have to do before anything is said on the connection.
     :ivar sock: the socket.
     :ivar backlog: bytes accepted by :meth:`write` that the kernel has not taken yet.
     :ivar queued_bytes: bytes that were ever part of the backlog.
     :ivar connecting: the connection is not established yet; writes are kept.
     :ivar broken: the peer can't be written to any more; nobody was called.
+    :ivar error: why the connection failed, if the socket said so.
     :ivar closed: the socket is closed; nothing is called any more.
     """
 
     __slots__ = (
+        "_agreement",
         "_fd",
         "_finishing",
         "_out",
         "_owing",
         "_parts",
         "_reactor",
+        "_read_bytes",
         "_reading",
         "_shutting",
         "_writing",
@@ -69,12 +79,18 @@ class Stream:
         "broken",
         "closed",
         "connecting",
+        "error",
         "queued_bytes",
         "sock",
     )
 
     def __init__(
-        self, reactor: IReactorFDSet, sock: RawSocket, *, connecting: bool = False
+        self,
+        reactor: IReactorFDSet,
+        sock: RawSocket,
+        *,
+        connecting: bool = False,
+        agreement: Agreement | None = None,
     ) -> None:
         self.sock = sock
         self.backlog = 0
@@ -82,11 +98,14 @@ class Stream:
         self.connecting = connecting
         self.broken = False
         self.closed = False
+        self.error: OSError | None = None
+        self._agreement = agreement
         self._reactor = reactor
         self._fd = sock.fileno()
         self._out: list[bytes | memoryview | FilePart] = []
         self._parts = 0  # how many of these are files
         self._reading = False
+        self._read_bytes = READ_BYTES
         self._writing = False
         self._finishing = False
         self._shutting = False
@@ -110,6 +129,9 @@ class Stream:
 
     def flushed(self) -> None:
         """Learn that some of the backlog was sent."""
+
+    def agreeing(self) -> None:
+        """Learn that the peer is there, and that the agreement begins."""
 
     def connected(self) -> None:
         """Learn that the connection is established."""
@@ -141,7 +163,7 @@ class Stream:
         """
         if not self._out and not self.connecting and not self.closed:
             try:
-                sent = self.sock.send(data, _LAST if last else _DONTWAIT)
+                sent = self.sock.send(data, SEND_LAST if last else DONTWAIT)
             except BlockingIOError:
                 sent = 0
             except OSError:
@@ -236,18 +258,23 @@ class Stream:
 
     def doRead(self) -> None:
         """Read once."""
+        if self.connecting:
+            self._queue_agreement()
+            return
         try:
-            data = self.sock.recv(READ_BYTES, _DONTWAIT)
+            data = self.sock.recv(self._read_bytes, DONTWAIT)
         except BlockingIOError as blocked:
             if isinstance(blocked, WriteFirstError):
                 self._owing = True
                 self._reactor.removeReader(self)
                 self._start_writing()
             return
-        except OSError:
-            self._fail()
+        except OSError as error:
+            self._fail(error)
             return
-        if data:
+        size = len(data)
+        if size:
+            self._read_bytes = READ_BYTES if size < READ_BYTES else READ_BYTES_MAX
             self.received(data)
         else:
             self.pause_reading()
@@ -264,23 +291,59 @@ class Stream:
                 self._send_queue()
         except BlockingIOError:
             return
-        except OSError:
-            self._fail()
+        except OSError as error:
+            self._fail(error)
             return
         if not self._out and not self._owing:
             self._stop_writing()
 
     def connectionLost(self, _reason: Failure) -> None:
         """Take the reactor's word that the connection is lost."""
-        self._fail()
+        if not self.closed:
+            self._fail(self._pending_error())
+
+    def _pending_error(self) -> OSError | None:
+        """Return what the kernel has to say of the connection, once."""
+        number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return OSError(number, os.strerror(int(number))) if number else None
 
     def _finish_connecting(self) -> bool:
-        if self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._fail()
+        error = self._pending_error()
+        if error is not None:
+            self._fail(error)
+            return False
+        if self._agreement is not None:
+            self._queue_agreement()
             return False
         self.connecting = False
         self.connected()
         return not self.closed
+
+    def _queue_agreement(self) -> None:
+        """Wait until it is this connection's turn to agree."""
+        assert self._agreement is not None
+        self._leave_reactor()
+        if not self._agreement.begun:
+            self.agreeing()
+        self._agreement.queue(self)
+
+    def step(self) -> None:
+        """Agree on what can be agreed on now; the agreement's queue calls it."""
+        if self.closed or self._agreement is None:
+            return
+        try:
+            self.sock = self._agreement.step(self.sock)
+        except WriteFirstError:
+            self._start_writing()
+        except BlockingIOError:
+            self.resume_reading()
+        except OSError as error:
+            self._fail(error)
+        else:
+            self._agreement = None
+            self.connecting = False
+            self._start_writing()  # what was written meanwhile
+            self.connected()
 
     def _pay(self) -> bool:
         """Read once more, so that the socket sends what it owes; false if it is closed then."""
@@ -310,7 +373,7 @@ class Stream:
             return
         waiting = cast("list[bytes | memoryview]", self._out)
         data = waiting[0] if len(waiting) == 1 else b"".join(waiting)
-        sent = self.sock.send(data, _DONTWAIT)
+        sent = self.sock.send(data, DONTWAIT)
         self._out = [memoryview(data)[sent:]] if sent < self.backlog else []
         self._sent(sent)
 
@@ -324,7 +387,7 @@ class Stream:
                 self._parts -= 1
                 del self._out[0]
         else:
-            sent = self.sock.send(first, _DONTWAIT)
+            sent = self.sock.send(first, DONTWAIT)
             rest = memoryview(first)[sent:]
             self._out[:1] = [rest] if rest else []
         return sent
@@ -350,19 +413,23 @@ class Stream:
             self._shutting = False
             self.end_writing()
 
-    def _release(self) -> None:
+    def _leave_reactor(self) -> None:
         self.pause_reading()
         if self._writing:
             self._writing = False
             self._reactor.removeWriter(self)
+
+    def _release(self) -> None:
+        self._leave_reactor()
         for part in self._out if self._parts else ():
             if isinstance(part, FilePart):
                 part.close()
         self._out, self._parts = [], 0
         self.backlog = 0
 
-    def _fail(self) -> None:
+    def _fail(self, error: OSError | None = None) -> None:
         if not self.closed:
+            self.error = error
             self.broken = True
             self.closed = True
             self._release()

@@ -39,8 +39,6 @@ DEPENDENCIES_SECONDS = 30.0
 """How long a start waits for other apps: longer, and one broken app would stop all."""
 LOOK_AGAIN_SECONDS = 0.1
 """How often to look whether they answer."""
-LOG_LINES_IN_ERROR = 25
-"""Log lines that go with an error: a stack trace's beginning is usually among them."""
 
 
 class AppContainer:
@@ -326,8 +324,13 @@ class AppContainer:
             # what ood had against it tells of the time itself
             before = "" if was_online else ", before it answered"
             message += f" after {describe_seconds(death.uptime_seconds)}{before}"
-        lines = self.context.logs.last(self.name, LOG_LINES_IN_ERROR)
-        return WorkerError(message, f"see: ood log {self.name}", lines)
+        # Its own lines: those of other workers, or of a release before, would only mislead.
+        return WorkerError(message, f"see: ood why {self.name}", death.evidence.log)
+
+    def worker_fell(self, worker: WorkerProcess, death: Death) -> None:
+        """A worker died of something else while it was being stopped."""
+        self._note(death)
+        self.remark(f"worker {worker.instance} (process {worker.pid}) {death.reason}")
 
     def worker_gone(self, worker: WorkerProcess) -> None:
         """Nothing is left of a worker."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ood.errors import WorkerError
 from ood.model.document import Document
+from ood.model.remarks import OLDER_SETTINGS
 from ood.model.status import AppStatus, WorkerStatus
 from ood.procmon.app import AppContainer
 from ood.procmon.members.base import SocketMember
@@ -37,9 +38,11 @@ def worker_status(
     usage = resources.usage(worker.pid)
     sockets = [member for member in worker.members if isinstance(member, SocketMember)]
     joined = worker.joined()
-    reason = "runs with older settings: a restart is pending" if stale else ""
+    reason = OLDER_SETTINGS if stale else ""
     if worker.state == "online" and worker.held:
         reason = "gets no requests yet: others serve"
+    elif worker.state == "online" and any(member.short for member in sockets):
+        reason = "has no file descriptor left: gets no connections"
     elif worker.state == "online" and not any(member.listening for member in worker.members):
         reason = "does not listen any more"
     recent = _lately(worker, joined)
@@ -60,6 +63,7 @@ def worker_status(
         latency_p99_ms=recent.p99_ms,
         loop_lag_ms=max((one.stats.lag for one in joined), default=None),
         unacknowledged=sum(member.unacknowledged for member in sockets),
+        dropped=sum(member.descriptors.dropped for member in sockets),
         reason=reason,
     )
 

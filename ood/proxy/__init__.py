@@ -9,6 +9,7 @@ A connection's way through the files, first to last:
 ``arrivals``    parks connections whose head is incomplete, or that came back
 ``client``      reads a client's requests one after another (proxied path)
 ``http1``       one request on such a connection: framing in both directions
+``brief``       a request that is all its connection brings, in fewer steps
 ``begin``       asks the rules what is to be done, and starts it
 ``sites``       the sites' rules: kept, asked, and waited for
 ``waiting``     a request that waits for maintenance's end, or a password's check

@@ -19,6 +19,7 @@ from ood.proxy.downstream import Downstream, Flow
 from ood.proxy.exchange import Exchange
 from ood.proxy.metered import Metered
 from ood.proxy.static.flow import StaticFlow
+from ood.proxy.upstream import UpstreamConnection
 from ood.proxy.waiting import Waiting
 
 
@@ -33,6 +34,19 @@ class Asked(msgspec.Struct, frozen=True):
     request: Request
     peer: Peer
     waited: frozenset[type] = frozenset()
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A request that an app has got, as it came.
+
+    :ivar upstream: the connection on which the answer comes.
+    :ivar began: when it was sent.
+    """
+
+    app: str
+    request: Request
+    upstream: UpstreamConnection
+    began: float
 
 
 def begin(
@@ -51,6 +65,14 @@ def begin(
         metered.page(context.sites.dressed(pages.no_site(request.host), ""))
     else:
         _ask(context, metered, Asked(app, request, peer))
+
+
+def carry_on(context: Context, downstream: Downstream, sent: Sent, peer: Peer) -> None:
+    """Have ``downstream`` get the answer to a request that was sent already."""
+    metered = Metered(context, downstream, sent.request, peer, sent.app, began=sent.began)
+    exchange = Exchange(context, metered, Errand(sent.app, sent.request, peer))
+    metered.flow = exchange
+    exchange.carry_on(sent.upstream)
 
 
 def _ask(context: Context, downstream: Metered, asked: Asked) -> None:

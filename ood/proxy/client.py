@@ -6,9 +6,9 @@ import socket
 
 import msgspec
 
-from ood.net.stream import READ_BYTES, WRITE_HIGH_BYTES
+from ood.net.stream import WRITE_HIGH_BYTES
 from ood.proxy import limits
-from ood.proxy.begin import begin
+from ood.proxy.begin import Sent, begin, carry_on
 from ood.proxy.context import Context, Incoming
 from ood.proxy.core import pages
 from ood.proxy.core.forward import Peer, told_peer
@@ -19,7 +19,7 @@ from ood.proxy.downstream import Flow
 from ood.proxy.http1 import Http1Downstream
 from ood.proxy.paced import PacedStream
 
-PIPELINE_BYTES_MAX = READ_BYTES
+PIPELINE_BYTES_MAX = 65_536
 """With more than this of later requests waiting, the client's bytes stay in the kernel."""
 
 _DONTWAIT = socket.MSG_DONTWAIT
@@ -68,6 +68,13 @@ class Client(PacedStream):
         except Exception:  # the reactor does not know this connection yet: nobody else ends it
             self._fail()
             raise
+
+    def carry_on(self, sent: Sent) -> None:
+        """Serve a connection whose first request, still unread here, was sent to its app."""
+        self._take(sent.request.end)
+        self.input = b""
+        self.current = downstream = Http1Downstream(self._context, self, sent.request)
+        carry_on(self._context, downstream, sent, self._peer)
 
     def refuse(self, page: Page, peeked: int, request: Request | None = None) -> None:
         """Answer a connection's first ``peeked`` bytes, still unread, with ``page``, and end it.

@@ -14,7 +14,9 @@ from ood.interfaces import IWorkerPool
 from ood.net.listen import RawSocket
 from ood.net.poller import Poller
 from ood.proxy.core.familiar import Heads
+from ood.proxy.core.repeats import Repeats
 from ood.proxy.core.route import Table
+from ood.proxy.http2.hoard import Hoard
 from ood.proxy.live import Live
 from ood.proxy.secured import Secured
 from ood.proxy.sites import Sites
@@ -85,9 +87,13 @@ class Context:
     :ivar routes: which app answers to which Host; replaced as a whole.
     :ivar statics: the apps that are just files.
     :ivar compressing: the apps whose answers are compressed.
+    :ivar direct: the apps whose requests go, as they come, to any of their workers, and whose
+        answers come back so.
     :ivar one_app: there is just one app, so no connection can bring another one's request.
     :ivar sticky: which apps' clients stay with their workers.
+    :ivar repeats: which requests are given to a second worker.
     :ivar secured: what HTTPS makes of plain requests; None without HTTPS.
+    :ivar hoard: what all HTTP/2 connections keep.
     :ivar draining: the service ends: answers close their connections.
     """
 
@@ -102,9 +108,16 @@ class Context:
     background: Background = field(default_factory=Background)
     counters: Counters = field(default_factory=Counters)
     routes: Table = field(default_factory=lambda: Table({}))
+    repeats: Repeats = field(default_factory=Repeats)
     sticky: Stickiness = field(default_factory=Stickiness)
     statics: Mapping[str, StaticSite] = field(default_factory=dict)
     compressing: Set[str] = frozenset()
+    direct: Set[str] = frozenset()
     one_app: bool = False
     draining: bool = False
     secured: Secured | None = None
+    hoard: Hoard = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with nothing kept."""
+        self.hoard = Hoard(self.clock)

@@ -13,6 +13,7 @@ from ood.net.listen import RawSocket
 from ood.net.sealed import SealedEnd, sealed
 from ood.proxy import limits
 from ood.proxy.arrivals import Arrival, HalfOpen, Head, look
+from ood.proxy.brief import serve_briefly
 from ood.proxy.client import Client
 from ood.proxy.context import Context, Entry, Incoming
 from ood.proxy.core import pages
@@ -45,10 +46,12 @@ class Dispatcher:
         """Take a connection that was just accepted."""
         self._context.counters.connections += 1
         sites = self._context.sites
-        if sites.watchful and incoming.entry.app is None and sites.greets(incoming.address[0]):
+        if not sites.watchful:
+            self._look(incoming)
+        elif incoming.entry.app is None and sites.greets(incoming.address[0]):
             GreetedArrival(self._context, self._half_open, incoming, self.greeted).begin()
-            return
-        self.greeted(incoming)
+        else:
+            self.greeted(incoming)
 
     def greeted(self, incoming: Incoming) -> None:
         """Take a connection whose client is known, at least by address."""
@@ -78,21 +81,13 @@ class Dispatcher:
     def take(self, incoming: Incoming, head: Head, peeked: int) -> None:
         """Send a connection its way, now that its first request is known."""
         if isinstance(head, Request):
-            context = self._context
-            if head.plain and head.keep_alive:
-                entry, secured = incoming.entry, context.secured
-                app = entry.app or context.routes.find(head.host)
-                # What the kernel opened is only for those who know that.
-                alone = (context.one_app and entry.scheme == b"http") or entry.app is not None
-                if (
-                    app is not None
-                    and not incoming.proxied
-                    and (secured is None or secured.passes(app, head.target, entry))
-                    and not context.sites.every_request(app)
-                    and context.pool.takes_sockets(app, alone=alone)
-                ):
+            if head.keep_alive:
+                app = self._worker_takes(incoming, head)
+                if app is not None:
                     self.hand_off(app, incoming.sock)
                     return
+            elif serve_briefly(self._context, incoming, head, peeked):
+                return
             self._client(incoming).serve(head, peeked)
         elif isinstance(head, MalformedError):
             page = pages.malformed(head.status, head.why)
@@ -101,6 +96,23 @@ class Dispatcher:
             self._client(incoming).resume_reading()  # what the kernel opened can't be waited for
         else:
             self._take_other(incoming, head, peeked)
+
+    def _worker_takes(self, incoming: Incoming, head: Request) -> str | None:
+        """Return the app whose workers may have a connection, and all that comes on it."""
+        context, entry = self._context, incoming.entry
+        app = entry.app or context.routes.find(head.host)
+        # What the kernel opened is only for those who know that.
+        alone = (context.one_app and entry.scheme == b"http") or entry.app is not None
+        if (
+            app is not None
+            and head.plain
+            and not incoming.proxied
+            and (context.secured is None or context.secured.passes(app, head.target, entry))
+            and not context.sites.every_request(app)
+            and context.pool.takes_sockets(app, alone=alone)
+        ):
+            return app
+        return None
 
     def _client(self, incoming: Incoming) -> Client:
         """Return what serves a connection here."""

@@ -15,7 +15,8 @@ from zope.interface import implementer
 from ood.background import Background
 from ood.errors import StartupError
 from ood.interfaces import ICertificates, IEdge, IWorkerPool
-from ood.model.document import Document
+from ood.model.apptypes import NODE
+from ood.model.document import App, Document
 from ood.net.listen import bind
 from ood.net.poller import Poller
 from ood.proxy import limits
@@ -73,7 +74,6 @@ class ReverseProxy(Service):
         self._ceiling = max(open_files - limits.DESCRIPTORS_KEPT_BACK, open_files // 2)
         heads = Heads()
         live = Live(clock, heads.forget)
-        self._reactor = reactor
         self._poller = Poller(reactor)
         self._upstreams = Upstreams(self._poller, live, pool)
         background = Background()
@@ -151,6 +151,7 @@ class ReverseProxy(Service):
         self._context.compressing = {name for name, app in document.apps.items() if app.compress}
         self._sites.converge(document)
         self._context.sticky.converge(document.apps)
+        self._context.direct = {name for name, app in document.apps.items() if _is_direct(app)}
         self._context.one_app = len(document.apps) == 1
         if self._https is not None:
             self._https.converge(document)
@@ -201,13 +202,13 @@ class ReverseProxy(Service):
     def _listener(self, sock: socket.socket, entry: Entry) -> Listener:
         context = self._context
         return Listener(
-            self._reactor, context.clock, self._dispatcher, sock, entry, ceiling=self._ceiling
+            self._poller, context.clock, self._dispatcher, sock, entry, ceiling=self._ceiling
         )
 
     def _https_listener(self, https: Https, sock: socket.socket) -> Listener:
         entry = Entry(sock.getsockname()[1], scheme=b"https")
         clock = self._context.clock
-        return Listener(self._reactor, clock, https, sock, entry, ceiling=self._ceiling)
+        return Listener(self._poller, clock, https, sock, entry, ceiling=self._ceiling)
 
     def adopt(self, app: str, sock: socket.socket) -> None:  # noqa: ARG002 its next request decides
         """Take a client's idle connection back from a worker that drains."""
@@ -230,3 +231,13 @@ class ReverseProxy(Service):
     def _http_port(self) -> int:
         plain = (one.entry.port for one in self._listeners if one.entry.scheme == b"http")
         return next(plain, 0)
+
+
+def _is_direct(app: App) -> bool:
+    """Tell whether any worker may have the app's requests, as they come, and answer so."""
+    return (
+        app.type == NODE
+        and app.stickiness() == "off"
+        and not app.compress
+        and not app.proxied_because()
+    )

@@ -22,8 +22,6 @@ from ood.proxy.live import NEVER
 from ood.proxy.tunnel import Tunnel
 from ood.proxy.upstream import UpstreamConnection
 
-_REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
-
 
 class Exchange:
     """Forwards one request, its body, and the response, streamed both ways.
@@ -107,7 +105,7 @@ class Exchange:
             return
         self._upstream = upstream
         upstream.user = self
-        self._downstream.touch(limits.WATCH_SECONDS)
+        self._downstream.touch(limits.RESPONSE_SECONDS if self._watched else limits.WATCH_SECONDS)
         if upstream.connecting:
             return
         if upstream.used and upstream.stale():  # closed, or it says what nobody asked for
@@ -140,19 +138,26 @@ class Exchange:
         """Send the request's head, and of its body what is there."""
         upstream = self._upstream
         assert upstream is not None
-        self.way, self.worker = ("pipe" if upstream.pipe else "tcp"), upstream.instance
-        request = self._request
-        fields = self._context.heads.passed(request)
-        head = forward.request_head(request, self._errand.peer, pipe=upstream.pipe, fields=fields)
+        self.way, self.worker = upstream.way, upstream.instance
+        peer, fields = self._errand.peer, self._context.heads.passed(self._request)
+        upstream.head = forward.request_head(self._request, peer, pipe=upstream.pipe, fields=fields)
         self._sent = True
-        upstream.write(head)
-        if upstream.broken:
-            self._lost_early()
-        elif not self._body_done:
+        if not self._body_done:
             self._downstream.touch(limits.BODY_IDLE_SECONDS)
             self._watched = True
             self._intake = Intake(self._errand.body_bytes_max, self._context.live.now)
             self._downstream.resume_body()
+            if self._upstream is not upstream:
+                return
+        upstream.send()
+        if upstream.broken:
+            self._lost_early()
+
+    def carry_on(self, upstream: UpstreamConnection) -> None:
+        """Wait for the answer of ``upstream``, which has got the request already."""
+        upstream.user, self._upstream, self._sent = self, upstream, True
+        self.way, self.worker = upstream.way, upstream.instance
+        self._downstream.touch(limits.WATCH_SECONDS)
 
     # The client's events.
 
@@ -165,7 +170,7 @@ class Exchange:
             self._refuse_body(refusal)
             return
         self._downstream.touch(limits.BODY_IDLE_SECONDS)
-        upstream.write(encode_chunk(payload) if self._request.length == CHUNKED else payload)
+        upstream.send(encode_chunk(payload) if self._request.length == CHUNKED else payload)
         if upstream.backlog > WRITE_HIGH_BYTES:
             self._downstream.pause_body()
 
@@ -174,7 +179,7 @@ class Exchange:
         assert self._upstream is not None
         self._body_done = True
         if self._request.length == CHUNKED:
-            self._upstream.write(encode_end(forward.trailer_fields(trailers)))
+            self._upstream.send(encode_end(forward.trailer_fields(trailers)))
         self._downstream.touch(limits.RESPONSE_SECONDS)
 
     def body_failed(self, page: Page) -> None:
@@ -236,9 +241,7 @@ class Exchange:
         if self._reply is not None:
             self._relay(data, None)
             return
-        if self._held:
-            data = self._held + data
-            self._held = b""
+        data, self._held = self._held + data, b""
         try:
             self._read_head(data)
         except MalformedError as error:
@@ -261,11 +264,13 @@ class Exchange:
         """Try another connection, or tell the client."""
         upstream, self._upstream = self._upstream, None
         assert upstream is not None
-        upstream.worker.failed("the connection failed" if self._sent else "it can't be reached")
+        why = "the connection failed" if self._sent else "it can't be reached"
+        if self._reply is not None or not upstream.used or self._held:
+            upstream.worker.failed(upstream.trouble or why)
+            self._tried = (*self._tried, upstream.worker)
         if self._reply is not None:
             self.cancel()
         else:
-            self._tried = (*self._tried, upstream.worker)
             self._retry_or_fail(pause=not upstream.worker.remote)
 
     def upstream_drained(self) -> None:
@@ -291,15 +296,17 @@ class Exchange:
 
         :param pause: wait until a worker that died is known to be dead.
         """
-        again = not self._sent or (self._repeatable() and not self._repeated)
+        app, repeats = self._errand.app, self._context.repeats
+        again = not self._sent or (not self._repeated and repeats.may(app, self._request))
         if self._tries >= limits.DISPATCH_TRIES_MAX or self._held or not again:
-            self._fail(pages.bad_upstream(self._errand.app))
+            if pause and self._sent and self._repeated:
+                repeats.ended_two(app, self._request)
+            self._fail(pages.bad_upstream(app))
             return
         self._tries += 1
-        if self._sent:
-            self._sent, self._repeated = False, True
-        else:
-            pause = False
+        pause &= self._sent
+        self._repeated |= self._sent
+        self._sent = False
         if pause:
             self._context.background.run("repeating a request", self._repeat())
         else:
@@ -310,9 +317,6 @@ class Exchange:
         await deferLater(self._context.clock, limits.REPEAT_PAUSE_SECONDS)
         if self._active:
             self._attempt(fresh=True)
-
-    def _repeatable(self) -> bool:
-        return not self._request.length and self._request.method in _REPEATABLE
 
     # To the client.
 
@@ -340,14 +344,14 @@ class Exchange:
         upstream = self._upstream
         assert upstream is not None
         upstream.worker.answered()
+        self._context.repeats.answered(self._errand.app, self._request)
         self._reply = response
         shown = response
         if self._errand.changes:
             shown, self._filters = changed(response, self._errand.changes)
         if self._affinity is not None:
             shown = self._affinity.shown(shown, upstream.worker, self._context.live.now)
-        length = response.length
-        if length == len(data) and not self._filters:
+        if response.length == len(data) and not self._filters:
             self._let_go(clean=True)
             self._downstream.reply(shown, data, end=True)
             return

@@ -12,6 +12,9 @@ RESPONSE_SECONDS = 60.0
 """An app must begin its answer by then."""
 CONNECT_SECONDS = 3.0
 """An upstream that needs longer to accept is stuck, or far away and gone."""
+UPSTREAM_HANDSHAKE_SECONDS = 5.0
+"""A TLS handshake with an upstream must be complete by then: to the other side of the world it
+takes one."""
 UPSTREAM_IDLE_SECONDS = 4.0
 """An idle upstream connection is not used after that: Node closes its side at 5 s."""
 UPSTREAM_IDLE_MARGIN_SECONDS = 1.0
@@ -35,8 +38,9 @@ DESCRIPTORS_KEPT_BACK = 64
 API could not take the command that stops the app which draws them, nor a worker be started."""
 ACCEPT_WARNING_SECONDS = 60.0
 """While it can't accept connections, a listener says so this often, not at every pause."""
-ACCEPT_BATCH = 64
-"""Connections accepted in a row before others get their turn."""
+ACCEPT_BATCH = 16
+"""Connections accepted in a row before others get their turn: answers that came meanwhile wait,
+and with them clients and workers that had something to do."""
 HALF_OPEN_PER_CLIENT_MAX = 256
 """Connections of one client address without a complete request: browsers open six."""
 HALF_OPEN_MAX = 8192
@@ -63,5 +67,10 @@ PASSWORDS_PER_CLIENT_MAX = 8
 """The same of one client: a browser asks on six connections, and one client can't use up all."""
 PASSWORD_SECONDS = 30.0
 """A check must have been made by then; only a machine that stands still takes that long."""
+HELD_BYTES_MAX = 268_435_456
+"""What all HTTP/2 connections together may have us keep: answers that wait for their clients, and
+bodies that wait for their apps.  One connection can come to 18 MB, and clients open many."""
+HELD_WARNING_SECONDS = 60.0
+"""While that is reached, it is logged so often."""
 GREETING_WARNING_SECONDS = 60.0
 """Peers that don't begin with the PROXY protocol are named in the log this often."""

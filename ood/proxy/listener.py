@@ -92,6 +92,7 @@ class Listener:
 
     def connectionLost(self, reason: Failure) -> None:
         """Log what the reactor found wrong with the socket: it accepts no more."""
+        self._reactor.removeReader(self)
         self.log.error("port {port}: {reason}", port=self.entry.port, reason=reason.value)
 
     def doRead(self) -> None:

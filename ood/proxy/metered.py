@@ -13,6 +13,7 @@ from ood.proxy.core.request import Request
 from ood.proxy.core.response import Response
 from ood.proxy.downstream import Downstream, Flow
 from ood.proxy.static.files import File
+from ood.proxy.upstream import TCP
 from ood.traffic.records import OFF, Record
 from ood.traffic.traffic import AppTraffic
 
@@ -20,8 +21,6 @@ CLIENT_LEFT = 499
 """The status of a request whose client went before an answer had begun, as nginx has it."""
 PAGE = "page"
 """The way of what ood answers itself."""
-TCP = "tcp"
-"""The way of what goes to a port of the app's own."""
 
 _TOLD = re.compile(rb"\n(?i:(referer|user-agent|x-request-id)):[ \t]*([^\r]*)")
 
@@ -33,6 +32,7 @@ class Metered:
     flow's ``way`` is what :class:`ood.traffic.records.Record` has as ``via``, its ``worker`` is a
     number.
 
+    :param began: when the request came, if that is not now.
     :ivar named: the request's fields, with the name that the rules gave it.
     """
 
@@ -51,7 +51,14 @@ class Metered:
     )
 
     def __init__(
-        self, context: Context, downstream: Downstream, request: Request, peer: Peer, app: str
+        self,
+        context: Context,
+        downstream: Downstream,
+        request: Request,
+        peer: Peer,
+        app: str,
+        *,
+        began: float | None = None,
     ) -> None:
         self._context = context
         self._downstream = downstream
@@ -64,7 +71,7 @@ class Metered:
         self._size = 0
         self._entry: AppTraffic | None = context.traffic.of(app)
         self._entry.in_flight += 1
-        self._began = context.traffic.now()
+        self._began = context.traffic.now() if began is None else began
 
     @property
     def flow(self) -> Flow | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +15,8 @@ from zope.interface import implementer
 
 from ood.model.upstreams import Place
 
+_UNDER_WAY = (0, errno.EINPROGRESS)
+
 
 @dataclass(frozen=True)
 class Address:
@@ -23,6 +27,20 @@ class Address:
 
     family: socket.AddressFamily
     where: Any
+
+
+def begin(address: Address) -> socket.socket:
+    """Return a non-blocking socket that connects, or has connected.
+
+    :raises OSError: it can't, as is known at once.
+    """
+    sock = socket.socket(address.family)
+    sock.setblocking(False)
+    error = sock.connect_ex(address.where)
+    if error not in _UNDER_WAY:
+        sock.close()
+        raise OSError(error, os.strerror(error))
+    return sock
 
 
 def known(place: Place) -> tuple[Address, ...]:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import socket
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IDelayedCall
 
+from ood.agreement import Agreement
 from ood.interfaces import Upstream, Worker
 from ood.model.status import UpstreamStatus
 from ood.proxy.core.wellness import Wellness
-from ood.proxy.names import Address, known
+from ood.proxy.names import Address, begin, known
 
 if TYPE_CHECKING:
     from ood.model import upstreams
     from ood.proxy.remoteapp import RemoteApp
-
-_UNDER_WAY = (0, errno.EINPROGRESS)
+    from ood.proxy.tls.outgoing import Towards
 
 
 class RemoteServer(Worker):
     """A server that somebody else runs, as the proxy sees it.
 
+    :param towards: how TLS is spoken to it; None if it is not.
     :ivar server: as configured.
     :ivar weight: its share of the requests.
     :ivar where: its address, or the name that stands for it.
@@ -35,9 +33,16 @@ class RemoteServer(Worker):
     :ivar missed: the log says that it gets no requests.
     """
 
-    def __init__(self, owner: RemoteApp, instance: int, server: upstreams.Upstream) -> None:
+    def __init__(
+        self,
+        owner: RemoteApp,
+        instance: int,
+        server: upstreams.Upstream,
+        towards: Towards | None = None,
+    ) -> None:
         super().__init__(owner.name, instance, accepting=False)
         self._owner = owner
+        self._towards = towards
         self._next = 0
         self._timer: IDelayedCall | None = None
         self.where = server.place()
@@ -93,16 +98,17 @@ class RemoteServer(Worker):
         """Begin a connection; None, and counted as a failure, if that fails at once."""
         if not self.addresses:
             return None
-        address = self.addresses[self._next % len(self.addresses)]
-        sock = socket.socket(address.family)
-        sock.setblocking(False)
-        error = sock.connect_ex(address.where)
-        if error not in _UNDER_WAY:
-            sock.close()
-            self.failed(f"it can't be reached: {os.strerror(error)}")
+        try:
+            sock = begin(self.address)
+        except OSError as error:
+            self.failed(f"it can't be reached: {error.strerror}")
             self._next += 1
             return None
-        return Upstream(sock=sock, worker=self, pipe=False)
+        return Upstream(sock=sock, worker=self, pipe=False, agreement=self.handshake())
+
+    def handshake(self) -> Agreement | None:
+        """Return what a connection to it begins with."""
+        return None if self._towards is None else self._towards.handshake()
 
     # What checks and look-ups tell.
 

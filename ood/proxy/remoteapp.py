@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -14,10 +14,14 @@ from ood.errors import UnavailableError, WorkerError
 from ood.interfaces import Upstream, Worker
 from ood.model.document import App
 from ood.model.status import AppStatus
+from ood.model.upstreamtls import Tls
 from ood.proxy.checks import CheckError, check
 from ood.proxy.core import balance
 from ood.proxy.names import look_up
 from ood.proxy.remote import RemoteServer
+
+if TYPE_CHECKING:
+    from ood.proxy.tls.outgoing import Towards
 
 LOOK_UP_SECONDS = 30.0
 """How often a name is looked up again: what most providers of cloud services advise."""
@@ -35,6 +39,7 @@ class RemoteApp:
     :param reactor: for checks and look-ups.
     :param remark: tells the reader of the app's log.
     :param chance: returns a random number from 0 to 1.
+    :param towards: returns how TLS is spoken to a server.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class RemoteApp:
         *,
         remark: Callable[[str], None],
         chance: Callable[[], float],
+        towards: Callable[[Tls], Towards],
     ) -> None:
         self.clock = clock
         self.name = name
@@ -53,6 +59,7 @@ class RemoteApp:
         self._reactor = reactor
         self._remark = remark
         self._chance = chance
+        self._towards = towards
         self._background = Background()
         self._servers: dict[str, RemoteServer] = {}
         self._timers: dict[RemoteServer, IDelayedCall] = {}
@@ -67,8 +74,13 @@ class RemoteApp:
             self._forget(self._servers.pop(address))
         for instance, (address, server) in enumerate(wanted.items()):
             present = self._servers.get(address)
+            if present is not None and present.server.tls() != server.tls():
+                self._forget(present)  # with its connections, which trusted somebody else
+                present = None
             if present is None:
-                present = self._servers[address] = RemoteServer(self, instance, server)
+                tls = server.tls()
+                towards = None if tls is None else self._towards(tls)
+                present = self._servers[address] = RemoteServer(self, instance, server, towards)
                 self._begin(present)
             elif before.health_interval != app.health_interval:
                 self._check_soon(present)
@@ -132,7 +144,7 @@ class RemoteApp:
         seconds = app.health_timeout / 1000
         failure = None
         try:
-            await check(self._reactor, self.clock, server.address, asked, seconds)
+            await check(self._reactor, self.clock, server, asked, seconds)
         except CheckError as error:
             failure = str(error)
         if self._here(server):
@@ -193,7 +205,7 @@ class RemoteApp:
         if self.app.balance == "roundRobin":
             return balance.round_robin(ready)
         if self.app.balance == "random":
-            return balance.at_random(ready, self._chance())
+            return balance.of_two(ready, self._chance(), self._chance())
         return balance.least_busy(ready)
 
     def connect(self, worker: Worker | None) -> Upstream | None:

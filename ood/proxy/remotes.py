@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
@@ -18,7 +18,11 @@ from ood.model.apptypes import PROXY
 from ood.model.death import DeathList
 from ood.model.document import App, Document
 from ood.model.status import AppStatus
+from ood.model.upstreamtls import Tls
 from ood.proxy.remoteapp import RemoteApp
+
+if TYPE_CHECKING:
+    from ood.proxy.tls.outgoing import Outgoing, Towards
 
 
 @implementer(IProcessMonitor)
@@ -45,6 +49,7 @@ class Remotes(Service):
         self._apps: dict[str, RemoteApp] = {}
         self._pending: Document | None = None
         self._ending: set[Deferred[None]] = set()
+        self._outgoing: Outgoing | None = None
 
     def __contains__(self, app: str) -> bool:
         """Tell whether ``app`` is one of these."""
@@ -61,6 +66,8 @@ class Remotes(Service):
         _ = super().stopService()  # type: ignore[no-untyped-call]
         for one in self._apps.values():
             self._end(one)
+        if self._outgoing is not None:
+            self._outgoing.stop()
         return DeferredList(list(self._ending)).addCallback(lambda _: None)
 
     def _end(self, one: RemoteApp) -> None:
@@ -92,8 +99,17 @@ class Remotes(Service):
         def remark(text: str) -> None:
             self._remark(name, text)
 
-        chance = self._chance.random
-        return RemoteApp(self._reactor, self._clock, name, app, remark=remark, chance=chance)
+        chance, towards = self._chance.random, self._towards
+        return RemoteApp(
+            self._reactor, self._clock, name, app, remark=remark, chance=chance, towards=towards
+        )
+
+    def _towards(self, tls: Tls) -> Towards:
+        if self._outgoing is None:
+            from ood.proxy.tls.outgoing import Outgoing  # noqa: PLC0415 - loads OpenSSL, 8 MB
+
+            self._outgoing = Outgoing(self._clock)
+        return self._outgoing.towards(tls)
 
     # IProcessMonitor
 

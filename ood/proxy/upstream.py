@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 from typing import Protocol
@@ -9,9 +10,15 @@ from typing import Protocol
 from twisted.internet.interfaces import IReactorFDSet
 
 from ood.interfaces import IWorkerPool, Upstream, Worker
-from ood.net.stream import Stream
+from ood.net.stream import DONTWAIT, Stream, WriteFirstError
 from ood.proxy import limits
+from ood.proxy.core.trust import told
 from ood.proxy.live import NEVER, TICK_SECONDS, Live
+
+PIPE = "pipe"
+"""The way of what goes into a worker itself."""
+TCP = "tcp"
+"""The way of what goes to a port of the app's own."""
 
 
 class UpstreamUser(Protocol):
@@ -38,41 +45,57 @@ class UpstreamConnection(Stream):
 
     :ivar worker: the worker at its other end.
     :ivar pipe: it is a unix pipe into the worker.
+    :ivar way: what that is called.
     :ivar instance: the worker's number.
     :ivar user: who uses it now; None while it is idle.
+    :ivar head: a request's head that is sent along with what follows it.
     :ivar used: how many requests it has served before the present one.
+    :ivar late: it was given up because it was not ready in time.
     """
 
     __slots__ = (
+        "_handshake",
         "_lane",
         "_poll",
         "_upstreams",
         "deadline",
+        "head",
         "idle_limit",
         "idle_since",
         "instance",
+        "late",
         "pipe",
         "used",
         "user",
+        "way",
         "worker",
     )
 
     def __init__(
         self, upstreams: Upstreams, lane: Lane, upstream: Upstream, connecting: bool
     ) -> None:
-        super().__init__(upstreams.reactor, upstream.sock, connecting=connecting)
+        self._handshake = handshake = upstream.agreement
+        reactor, sock = upstreams.reactor, upstream.sock
+        super().__init__(reactor, sock, connecting=connecting, agreement=handshake)
         self._upstreams = upstreams
         self._lane = lane
         self._poll = select.poll()  # a third of what it costs to try to read
-        self._poll.register(upstream.sock.fileno(), select.POLLIN)
+        self._poll.register(sock.fileno(), select.POLLIN)
         self.worker = upstream.worker
         self.pipe = upstream.pipe
+        self.way = PIPE if upstream.pipe else TCP
         self.instance = upstream.worker.instance
         self.user: UpstreamUser | None = None
+        self.head = b""
         self.used = 0
+        self.late = False
         self.idle_since = 0.0
         self.idle_limit = limits.UPSTREAM_IDLE_SECONDS
         self.deadline = NEVER
+
+    def agreeing(self) -> None:
+        """Give the handshake its time."""
+        self.deadline = self._upstreams.handshake_deadline()
 
     def connected(self) -> None:
         """Begin to read, and tell the user."""
@@ -112,7 +135,7 @@ class UpstreamConnection(Stream):
 
     def expired(self) -> None:
         """Give up connecting, or close what was idle for long."""
-        user = self.user
+        user, self.late = self.user, self.connecting
         self.close()
         if user is not None:
             user.upstream_failed()
@@ -122,12 +145,56 @@ class UpstreamConnection(Stream):
         if self.user is None:
             self.close()
 
+    @property
+    def trouble(self) -> str:
+        """What TLS says of why it failed, for people; empty if TLS has nothing to say."""
+        if self.late and self._agreement is not None and self._agreement.begun:
+            return f"its TLS handshake took longer than {limits.UPSTREAM_HANDSHAKE_SECONDS:g} s"
+        if self.error is None or self.error.errno != errno.EPROTO:
+            return ""
+        return told(str(self.error.strerror))
+
+    def send(self, data: bytes = b"") -> None:
+        """Send :attr:`head` and ``data``, which may be large, in one system call if possible."""
+        head, self.head = self.head, b""
+        if not (head and data) or self._out or self.connecting or self.closed or self._handshake:
+            if head:
+                self.write(head)
+            if data:
+                self.write(data)
+            return
+        try:
+            sent = self.sock.sendmsg((head, data), (), DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.broken = True
+            return
+        size = len(head)
+        if sent < size:
+            self._queue(memoryview(head)[sent:])
+            self._queue(data)
+        elif sent < size + len(data):
+            self._queue(memoryview(data)[sent - size :])
+
     def stale(self) -> bool:
         """Tell whether the upstream has closed already, or has sent what nobody asked for.
 
         The reactor may not have told yet; what is there would be taken for the next answer.
         """
-        return bool(self._poll.poll(0))
+        return bool(self._poll.poll(0)) and not (self._handshake and self._is_silent())
+
+    def _is_silent(self) -> bool:
+        """Tell whether what has come is TLS's own: tickets for the next session."""
+        try:
+            self.sock.recv(1)
+        except WriteFirstError:
+            return False
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def release(self, idle_timeout: int | None) -> None:
         """Make the connection available for another request.
@@ -135,6 +202,8 @@ class UpstreamConnection(Stream):
         :param idle_timeout: seconds after which the upstream closes it, if it said so.
         """
         self.user = None
+        if self._handshake is not None and not self.used:
+            self._handshake.keep()
         self.used += 1
         if idle_timeout is not None:
             margin = idle_timeout - limits.UPSTREAM_IDLE_MARGIN_SECONDS
@@ -206,6 +275,17 @@ class Upstreams:
             return self._connect(app, lanes) or self._reuse(lanes)
         return self._reuse(lanes) or self._connect(app, lanes)
 
+    def idle(self, app: str) -> UpstreamConnection | None:
+        """Return a connection that was used before; None if there is none, or a new one is due."""
+        lanes = self._apps.get(app)
+        if lanes is None or self._live.now >= lanes.next_probe:
+            return None
+        connection = self._reuse(lanes)
+        if connection is not None and connection.stale():
+            connection.close()
+            return None
+        return connection
+
     def _reuse(self, lanes: AppLanes) -> UpstreamConnection | None:
         best: Lane | None = None
         leaving: Lane | None = None
@@ -257,6 +337,10 @@ class Upstreams:
         lanes.total += 1
         self._live.add(connection)
         return connection
+
+    def handshake_deadline(self) -> float:
+        """Return when a handshake that begins now has to be complete."""
+        return self._live.now + limits.UPSTREAM_HANDSHAKE_SECONDS
 
     def released(self, connection: UpstreamConnection, lane: Lane) -> None:
         """Take back a connection whose exchange is complete."""

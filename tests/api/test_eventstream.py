@@ -112,6 +112,24 @@ class EventTests(WatchCase):
         self.assertEqual(texts, ["3", "4"])
         self.assertEqual(self.read("?kinds=death").events(), [])
 
+    def test_seconds(self) -> None:
+        """A reader may have its answer end; at once, with what there was."""
+        self.bus.publish("death", "before", "shop")
+        self.assertEqual(self.read("?last=9&seconds=2").kinds(), ["death", "status"])
+        at_once = self.read("?last=9&seconds=0")
+        self.clock.advance(0)
+        self.assertEqual(len(self.streams), 1)
+        self.clock.advance(1)
+        self.bus.publish("death", "after", "shop")
+        self.clock.advance(1)
+        self.assertEqual(len(self.streams), 0)
+        self.assertEqual(at_once.kinds(), ["death", "status"])
+        gone = self.read("?seconds=9")
+        gone.transport.loseConnection()
+        self.clock.advance(0)
+        times = [call.getTime() for call in self.clock.getDelayedCalls()]
+        self.assertNotIn(self.clock.seconds() + 9, times)
+
     def resume(self, last_seen: str) -> list[tuple[str, Any, str]]:
         return self.read("?kinds=death", f"Last-Event-ID: {last_seen}").events()
 
@@ -149,6 +167,8 @@ class EventTests(WatchCase):
             ("?kinds=", 400),
             ("?last=x", 400),
             ("?last=99999", 400),
+            ("?seconds=-1", 400),
+            ("?seconds=99999", 400),
             ("?other=1", 400),
             ("?app=nobody", 404),
         ):

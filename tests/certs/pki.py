@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import ipaddress
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ood.certs.pem import key_pem, unsigned
 
@@ -36,3 +38,68 @@ def write_pair(
         fresh.write_bytes(content)
         fresh.replace(path)
     return str(cert), str(key)
+
+
+class Authority:
+    """A CA that signs what it is asked for.
+
+    :param issuer: who signed its own certificate; nobody but itself if none is given.
+    :ivar pem: its certificate.
+    """
+
+    def __init__(self, name: str, issuer: Authority | None = None) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _named(name)
+        above = issuer or self
+        signed = (
+            _builder(self._name, above._name, self._key, timedelta(days=90))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(above._key, hashes.SHA256())
+        )
+        self.pem = signed.public_bytes(serialization.Encoding.PEM)
+
+    def pair(
+        self, *names: str, ends: timedelta = timedelta(days=30), client: bool = False
+    ) -> tuple[bytes, bytes]:
+        """Return a certificate and its key as PEM.
+
+        :param names: host names and addresses that it is for.
+        :param ends: when it ends, from now.
+        :param client: it is only good for clients.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = _builder(_named("test"), self._name, key, ends)
+        if names:
+            alternative = x509.SubjectAlternativeName([_general(name) for name in names])
+            builder = builder.add_extension(alternative, critical=False)
+        if client:
+            usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+            builder = builder.add_extension(usage, critical=False)
+        signed = builder.sign(self._key, hashes.SHA256())
+        return signed.public_bytes(serialization.Encoding.PEM), key_pem(key)
+
+
+def _named(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, ends: timedelta
+) -> x509.CertificateBuilder:
+    now = datetime.now(timezone.utc)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=300))
+        .not_valid_after(now + ends)
+    )

@@ -151,8 +151,10 @@ class InitTests(CliCase):
 
     def test_dependencies(self) -> None:
         """It says when something is still to be installed."""
-        where = self.app(package_json='{"dependencies": {"koa": "1"}}', server_js="")
-        self.assertIn("npm install", self.ood("init", "blog", "--cwd", where).out)
+        where = self.app(package_json='{"dependencies": {"socket.io": "4"}}', server_js="")
+        said = self.ood("init", "blog", "--cwd", where).out
+        self.assertIn("npm install", said)
+        self.assertIn("ood config -a blog -s sticky cookie", said)
 
 
 class ConfigTests(CliCase):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ood.cli.detect import Found, detect
+from ood.cli.detect import Found, detect, sticky_package
 from ood.errors import NotFoundError
 
 
@@ -138,6 +138,16 @@ class FallbackTests(SynchronousTestCase):
         self.assertTrue(detect(FakeFiles("app.js", package=package)).uninstalled)
         there = FakeFiles("app.js", package=package, directories=("node_modules",))
         self.assertFalse(detect(there).uninstalled)
+
+    def test_stickiness(self) -> None:
+        """A package whose clients have to stay with one worker is named, whatever is run."""
+        for names, found in ((("koa", "socket.io"), "socket.io"), (("koa",), ""), ((), "")):
+            package = {"dependencies": dict.fromkeys(names, "1")}
+            self.assertEqual(found, sticky_package(FakeFiles(package=package)))
+        for text in ("{", "[]", '{"dependencies": ["socket.io"]}'):
+            files = FakeFiles()
+            files.files["package.json"] = text
+            self.assertEqual("", sticky_package(files))
 
     _value = st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=20),

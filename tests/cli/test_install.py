@@ -25,14 +25,20 @@ echo "$@" >> "$CALLS"
 """
 
 
+MODPROBE = """#!/bin/sh
+[ "$1 $2 $FAIL" = "-q tls " ]
+"""
+
+
 class InstallTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.base = Path(self.mktemp()).absolute()
         for name in ("units", "marker", "bin"):
             (self.base / name).mkdir(parents=True)
-        tool = self.base / "bin" / "systemctl"
-        tool.write_text(SYSTEMCTL)
-        tool.chmod(0o755)
+        for name, text in (("systemctl", SYSTEMCTL), ("modprobe", MODPROBE)):
+            tool = self.base / "bin" / name
+            tool.write_text(text)
+            tool.chmod(0o755)
         self.environ = {
             "PATH": f"{self.base / 'bin'}:{os.environ['PATH']}",
             "CALLS": str(self.base / "calls"),
@@ -46,6 +52,7 @@ class InstallTests(SynchronousTestCase):
             self.base / "marker",
             0,
             lambda invocation: self.waited.append(invocation.home),
+            self.base / "modules.conf",
         )
         self.out = io.StringIO()
         self.invocation = Invocation(Output(self.out, self.out))
@@ -120,6 +127,21 @@ class InstallTests(SynchronousTestCase):
         error = self.assertRaises(OodError, install, self.invocation, self.machine)
         self.assertIn("Unit is masked.", error.message)
         self.assertIn("journalctl", error.hint)
+
+    def test_kernel_tls(self) -> None:
+        """The kernel's module for TLS is loaded now and at each boot, until ood goes."""
+        install(self.invocation, self.machine)
+        self.assertEqual(self.machine.modules.read_text().splitlines()[-1], "tls")
+        uninstall(self.invocation, self.machine)
+        self.assertFalse(self.machine.modules.exists())
+
+    def test_no_kernel_tls(self) -> None:
+        """A kernel without it is no reason not to install, and no boot complains of it."""
+        self.change("FAIL", "modprobe")
+        self.invocation.output.json = True
+        install(self.invocation, self.machine)
+        self.assertFalse(self.machine.modules.exists())
+        self.assertIn('"kernelTls": false', self.out.getvalue())
 
     def test_unwritable(self) -> None:
         """A directory that can't be written to is named."""

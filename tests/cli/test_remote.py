@@ -75,9 +75,7 @@ class RemoteTests(ProcessCase):
         )
         self.addCleanup(server.wait)
         self.addCleanup(server.terminate)
-        wait_until(
-            lambda: b"listening" in (self.directory / "log").read_bytes(), "sshd listens", 20
-        )
+        wait_until(lambda: b"listening" in (self.directory / "log").read_bytes(), "sshd listens")
 
     async def remote(self, *words: str, host: str = "other") -> tuple[int, str, str]:
         there = ("--host", host, "--home", str(self.home))
@@ -101,6 +99,14 @@ class RemoteTests(ProcessCase):
         await command.until(b"first")
         self.controller.log("shop.example", "second")
         await command.until(b"second")
+
+    async def test_a_long_place(self) -> None:
+        """A TMPDIR whose name is too long for sockets is no obstacle."""
+        long = self.directory / ("x" * 100)
+        long.mkdir()
+        self.patch(os, "environ", {**os.environ, "TMPDIR": str(long)})
+        status, _, err = await self.remote("status")
+        self.assertEqual((status, err), (0, ""))
 
     async def test_nothing_is_left(self) -> None:
         """When a command has ended, ssh and its sockets are gone."""

@@ -19,7 +19,7 @@ process.noDeprecation = noDeprecation;
 
 const GUARD = path.resolve(__dirname, '../../ood/procmon/guard/guard.cjs');
 /** No test waits longer for anything: a failure, not a measurement. */
-const PATIENCE_MILLISECONDS = 20000;
+const PATIENCE_MILLISECONDS = 60000;
 
 /** Handles whose descriptor a pipe took over: collected, they would close a number that is another's by then. */
 const abandoned = [];
@@ -335,4 +335,11 @@ function get(url, host = 'a.test', headers = '') {
   return `GET ${url} HTTP/1.1\r\nHost: ${host}\r\n${headers}\r\n`;
 }
 
-module.exports = { FakeOod, Reader, GUARD, HELLO, get };
+const ports = (process.env.OOD_TEST_PORTS || '').split(',').filter(Boolean).map(Number);
+
+/** A port for a server that is really bound: below the ephemeral ones, and nobody else's if tests.test_guard runs this. */
+function somePort() {
+  return ports.shift() || 10000 + Math.floor(Math.random() * 20000);
+}
+
+module.exports = { FakeOod, Reader, GUARD, HELLO, get, somePort };

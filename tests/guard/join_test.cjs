@@ -34,10 +34,12 @@ test('a process says hello, then listening, and serves what it is given', async 
 
 test('acknowledgements are cumulative and fewer than connections', async (t) => {
   const ood = await FakeOod.start(t);
-  const { member } = await ood.serve(HELLO);
+  const { app, member } = await ood.serve(HELLO);
   const clients = [];
   for (let i = 0; i < 50; i++) clients.push(await ood.client());
+  app.child.kill('SIGSTOP'); // it finds them all at once, however fast it is
   for (const client of clients) member.give(0, client.handle);
+  app.child.kill('SIGCONT');
   await member.until((m) => m.messages.some((message) => message.ood === 'ack' && message.n === 50));
   assert.ok(member.count('ack') < 25, `${member.count('ack')} acks`);
   assert.strictEqual(member.count('nack'), 0);
@@ -57,6 +59,29 @@ test('messages and connections may share reads', async (t) => {
     socket.write(get('/'));
     assert.strictEqual((await reader.answer()).status, 200);
   }
+});
+
+test('a connection whose descriptor was lost on the way is told, and the next one is not taken for it', async (t) => {
+  const ood = await FakeOod.start(t);
+  const { member } = await ood.serve(HELLO);
+  const clients = [];
+  for (let i = 0; i < 3; i++) clients.push(await ood.client());
+  member.write('C@');
+  assert.deepStrictEqual(await member.message('nack'), { ood: 'nack', n: 1, full: true });
+  member.write('C@', clients[0].handle);
+  member.write(`${JSON.stringify({ ood: 'something new' })}\nC`);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  member.write('@');
+  member.write('C@', clients[1].handle);
+  await member.message('nack', 2);
+  member.write('C', clients[2].handle);
+  member.write('@');
+  for (const { socket, reader } of clients) {
+    socket.write(get('/'));
+    assert.strictEqual((await reader.answer()).status, 200);
+  }
+  await member.until((m) => m.messages.some((message) => message.ood === 'ack' && message.n === 5));
+  assert.deepStrictEqual(member.messages.filter((message) => message.ood === 'nack').map((message) => message.n), [1, 3]);
 });
 
 test('a server that throws in its connection listener does not put the stream out of step', async (t) => {

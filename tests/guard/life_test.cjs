@@ -3,7 +3,7 @@
 const assert = require('assert');
 const net = require('net');
 const test = require('node:test');
-const { FakeOod, HELLO, get } = require('./fake_ood.cjs');
+const { FakeOod, HELLO, get, somePort } = require('./fake_ood.cjs');
 
 test("process.send('ready') works without an IPC channel, before listening too", async (t) => {
   const ood = await FakeOod.start(t);
@@ -150,7 +150,7 @@ test('a Node that lacks an internal is left alone, and ood hears of it', async (
   const ood = await FakeOod.start(t);
   const lame = ood.file(`const { binding } = process; process.binding = (name) => name === 'pipe_wrap' ? {} : binding(name);`);
   const guard = require('./fake_ood.cjs').GUARD;
-  const port = 20000 + Math.floor(Math.random() * 10000);
+  const port = somePort();
   const env = { NODE_OPTIONS: `--require ${lame} --require ${guard}` };
   const source = `require('http').createServer((q, r) => r.end('plain')).listen(${port}, '127.0.0.1', () => console.log('up', typeof process.send));`;
   const app = ood.run(source, { env });

@@ -6,7 +6,7 @@ const events = require('events');
 const fs = require('fs');
 const net = require('net');
 const test = require('node:test');
-const { FakeOod, get } = require('./fake_ood.cjs');
+const { FakeOod, get, somePort } = require('./fake_ood.cjs');
 
 /** Run a script with the guard and without; return what both print. */
 async function both(ood, source) {
@@ -18,11 +18,6 @@ async function both(ood, source) {
     execFile(process.execPath, [ood.file(source)], { env, encoding: 'utf8' }, (error, out, err) => resolve(out + err));
   });
   return { guarded: guarded.out + guarded.err, plain };
-}
-
-/** Ports for servers that plain Node really binds: below the ephemeral ones. */
-function somePort() {
-  return 20000 + Math.floor(Math.random() * 10000);
 }
 
 const BAD = `

@@ -152,7 +152,7 @@ class AppsOnNode20(SynchronousTestCase):
             check=False,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=90,
         )
         self.assertEqual(spoken.returncode, 0, spoken.stderr)
         self.assertEqual(json.loads(spoken.stdout)["text"], "hello")

@@ -168,7 +168,7 @@ class DeathTests(WorkersTestCase):
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(str(door.join_path))
             sock.sendall(b'{"ood":"hello","v":1,"token":"%s","pid":1}\n' % worker.token.encode())
-            sock.settimeout(5)
+            sock.settimeout(60)
             self.assertEqual(await in_thread(sock.recv, 10), b"")
         self.assertIn("is no process of worker 0", self.texts())
 
@@ -221,19 +221,26 @@ class KillTests(WorkersTestCase):
         self.assertEqual(rolls._waiters, {})
         ours = [member.worker.instance for member in container.roster.all]
         self.assertEqual(ours, [0])
-        names = sorted(path.name for path in (self.home / "run").glob("app.*/*"))
-        self.assertEqual(names, ["back.sock", "join.sock"])
+        names = {path.name for path in (self.home / "run").glob("app.*/*")}
+        watched = {f"last-{member.pid}" for member in container._joined()}
+        self.assertEqual(names - watched, {"back.sock", "join.sock"})
         self.assertNotEqual((await self.answers(1))[0]["pid"], old.pid)
 
     @run
     async def test_in_a_drain(self) -> None:
-        """A worker is killed while it finishes its requests."""
+        """A worker is killed while it finishes its requests: that is a death, with what it did."""
         await self.run_app(kill_timeout=30_000)
         old, restarted = await self.draining()
+        await until(lambda: old.joined()[0].stats.slow)
         assert old.pid is not None
         os.kill(old.pid, signal.SIGKILL)
         await restarted
         await self.check_gone(old)
+        (death,) = self.monitor.deaths("app").deaths
+        self.assertEqual(death.reason, "was killed by SIGKILL while it was being stopped")
+        self.assertEqual((death.cause, death.pid), ("killed", old.pid))
+        self.assertEqual([one.path for one in death.requests], ["/"])
+        self.assertIn(death.reason, self.texts())
 
     @run
     async def test_launcher_in_a_drain(self) -> None:
@@ -261,6 +268,8 @@ class KillTests(WorkersTestCase):
         old, restarted = await self.draining()
         await restarted
         await self.check_gone(old)
+        self.assertEqual(self.monitor.deaths("app").deaths, ())
+        self.assertIn("did not end by SIGTERM within killTimeout (1 s)", self.texts())
 
     @run
     async def test_the_new_one(self) -> None:
@@ -299,4 +308,6 @@ class KillTests(WorkersTestCase):
         os.kill(old.pid, signal.SIGKILL)
         await stopped
         self.assertFalse(alive(old.pid))
+        (death,) = self.monitor.deaths("app").deaths
+        self.assertEqual(death.signal, "SIGKILL")
         self.assertEqual(list((self.home / "run").glob("app.*")), [])

@@ -17,8 +17,9 @@ from tests.support.http import get
 from tests.support.ood import wait_until
 
 ROOT = Path(__file__).parents[2]
-DEMO_SECONDS = 240
+DEMO_SECONDS = 400
 """The first run installs ood and perhaps Node; all others take a few seconds."""
+UNREACHABLE = re.compile("NewConnectionError|ConnectTimeout|ProxyError|Read timed out")
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/")
 
 
@@ -68,6 +69,12 @@ class Demo(SynchronousTestCase):
         """Return what the demo printed."""
         return self.output.read_text()
 
+    def skip_offline(self) -> None:
+        """Skip a first run that could not get what ood needs."""
+        text = self.text()
+        if "pip install failed" in text and UNREACHABLE.search(text):
+            self.skipTest("the package index can't be reached")
+
     def nothing_left(self, processes: list[psutil.Process]) -> None:
         """Check that the demo's processes and files are gone."""
         running = [one for one in processes if one.is_running() and one.status() != "zombie"]
@@ -77,7 +84,9 @@ class Demo(SynchronousTestCase):
     def test_once(self) -> None:
         """``--once`` ends with status 0 after the printed address has answered."""
         demo = self.start("--once")
-        self.assertEqual(demo.wait(DEMO_SECONDS), 0, self.text())
+        status = demo.wait(DEMO_SECONDS)
+        self.skip_offline()
+        self.assertEqual(status, 0, self.text())
         self.assertRegex(self.text(), rf"{ADDRESS.pattern} answers\n$")
         self.nothing_left([])
 
@@ -87,6 +96,7 @@ class Demo(SynchronousTestCase):
         wait_until(
             lambda: "Ctrl-C" in self.text() or demo.poll() is not None, "an address", DEMO_SECONDS
         )
+        self.skip_offline()
         address = ADDRESS.search(self.text())
         assert address, self.text()
         answer = get(int(address[1]), f"127.0.0.1:{address[1]}")
@@ -95,11 +105,11 @@ class Demo(SynchronousTestCase):
         processes = psutil.Process(demo.pid).children(recursive=True)
         self.assertGreaterEqual(len(processes), 3)  # the service and two workers
         os.killpg(demo.pid, signal.SIGINT)
-        self.assertEqual(demo.wait(60), 0, self.text())
+        self.assertEqual(demo.wait(DEMO_SECONDS), 0, self.text())
         self.nothing_left(processes)
 
     def test_usage(self) -> None:
         """An unknown argument is refused with the usage and status 2."""
         demo = self.start("--fast")
-        self.assertEqual(demo.wait(10), 2)
+        self.assertEqual(demo.wait(60), 2)
         self.assertEqual(self.text(), "usage: sh scripts/demo [--once]\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-import threading
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -20,7 +19,7 @@ FLOOD_BYTES = 100 << 20
 LINE_BYTES = 100
 GROWTH_BYTES_MAX = 20 << 20
 """What the service may grow by: a flood is counted, not kept."""
-FLOOD_SECONDS = 90
+FLOOD_SECONDS = 150
 """It takes some seconds on a machine with nothing else to do."""
 
 FLOODING = f"""
@@ -40,6 +39,7 @@ function flood() {{
 }}
 http.createServer((request, response) => {{
   if (request.url === '/flood') flood();
+  if (request.url === '/line') console.log('a line');
   const answer = JSON.stringify(state);
   response.setHeader('Content-Length', answer.length).end(answer);
 }}).listen(process.env.PORT);
@@ -67,7 +67,10 @@ class FloodTests(SynchronousTestCase):
 
     def forget_peak(self) -> None:
         """Have the kernel begin anew with the most memory that the service has used."""
-        Path(f"/proc/{self.service.pid}/clear_refs").write_text("5")
+        try:
+            Path(f"/proc/{self.service.pid}/clear_refs").write_text("5")
+        except OSError as error:
+            self.skipTest(f"this kernel does not forget a peak of memory: {error}")
 
     def peak(self) -> int:
         """Return that, in bytes."""
@@ -95,10 +98,13 @@ class FloodTests(SynchronousTestCase):
         """Every line is in the log, or was counted as left out."""
         home = self.service.home / "logs" / "flood"
         wait_until(lambda: not list(home.glob("*.new")), "nothing is being compressed")
-        threading.Event().wait(1)  # the worker's next line brings the count
+        wait_until(self.all_counted, "every line is there or counted")
+
+    def all_counted(self) -> bool:
+        """Tell whether they are; the worker's next line brings the last count."""
+        self.state("/line")
         found = self.service.ood("log", "flood", "--since", "1h", "--grep", "^x{99}$").count("\n")
         remarks = self.service.ood("log", "flood", "--since", "1h", "--stream", "ood")
         dropped = sum(int(number) for number in re.findall(r"(\d+) lines were left out", remarks))
-        self.assertGreater(dropped, 0)
         # where lines are dropped one is torn, and counts twice or not at all
-        self.assertLess(abs(found + dropped - FLOOD_BYTES // LINE_BYTES), 2000)
+        return dropped > 0 and abs(found + dropped - FLOOD_BYTES // LINE_BYTES) < 2000

@@ -8,9 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from ood.model.death import DeathReport
+from ood.procmon.deaths import stacks
 from tests.integration.test_why import WhyTestCase
 from tests.integration.workers import run
-from tests.procmon.support import MonitorTestCase, alive, get, in_thread, node_runtimes, until
+from tests.procmon.support import (
+    PATIENCE_SECONDS,
+    MonitorTestCase,
+    alive,
+    get,
+    in_thread,
+    node_runtimes,
+    until,
+)
 
 HANGING = """
 const http = require('http');
@@ -52,6 +61,7 @@ class HangTestCase(WhyTestCase):
         return death
 
     async def check(self, path: str, **changes: Any) -> None:
+        self.patch(stacks, "LOOK_SECONDS", PATIENCE_SECONDS)
         death = await self.hang(path, **changes)
         self.assertEqual((death.cause, death.reason), ("hang", "hangs: no sign of life"))
         self.assertRegex(death.stack[0], rf"^burn \({self.cwd}/server.js:\d+:\d+\)$")

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -27,6 +28,9 @@ REQUESTS = 60
 
 class OneService(SynchronousTestCase):
     """A service of its own for each test."""
+
+    if shutil.which("node") is None:
+        skip = "there is no node"
 
     def setUp(self) -> None:
         self.service = RunningOod()

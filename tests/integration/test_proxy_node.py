@@ -49,7 +49,7 @@ class Node(ProcessProtocol):
 class NodeTests(ProxyTestCase):
     """The proxy before a real Node server, over pipes and in real time."""
 
-    timeout = 60
+    timeout = 240
 
     async def setUp(self) -> None:  # type: ignore[override]
         node = shutil.which("node")

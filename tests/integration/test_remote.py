@@ -62,7 +62,7 @@ class RemoteTests(SynchronousTestCase):
                 self.assertEqual(("two", "x"), (answer.json()["text"], answer.json()["body"]))
         self.assertEqual("two", get(self.port, f"127.0.0.1:{self.port}").json()["text"])
         address = f"127.0.0.1:{one.where}"
-        wait_until(lambda: "refused" in self.upstreams()[address]["reason"], "it is seen", 20)
+        wait_until(lambda: "refused" in self.upstreams()[address]["reason"], "it is seen")
         self.assertEqual("errored", self.upstreams()[address]["state"])
         report = self.service.run("status", "api").stdout
         self.assertIn("online, 1 of 2 upstreams", report)
@@ -71,7 +71,7 @@ class RemoteTests(SynchronousTestCase):
         self.assertIn("gets no requests", self.service.ood("log", "api"))
         assert isinstance(one.where, int)
         self.serve("one", one.where)
-        wait_until(lambda: self.upstreams()[address]["state"] == "online", "it is back", 20)
+        wait_until(lambda: self.upstreams()[address]["state"] == "online", "it is back")
         self.assertIn("gets requests again", self.service.ood("log", "api"))
 
     def test_nobody_there(self) -> None:
@@ -85,7 +85,7 @@ class RemoteTests(SynchronousTestCase):
         self.assertEqual("errored", self.status()["state"])
         self.assertEqual(503, get(self.service.http_port, HOST).status)
         self.serve("late", port)
-        wait_until(lambda: self.upstreams()[upstream]["state"] == "online", "it is seen", 20)
+        wait_until(lambda: self.upstreams()[upstream]["state"] == "online", "it is seen")
         self.assertEqual("late", get(self.service.http_port, HOST).json()["text"])
         self.service.ood("stop", "api")
         self.assertEqual(503, get(self.service.http_port, HOST).status)
@@ -112,7 +112,9 @@ class RemoteTests(SynchronousTestCase):
         self.service.ood("config", "-a", "api", *words)
         self.service.ood("restart", "api")
         self.assertEqual("here", get(self.service.http_port, HOST).json()["text"])
-        self.service.ood("config", "-a", "api", "-s", "type", "proxy", "-s", "upstreams", upstream)
+        words = ["config", "-a", "api", "-s", "type", "proxy", "-s", "upstreams", upstream]
+        self.assertIn("--unset script", self.service.run(*words).stderr)
+        self.service.ood(*words, "--unset", "script")
         wait_until(lambda: self.status()["state"] == "online", "it is")
         self.assertEqual("one", get(self.service.http_port, HOST).json()["text"])
         self.service.ood("delete", "api")

@@ -36,7 +36,7 @@ class MemoryTests(MonitorTestCase):
         client = await in_thread(Client, self.edge.port)
         self.addCleanup(client.close)
         before = await in_thread(client.get, "/grow")
-        await until(lambda: self.pids() not in ([], [int(before)]), 30)
+        await until(lambda: self.pids() not in ([], [int(before)]))
         self.assertIn("more than 180 MB: it is replaced", self.texts())
         await until(lambda: not alive(int(before)))
         self.assertEqual(await in_thread(client.get), str(self.pids()[0]))

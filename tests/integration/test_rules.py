@@ -14,7 +14,7 @@ from typing import Any
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.support.apps import installed, nodes
-from tests.support.http import Answer, Client, get
+from tests.support.http import ANSWER_SECONDS, Answer, Client, get
 from tests.support.ood import PROGRAMS, RunningOod, wait_until
 
 ECHO = """
@@ -71,7 +71,9 @@ class RulesTestCase(SynchronousTestCase):
 
     def send(self, data: bytes) -> bytes:
         """Send bytes on a connection and return all that comes until its end."""
-        with socket.create_connection(("127.0.0.1", self.service.http_port), 15) as sock:
+        with socket.create_connection(
+            ("127.0.0.1", self.service.http_port), ANSWER_SECONDS
+        ) as sock:
             sock.sendall(data)
             return b"".join(iter(lambda: sock.recv(65536), b""))
 
@@ -252,7 +254,7 @@ class MaintenanceTests(RulesTestCase):
         self.assertEqual([], answers)
         self.maintain("off")
         for thread in threads:
-            thread.join(15)
+            thread.join(ANSWER_SECONDS)
         self.assertEqual([100_000] * 3, [answer.json()["size"] for answer in answers])
         self.maintain("on", "--hold", "1")
         self.assertEqual(503, self.get().status)
@@ -309,7 +311,9 @@ class ProxyTests(RulesTestCase):
             answer = self.send(greeting + ask + b"\r\n" + ask + b"Connection: close\r\n\r\n")
             self.assertEqual(2, answer.count(address), answer)
         self.assertEqual(b"", self.refused(ask + b"\r\n"))
-        with socket.create_connection(("127.0.0.1", self.service.http_port), 15) as sock:
+        with socket.create_connection(
+            ("127.0.0.1", self.service.http_port), ANSWER_SECONDS
+        ) as sock:
             for byte in V2 + ask + b"Connection: close\r\n\r\n":
                 sock.sendall(bytes((byte,)))
             answer = b"".join(iter(lambda: sock.recv(65536), b""))
@@ -323,7 +327,9 @@ class ProxyTests(RulesTestCase):
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         host = "site.example.localhost"
-        with socket.create_connection(("127.0.0.1", self.service.https_port), 15) as sock:
+        with socket.create_connection(
+            ("127.0.0.1", self.service.https_port), ANSWER_SECONDS
+        ) as sock:
             sock.sendall(V2)
             with context.wrap_socket(sock, server_hostname=host) as secure:
                 secure.sendall(

@@ -19,7 +19,7 @@ APP = """
 require('http').createServer((q, r) => {
   if (q.url === '/boom') r.statusCode = 500;
   if (q.url === '/hang') return;
-  setTimeout(() => r.end('hello'), q.url === '/slow' ? 60 : 0);
+  setTimeout(() => r.end('hello'), q.url === '/slow' ? 1200 : 0);
 }).listen(process.env.PORT);
 """
 HOST = "shop.example"
@@ -53,7 +53,7 @@ class TrafficTests(SynchronousTestCase):
         token = (self.service.home / "api-token").read_text().strip()
         url = f"http://127.0.0.1:{self.service.api_port}/metrics"
         request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             text = answer.read().decode()
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
@@ -144,19 +144,30 @@ class TrafficTests(SynchronousTestCase):
         self.assertEqual(self.count("ood_http_requests_total", via="handoff", code="5xx"), 1)
         self.assertEqual(self.count("ood_http_requests_total", via="pipe", code="2xx"), 3)
         name = "ood_http_request_duration_seconds_bucket"
-        self.assertLessEqual(self.count(name, via="handoff", le="0.05"), 2)
+        self.assertLessEqual(self.count(name, via="handoff", le="1"), 2)
         self.assertEqual(self.count(name, via="handoff", le="+Inf"), 4)
         self.assertEqual(self.count(name, via="pipe", le="+Inf"), 3)
         self.assertGreater(self.count("ood_http_response_bytes_total", via="handoff"), 20)
+        before = ok()
+        self.answers = 0
+        wait_until(self.told, "the status tells of the last seconds")
+        self.service.ood("restart", HOST)
+        self.assertEqual(ok(), before + self.answers)
+
+    def told(self) -> bool:
+        """Ask; tell whether the status knows of it: it forgets all after ten seconds."""
+        with Client(self.service.http_port, HOST) as client:
+            for path in ("/slow", "/", "/", "/", "/boom"):
+                self.answers += client.ask(path).status == 200
         status = self.service.json("status", HOST)
         [worker] = status["workers"]
-        for entry in (status, worker):
-            self.assertGreater(entry["latencyP99Ms"], 50)
-            self.assertLess(entry["latencyP50Ms"], 50)
-            self.assertEqual(entry["errorsPerSecond"], 0.1)
-            self.assertIsNotNone(entry["loopLagMs"])
-        self.service.ood("restart", HOST)
-        self.assertEqual(ok(), 3)
+        return all(
+            (entry["latencyP99Ms"] or 0) > 1000
+            and 0 < (entry["latencyP50Ms"] or 0) < 500
+            and entry["errorsPerSecond"] > 0
+            and entry["loopLagMs"] is not None
+            for entry in (status, worker)
+        )
 
     def test_over_tcp(self) -> None:
         """Where no guard counts, the proxy does so for each worker."""
@@ -167,8 +178,13 @@ class TrafficTests(SynchronousTestCase):
         get(port, HOST, "/slow")
         [line] = self.logged(1)
         self.assertEqual((line["via"], line["worker"], line["bytes"]), ("tcp", 0, 5))
-        status = self.service.json("status", HOST)
-        self.assertGreater(status["workers"][0]["latencyP50Ms"], 40)
+
+        def told() -> bool:
+            get(port, HOST, "/slow")
+            status = self.service.json("status", HOST)
+            return (status["workers"][0]["latencyP50Ms"] or 0) > 1000
+
+        wait_until(told, "the status tells of the last seconds")
 
     def test_followed(self) -> None:
         """Lines of the access log come as they are written, and only those."""

@@ -13,12 +13,21 @@ from tests.support.ood import RunningOod
 SCRIPTS = Path(__file__).parent.parent / "vtc"
 SECONDS = 60
 APP = """
+// Only when all has come: a connection does not outlive an answer that overtakes its request.
+function echo(request, response) {
+  const parts = [];
+  request.on('data', (part) => parts.push(part));
+  request.on('end', () => {
+    for (const part of parts) response.write(part);
+    response.end();
+  });
+}
 const server = require('http').createServer((request, response) => {
   switch (request.url) {
     case '/ok': return response.setHeader('Content-Length', 2).end('ok');
     case '/204': return response.writeHead(204).end();
     case '/304': return response.writeHead(304).end();
-    case '/echo': return request.pipe(response);
+    case '/echo': return echo(request, response);
     case '/hints':
       response.writeEarlyHints({ link: '</style.css>; rel=preload' });
       return response.end('hinted');
@@ -62,7 +71,7 @@ class VarnishTests(SynchronousTestCase):
 
     def run_scripts(self) -> None:
         for script in sorted(SCRIPTS.glob("*.vtc")):
-            command = ["varnishtest", "-q", "-D", f"port={self.service.http_port}", str(script)]
+            command = ["varnishtest", "-D", f"port={self.service.http_port}", str(script)]
             done = subprocess.run(
                 command, check=False, capture_output=True, text=True, timeout=SECONDS
             )

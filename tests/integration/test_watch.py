@@ -16,8 +16,15 @@ SERVER = """
 const http = require('http');
 http.createServer((q, r) => r.end('TEXT')).listen(process.env.PORT);
 """
-ROLL_SECONDS = 40
+ROLL_SECONDS = 120
 """A roll watches its first new worker for some seconds; and the machine may be busy."""
+
+
+def put(path: Path, text: str) -> Path:
+    """Write a file at once, as an editor does: nobody ever sees a half of it."""
+    new = path.with_suffix(".tmp")
+    new.write_text(text)
+    return new.replace(path)
 
 
 class WatchTests(SynchronousTestCase):
@@ -37,8 +44,7 @@ class WatchTests(SynchronousTestCase):
     def write(self, name: str, text: str) -> Path:
         path = self.site / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(SERVER.replace("TEXT", text))
-        return path
+        return put(path, SERVER.replace("TEXT", text))
 
     def said(self) -> str:
         return get(self.service.http_port, "site.localhost").body.decode()
@@ -63,13 +69,15 @@ class WatchTests(SynchronousTestCase):
         self.write("tmp2/x.js", "ignored")
         self.write("server.js", "second")
         self.says("second")
-        wait_until(lambda: len(self.status()["workers"]) == 2, "the old ones are gone", 40)
+        wait_until(
+            lambda: len(self.status()["workers"]) == 2, "the old ones are gone", ROLL_SECONDS
+        )
         self.assertFalse(before & {worker["pid"] for worker in self.status()["workers"]})
         self.assertTrue(self.logged("watch: server.js changed: the workers are replaced"))
         self.assertFalse(self.logged("tmp2"))
         self.service.ood("config", "-a", "site", "-s", "minUptime", "0")
 
-        (self.site / "server.js").write_text("throw new Error('no such luck')")
+        put(self.site / "server.js", "throw new Error('no such luck')")
         wait_until(lambda: self.logged("the old workers serve on"), "refused", ROLL_SECONDS)
         self.assertTrue(self.logged("Error: no such luck"))
         self.says("second")
@@ -95,7 +103,7 @@ class WatchTests(SynchronousTestCase):
         release = Path(self.status()["cwd"])
         self.assertIn("releases", release.parts)
         self.write("server.js", "not this one")
-        (release / "server.js").write_text(SERVER.replace("TEXT", "patched"))
+        put(release / "server.js", SERVER.replace("TEXT", "patched"))
         self.says("patched")
         text = self.service.ood("log", "site", "-n", "200")
         self.assertEqual(text.count("changed: the workers are replaced"), 1, text)

@@ -8,15 +8,19 @@ from datetime import datetime, timezone
 from typing import Any
 
 from tests.certs.pki import write_pair
-from tests.integration import web_access
+from tests.integration import web_access, web_services
 from tests.support.ood import wait_until
+from tests.support.pebble import MISSING, Pebble
 from tests.support.ports import free_ports
-from tests.support.webpage import TIDY, write_app
+from tests.support.webpage import TIDY, WebPageCase, write_app
 
+SHOP = "shop.example.com"
+OBTAINED_SECONDS = 60
+"""How long the CA and its challenges may take on a busy machine."""
 SLOW_BUILD = "node -e \"console.log('building it'); setTimeout(() => {}, 60000)\""
 
 
-class WebPageTests(web_access.LogIn, web_access.Access):
+class WebPageTests(web_access.LogIn, web_access.Access, web_services.Services):
     """Every action of the page does what it says."""
 
     def test_stop_start_restart(self) -> None:
@@ -195,7 +199,7 @@ class WebPageTests(web_access.LogIn, web_access.Access):
         self.page.get_by_label("Find an app").fill("oth")
         rows = self.page.locator(".apps tbody tr")
         rows.nth(1).wait_for(state="detached")
-        self.assertIn("online", rows.first.inner_text())
+        rows.first.get_by_text("online").wait_for()
         self.show("#/apps/other")
         self.button("Delete").click()
         self.assertTrue(self.button("Delete", self.dialog()).is_disabled())
@@ -211,6 +215,10 @@ class WebPageTests(web_access.LogIn, web_access.Access):
         )
         self.show("#/certificates")
         self.button("Add certificate").click()
+        self.dialog().get_by_label("Certificate").fill("pair/cert.pem")
+        self.button("Add", self.dialog()).click()
+        self.dialog().get_by_text("pair/cert.pem is not an absolute path").wait_for()
+        self.dialog().get_by_text("is missing").wait_for()
         self.dialog().get_by_label("Certificate").fill("/no/such/file")
         self.dialog().get_by_label("Private key").fill(str(key))
         self.button("Add", self.dialog()).click()
@@ -257,3 +265,62 @@ class WebPageTests(web_access.LogIn, web_access.Access):
         self.page.get_by_text("There is no app of this name").wait_for()
         self.show("#/")
         alert.wait_for(state="detached")
+
+
+class RenewTests(WebPageCase):
+    """Certificates of a CA."""
+
+    if MISSING:
+        skip = MISSING
+    ca: Pebble
+
+    @classmethod
+    def prepare(cls) -> None:
+        super().prepare()
+        cls.ca = Pebble()
+        cls.ca.start()
+        cls.service.http_port, cls.service.https_port = cls.ca.http_port, cls.ca.tls_port
+
+    @classmethod
+    def ended(cls) -> None:
+        cls.ca.stop()
+
+    def serial(self) -> str:
+        """Return which certificate ood has of the CA, once it has one."""
+        listed = self.api("/certificates")["certificates"]
+        fingerprints: list[str] = [
+            one["fingerprint"] for one in listed if (one["name"], one["state"]) == (SHOP, "valid")
+        ]
+        return (fingerprints or [""])[0]
+
+    def test_renew(self) -> None:
+        """From a name without a certificate over the terms to one that is renewed by a click."""
+        row = self.page.locator("tbody tr", has_text=SHOP)
+        self.service.ood("config", "-a", "shop", "--set", "domains", SHOP)
+        self.show("#/certificates")
+        row.get_by_text("nobody has accepted").first.wait_for()
+        self.button(f"Renew {SHOP}").click()
+        self.page.locator(".toast.bad", has_text="there is no CA to ask").wait_for()
+        self.page.evaluate(TIDY)
+        self.show("#/settings")
+        for key, value in (("acmeDirectory", self.ca.url), ("acmeCaFile", str(self.ca.ca_file))):
+            self.page.get_by_label(key, exact=True).fill(value)
+        self.page.get_by_label("acmeAgreeTos", exact=True).select_option("true")
+        self.button("Save").click()
+        self.said("Saved")
+        self.show("#/certificates")
+        wait_until(self.serial, "the CA has given a certificate", OBTAINED_SECONDS)
+        row.get_by_text("valid").wait_for()
+        row.get_by_text("Pebble").wait_for()
+        before = self.serial()
+        renew = self.button(f"Renew {SHOP}")
+        renew.click()
+        self.said(f"{SHOP} is renewed")
+        self.assertNotEqual(self.serial(), before)
+        self.assertTrue(renew.is_enabled())
+        self.button(f"Remove {SHOP}").click()
+        self.button("Remove", self.dialog()).click()
+        self.dialog().get_by_text("in use by shop").wait_for()
+        self.button("Cancel", self.dialog()).click()
+        self.show("#/events")
+        self.page.locator(".feed li", has_text=f"{SHOP} has a certificate").first.wait_for()

@@ -12,8 +12,14 @@ from typing import Any
 
 from ood.errors import WorkerError
 from ood.model.death import DeathReport
+from ood.procmon.system.oomkills import OomKills
 from tests.integration.workers import WorkersTestCase, run
 from tests.procmon.support import Client, in_thread, node_runtimes, until
+from tests.support.cgroup import MemoryLimit
+from tests.support.ports import free_port
+
+MEMORY_BYTES = 200 << 20
+"""Enough for Node itself, and too little for an app that grows."""
 
 CRASHING = """
 const http = require('http');
@@ -26,6 +32,7 @@ http.createServer((request, response) => {
   if (path === '/own') fail();
   if (path === '/reject') Promise.reject(new Error('password wrong'));
   if (path === '/heap') for (;;) kept.push(new Array(1000).fill({}));
+  if (path === '/grow') for (;;) kept.push(Buffer.alloc(1 << 20, 1));
   if (path === '/abort') process.abort();
   if (path === '/end') process.kill(process.pid, 'SIGTERM');
   if (path === '/') response.setHeader('Content-Length', 2).end('ok');
@@ -131,6 +138,22 @@ class CrashTests(WhyTestCase):
         self.assertIn("nodeArgs", death.advice)
 
     @run
+    async def test_oom(self) -> None:
+        """A worker that the kernel kills for memory is told from one that somebody kills."""
+        self.monitor._context.oom = OomKills()
+        group = MemoryLimit(MEMORY_BYTES)
+        self.addCleanup(group.remove)
+        await self.run_app()
+        (worker,) = self.monitor._apps["app"].workers()
+        assert worker.pid is not None
+        group.add(worker.pid)
+        self.send("/grow")
+        death = await self.died()
+        self.assertEqual((death.cause, death.signal), ("oom-kill", "SIGKILL"))
+        self.assertIn("the kernel killed it because memory ran out", death.explanation)
+        self.assertIn("maxMemoryRestart", death.advice)
+
+    @run
     async def test_watch(self) -> None:
         """After a death that says nothing requests are written down, and the next one is known."""
         await self.run_app()
@@ -177,6 +200,36 @@ class CrashTests(WhyTestCase):
         self.assertEqual([one.path for one in death.requests], ["/throw"])
 
 
+class StopTests(WhyTestCase):
+    """Deaths of workers that are being stopped."""
+
+    if not node_runtimes():
+        skip = "there is no node"
+
+    async def stopped(self, handler: str) -> None:
+        """Run and stop an app that takes SIGTERM so."""
+        # Something is open still once its servers are closed, as a database's connection is.
+        kept = "setInterval(() => {}, 1000);"
+        self.write("server.js", f"{CRASHING}{kept}process.on('SIGTERM', () => {{ {handler} }});")
+        await self.run_app()
+        self.converge(running=False)
+        await self.monitor.settled("app")
+
+    @run
+    async def test_exception(self) -> None:
+        """A clean-up that throws is a death: what it had to save is lost."""
+        await self.stopped("throw new Error('disk full');")
+        (death,) = self.deaths()
+        self.assertEqual(death.reason, "exited with status 1 while it was being stopped")
+        self.assertIn("Error: disk full at ", death.error)
+
+    @run
+    async def test_status(self) -> None:
+        """An app that ends as it likes once it was asked to is none."""
+        await self.stopped("process.exit(1);")
+        self.assertEqual(self.deaths(), ())
+
+
 class StartTests(WhyTestCase):
     """Deaths before anybody could ask anything."""
 
@@ -187,7 +240,7 @@ class StartTests(WhyTestCase):
         """Try to run an app; return why it died first."""
         self.write("server.js", source)
         try:
-            await self.run_app(listen_timeout=1500, **changes)
+            await self.run_app(**{"listen_timeout": 60_000, **changes})
         except WorkerError:
             return self.deaths()[-1]
         raise AssertionError("it started")
@@ -211,10 +264,11 @@ class StartTests(WhyTestCase):
     @run
     async def test_address(self) -> None:
         """A port that is taken is named."""
-        server = "require('net').createServer().listen(4567);"
+        port = free_port()
+        server = f"require('net').createServer().listen({port});"
         death = await self.fails(server + server)
         self.assertEqual(death.cause, "address-in-use")
-        self.assertIn(":::4567", death.explanation)
+        self.assertRegex(death.explanation, f"(::|0.0.0.0):{port}")
 
     @run
     async def test_syntax(self) -> None:
@@ -233,7 +287,7 @@ class StartTests(WhyTestCase):
     @run
     async def test_silent(self) -> None:
         """So is an app that opens no port."""
-        death = await self.fails("setInterval(() => {}, 1000);")
+        death = await self.fails("setInterval(() => {}, 1000);", listen_timeout=1500)
         self.assertEqual((death.cause, death.exit_code), ("silent", None))
 
     @run

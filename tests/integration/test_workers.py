@@ -15,12 +15,12 @@ from tests.procmon.support import (
     SERVER,
     Client,
     alive,
-    free_port,
     get,
     in_thread,
     node_runtimes,
     until,
 )
+from tests.support.ports import free_port
 
 
 class HandOffTests(WorkersTestCase):
@@ -82,7 +82,7 @@ class HandOffTests(WorkersTestCase):
         self.assertTrue(upstream.pipe)
         self.assertTrue(upstream.worker.accepting)
         upstream.sock.setblocking(True)
-        upstream.sock.settimeout(5)
+        upstream.sock.settimeout(60)
         upstream.sock.sendall(b"GET / HTTP/1.1\r\nHost: app.localhost\r\n\r\n")
         answer = await in_thread(upstream.sock.recv, 65536)
         self.assertIn(b" 200 ", answer)
@@ -137,7 +137,7 @@ class HandOffTests(WorkersTestCase):
         assert upstream is not None
         self.addCleanup(upstream.sock.close)
         self.assertFalse(upstream.pipe)
-        upstream.sock.settimeout(5)
+        upstream.sock.settimeout(60)
         upstream.sock.sendall(b"GET /serve HTTP/1.0\r\n\r\n")
         self.assertIn(b"200", await in_thread(upstream.sock.recv, 100))
 
@@ -223,7 +223,7 @@ class StartTests(WorkersTestCase):
     @run
     async def test_never_ready(self) -> None:
         """With waitReady, listening alone is not enough."""
-        error = await self.failure(listen_timeout=700, wait_ready=True)
+        error = await self.failure(listen_timeout=5000, wait_ready=True)
         self.assertIn("did not say that it is ready", str(error))
 
     @run
@@ -364,7 +364,7 @@ class WebSocketTests(WorkersTestCase):
             "server.listen(process.env.PORT);",
         )
         await self.run_app(kill_timeout=4000)
-        sock = socket.create_connection(("127.0.0.1", self.edge.port), 10)
+        sock = socket.create_connection(("127.0.0.1", self.edge.port), 60)
         self.addCleanup(sock.close)
         sock.sendall(self.UPGRADE)
         self.assertIn(b"101", await in_thread(sock.recv, 1000))

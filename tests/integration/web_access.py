@@ -10,6 +10,10 @@ from tests.support.webpage import VIEWS, WebPageCase
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+LONG_NAME = "a-very-long-application-name-that-somebody-chose.customer-portal.example.com"
+TABLES_FIT = """
+[...document.querySelectorAll(".card.flush")].every((one) => one.scrollWidth <= one.clientWidth)
+"""
 NO_WIDER = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 
 
@@ -105,6 +109,19 @@ class Access(WebPageCase):
         for view in VIEWS:
             self.show(view)
             if not self.page.evaluate(NO_WIDER):
+                wide.append(view)
+        self.assertEqual(wide, [])
+
+    def test_tablet(self) -> None:
+        """At 768 pixels no table is wider than its place, with a long name, too."""
+        self.service.ood("init", LONG_NAME, "--cwd", str(self.shop), "--script", "server.js")
+        self.addCleanup(self.service.ood, "delete", LONG_NAME)
+        self.page.set_viewport_size({"width": 768, "height": 1024})
+        self.addCleanup(self.page.set_viewport_size, {"width": 1280, "height": 800})
+        wide = []
+        for view in (*VIEWS, f"#/apps/{LONG_NAME}"):
+            self.show(view)
+            if not self.page.evaluate(NO_WIDER) or not self.page.evaluate(TABLES_FIT):
                 wide.append(view)
         self.assertEqual(wide, [])
 

@@ -225,6 +225,11 @@ class CommandLine(SynchronousTestCase):
             changed_app("x", app, {"domain": None})
         self.assertIn("did you mean domains", str(caught.exception))
         self.assertEqual(changed_app("x", app, {"env.GONE": None}), app)
+        # JSON's objects have no order: a whole value and an entry of it mean the same in any.
+        for changes in ({"env": None, "env.A": "1"}, {"env.A": "1", "env": None}):
+            self.assertEqual(changed_app("x", app, changes).env, {"A": "1"})
+        both = {"env.A": [], "env": None}
+        self.assertRaises(InvalidError, changed_app, "x", app, both)
 
     def test_international_name(self):
         """A name with umlauts becomes what a browser sends."""

@@ -5,7 +5,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from ood.errors import InvalidError
 from ood.model.document import App, to_plain
 from ood.model.schema import changed_app, check_app
-from ood.model.upstreams import UPSTREAMS, Upstream, parse_address
+from ood.model.upstreams import UPSTREAMS, Upstream, parse_address, unverified
+from ood.model.upstreamtls import Tls
 
 
 class AddressTests(SynchronousTestCase):
@@ -19,6 +20,9 @@ class AddressTests(SynchronousTestCase):
             "localhost:3000": "localhost:3000",
             "[::1]:80": "[::1]:80",
             "http://[2001:DB8:0::1]": "[2001:db8::1]:80",
+            "https://10.0.0.5": "https://10.0.0.5:443",
+            "https://Api.Example.COM:8443/": "https://api.example.com:8443",
+            "https://[2001:DB8:0::1]": "https://[2001:db8::1]:443",
             "unix:/run/x.sock": "unix:/run/x.sock",
             "unix:///run/x.sock": "unix:/run/x.sock",
         }.items():
@@ -28,7 +32,9 @@ class AddressTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """What can't be connected to is refused with what is wrong."""
         for text, problem in {
-            "https://10.0.0.5": "TLS",
+            "ftp://10.0.0.5": "https://",
+            "https://http://10.0.0.5": "neither",
+            "https://a/path": "more than a host",
             "10.0.0.5": "no port",
             "10.0.0.5:0": "1 to 65535",
             "10.0.0.5:http": "1 to 65535",
@@ -62,7 +68,7 @@ class UpstreamsTests(SynchronousTestCase):
             (["a:1 backup"], "backups"),
             (["a:1 weight=0"], "weight"),
             (["a:1 weight=x"], "weight"),
-            (["a:1 wight=1"], "neither"),
+            (["a:1 wight=1"], "none of weight=N"),
             ([{"addr": "a:1"}], "no addr"),
             ([{}], "no address"),
             ([7], "neither"),
@@ -71,6 +77,62 @@ class UpstreamsTests(SynchronousTestCase):
             ([f"a:{port}" for port in range(1, 66)], "more than 64"),
         ):
             self.assertIn(problem, str(self.assertRaises(ValueError, UPSTREAMS.parse, value)))
+
+
+class TlsTests(SynchronousTestCase):
+    def test_forms(self) -> None:
+        """A text and an object say the same of TLS, and nothing is written that nobody said."""
+        words = "serverName=API.example caFile=/ca certFile=/cert keyFile=/key"
+        plain = {
+            "address": "https://10.0.0.5:443",
+            "serverName": "api.example",
+            "caFile": "/ca",
+            "certFile": "/cert",
+            "keyFile": "/key",
+        }
+        for value in (f"https://10.0.0.5 {words}", [plain]):
+            (found,) = UPSTREAMS.parse(value)
+            self.assertEqual(Tls("api.example", "/ca", "/cert", "/key"), found.tls())
+            self.assertEqual(plain, to_plain(found))
+        (found,) = UPSTREAMS.parse(["https://api.example verify=false"])
+        self.assertEqual(Tls("api.example", verify=False), found.tls())
+        self.assertEqual({"address": "https://api.example:443", "verify": False}, to_plain(found))
+        self.assertEqual(("https://api.example:443",), unverified([found]))
+
+    def test_plain(self) -> None:
+        """Without https:// there is no TLS; that it would be verified does no harm."""
+        (found,) = UPSTREAMS.parse([{"address": "http://a", "verify": True, "caFile": ""}])
+        self.assertIsNone(found.tls())
+        self.assertEqual({"address": "a:80"}, to_plain(found))
+
+    def test_names(self) -> None:
+        """The certificate has to be for the host, or for serverName, which may be an address."""
+        for value, name in {
+            "https://Api.example": "api.example",
+            "https://[::1]:8443": "::1",
+            "https://a serverName=10.0.0.5": "10.0.0.5",
+            "https://10.0.0.5 serverName=B.example.": "b.example",
+        }.items():
+            (found,) = UPSTREAMS.parse([value])
+            self.assertEqual(name, found.tls().server_name)
+
+    def test_refused(self) -> None:
+        """What makes no sense is refused with the reason."""
+        for value, problem in (
+            ("http://a caFile=/ca", "needs an address with https://"),
+            ("a:1 verify=false", "needs an address with https://"),
+            ("unix:/x serverName=a", "needs an address with https://"),
+            ("https://a caFile=ca.pem", "not an absolute path"),
+            ("https://a certFile=/c", "belong together"),
+            ("https://a keyFile=/k", "belong together"),
+            ("https://a caFile=/ca verify=false", "switches off"),
+            ("https://a verify=perhaps", "neither true nor false"),
+            ("https://a serverName=a/b", "not a host name"),
+            ({"address": "https://a", "serverName": 7}, "not a host name"),
+            ({"address": "https://a", "caFile": 7}, "caFile"),
+            ({"address": "https://a", "caFile": "/" + "x" * 5000}, "caFile"),
+        ):
+            self.assertIn(problem, str(self.assertRaises(ValueError, UPSTREAMS.parse, [value])))
 
 
 class TypeTests(SynchronousTestCase):
@@ -85,6 +147,19 @@ class TypeTests(SynchronousTestCase):
         self.assertEqual(app, check_app("x", to_plain(app)))
         (fault,) = self.faults(type="proxy")
         self.assertIn("upstreams: is missing", fault)
+
+    def test_no_program(self) -> None:
+        """Keys that say how a program is run are refused; what a server is asked for is not."""
+        there = {"type": "proxy", "upstreams": ["a:1"]}
+        values = {
+            "script": "x.js", "instances": 4, "env": {"A": "1"}, "handoff": "never", "watch": True,
+            "user": "www", "fallback": "index.html",
+        }  # fmt: skip
+        faults = self.faults(**there, **values)
+        self.assertEqual(sorted(values), sorted(fault.split(":")[0] for fault in faults))
+        self.assertIn("no meaning for an app of type proxy", faults[0])
+        asked = {"healthPath": "/ok", "healthTimeout": "2s", "sticky": "ip", "dependsOn": ["y"]}
+        check_app("x", {"port": 3001, **there, **asked})
 
     def test_node(self) -> None:
         """A program needs a directory, and has no upstreams."""

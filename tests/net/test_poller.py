@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from ood.net.poller import Poller
+from ood.net.poller import BUSY_EVENTS, EVENTS_PER_TURN, ROUNDS_PER_TURN, Poller
 
 
 class Watched:
@@ -57,6 +57,19 @@ class Asking(Watched):
 
     def doRead(self) -> None:
         self.answers += [self._poller.soon(one) for one in self._writers]
+
+
+class Echo(Watched):
+    """One whose peer sends it another byte for each that it reads."""
+
+    def __init__(self, sock: socket.socket, peer: socket.socket) -> None:
+        super().__init__(sock)
+        self._peer = peer
+
+    def doRead(self) -> None:
+        super().doRead()
+        self.sock.recv(1)
+        self._peer.send(b"x")
 
 
 class PollerTests(SynchronousTestCase):
@@ -175,6 +188,45 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(["write"], self.turn())
         self.assertEqual(["lost"], broken.told)
         self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
+
+    def crowd(self, size: int) -> list[Echo]:
+        """Register so many descriptors, each with a byte to read."""
+        crowd = []
+        for _ in range(size):
+            ours, theirs = socket.socketpair()
+            self.addCleanup(ours.close)
+            self.addCleanup(theirs.close)
+            crowd.append(Echo(ours, theirs))
+            self.poller.addReader(crowd[-1])
+            theirs.send(b"x")
+        return crowd
+
+    def test_busy(self) -> None:
+        """With much to do, what happens meanwhile is delivered in the same turn, up to a limit."""
+        crowd = self.crowd(BUSY_EVENTS)
+        self.poller.doRead()
+        for one in crowd:
+            self.assertEqual(["read"] * ROUNDS_PER_TURN, one.told)
+
+    def test_very_busy(self) -> None:
+        """However much there is to do, the reactor's other descriptors get their turn."""
+        crowd = self.crowd(EVENTS_PER_TURN // 2 - 1)
+        self.poller.doRead()
+        self.assertEqual(EVENTS_PER_TURN, sum(len(one.told) for one in crowd))
+
+    def test_not_busy(self) -> None:
+        """With little to do, the reactor is asked for it."""
+        crowd = self.crowd(BUSY_EVENTS - 1)
+        self.poller.doRead()
+        for one in crowd:
+            self.assertEqual(["read"], one.told)
+
+    def test_stop_when_busy(self) -> None:
+        """It may be stopped by what it delivers."""
+        crowd = self.crowd(BUSY_EVENTS)
+        crowd[0].doRead = self.poller.stop  # type: ignore[method-assign]
+        self.poller.doRead()
+        self.assertEqual([], self.poller.getReaders())
 
     def test_stop(self) -> None:
         """It leaves the reactor, and forgets everyone."""

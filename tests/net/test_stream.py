@@ -6,7 +6,14 @@ from twisted.internet.testing import MemoryReactor
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from ood.net.stream import WRITE_HIGH_BYTES, WRITE_LOW_BYTES, Stream, WriteFirstError
+from ood.net.stream import (
+    READ_BYTES,
+    READ_BYTES_MAX,
+    WRITE_HIGH_BYTES,
+    WRITE_LOW_BYTES,
+    Stream,
+    WriteFirstError,
+)
 
 
 class Recorder(Stream):
@@ -91,6 +98,20 @@ class StreamTests(SynchronousTestCase):
         self.stream.doRead()
         self.assertEqual([b"abc", "ended"], self.stream.told)
         self.assertFalse(self.reading())
+
+    def test_longer_reads(self) -> None:
+        """Where much comes more is read at once, until it is little again."""
+        self.stream.resume_reading()
+        self.peer.sendall(bytes(100_000))
+        self.stream.doRead()
+        self.stream.doRead()
+        self.peer.sendall(b"x")
+        self.stream.doRead()
+        self.peer.sendall(bytes(100_000))
+        self.stream.doRead()
+        sizes = [len(data) for data in self.stream.told if isinstance(data, bytes)]
+        self.assertEqual([READ_BYTES, 100_000 - READ_BYTES, 1, READ_BYTES], sizes)
+        self.assertLess(100_000, READ_BYTES_MAX)
 
     def test_backlog(self) -> None:
         """What the kernel does not take waits, in order, and its owner learns when it is little."""

@@ -59,7 +59,7 @@ class LifeTests(ContainerTestCase):
         settled = self.container.when_settled()
         self.clock.advance(5)
         error = self.failureResultOf(settled, WorkerError).value
-        self.assertIn("did not listen on a port within 5 s (see: ood log", str(error))
+        self.assertIn("did not listen on a port within 5 s (see: ood why", str(error))
         self.assertEqual(self.states(), ["waiting-restart"])
         self.clock.advance(1)
         self.assertEqual(len(self.machine.nodes), 2)

@@ -59,6 +59,7 @@ class JoinTests(SynchronousTestCase):
             b'{"ood":"close","id":0}': join.Close(0),
             b'{"ood":"ack","n":7}': join.Ack(7),
             b'{"ood":"nack","n":7}': join.Nack(7),
+            b'{"ood":"nack","n":7,"full":true}': join.Nack(7, full=True),
             b'{"ood":"back"}': join.Back(),
             b'{"ood":"drained","left":2}': join.Drained(2),
             b'{"ood":"stats","requests":3,"inFlight":1,"lag":0.5}': (
@@ -144,7 +145,10 @@ class ClusterTests(SynchronousTestCase):
         """What the app says itself is told from the protocol."""
         self.assertEqual(cluster.decode(b'"ready"'), cluster.User("ready"))
         self.assertEqual(cluster.decode(b'{"cmd":"mine"}'), cluster.User({"cmd": "mine"}))
-        self.assertIsNone(cluster.decode(b'{"cmd":"NODE_HANDLE_ACK"}'))
+        self.assertEqual(
+            [cluster.Received(arrived=True), cluster.Received(arrived=False)],
+            [cluster.decode(b'{"cmd":"NODE_HANDLE_%bACK"}' % one) for one in (b"", b"N")],
+        )
 
     @given(
         st.dictionaries(

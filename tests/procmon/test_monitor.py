@@ -11,7 +11,8 @@ from zope.interface.verify import verifyObject
 from ood.errors import NotFoundError, UnavailableError, WorkerError
 from ood.interfaces import ILogs, IProcessMonitor
 from ood.model.document import App, Document
-from tests.procmon.support import SERVER, MonitorTestCase, free_port
+from tests.procmon.support import SERVER, MonitorTestCase
+from tests.support.ports import free_port
 
 
 class MonitorTests(MonitorTestCase):

@@ -22,6 +22,7 @@ from ood.procmon.members.hosts import hosts_of
 from ood.procmon.members.joined import JoinedMember
 from ood.procmon.members.returned import returned_socket
 from ood.procmon.members.roster import Roster
+from ood.procmon.members.scarce import REST_SECONDS
 from ood.procmon.system import accounts
 from ood.procmon.system.untouched import untouched
 from ood.traffic.traffic import AppTraffic
@@ -267,6 +268,8 @@ class AcknowledgementTests(ConnectionTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.complaints: list[str] = []
+        self.remarks: list[str] = []
+        self.clock = Clock()
         machine: Any = Machine()
         ours, theirs = socket.socketpair()
         self.addCleanup(theirs.close)
@@ -274,7 +277,7 @@ class AcknowledgementTests(ConnectionTestCase):
         owner: Any = self
         worker = Worker(app="app", instance=0)
         self.member = JoinedMember(
-            worker, owner, 1, channel=self.channel, pid=1, clock=Clock(), traffic=AppTraffic("a")
+            worker, owner, 1, channel=self.channel, pid=1, clock=self.clock, traffic=AppTraffic("a")
         )
         self.addCleanup(self.member.close)
         self.say(b'{"ood":"listening","id":0,"port":1}\n')
@@ -294,6 +297,9 @@ class AcknowledgementTests(ConnectionTestCase):
     def misbehaved(self, why: str) -> None:
         self.complaints.append(why)
 
+    def remark(self, text: str) -> None:
+        self.remarks.append(text)
+
     def say(self, data: bytes) -> None:
         self.channel.received(data, [])
 
@@ -303,6 +309,21 @@ class AcknowledgementTests(ConnectionTestCase):
         self.assertEqual(list(self.member.pending), [3])
         self.assertEqual(self.member.load // (1 << 20), 1)
         self.assertEqual(self.complaints, [])
+
+    def test_no_descriptor(self) -> None:
+        """A process without descriptors is left alone for a while; its log tells of it once."""
+        for number in (b"1", b"2"):
+            self.say(b'{"ood":"nack","n":%b,"full":true}\n' % number)
+        self.assertEqual([3], list(self.member.pending))
+        self.assertEqual((True, 2), (self.member.short, self.member.descriptors.dropped))
+        self.clock.advance(REST_SECONDS)
+        self.assertFalse(self.member.short)
+        self.say(b'{"ood":"nack","n":3,"full":true}\n')
+        self.assertTrue(self.member.short)
+        self.assertEqual(1, len(self.remarks), self.remarks)
+        self.assertEqual([], self.complaints)
+        self.member.close()
+        self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_refusing_makes_no_room(self) -> None:
         """A process that refuses is never taken for less busy than an idle one."""

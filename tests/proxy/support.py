@@ -5,7 +5,6 @@ Time is a Clock's: deadlines come when a test says so.
 
 from __future__ import annotations
 
-import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from ood.model.document import App, Document
 from ood.net.listen import bind
 from ood.proxy.edge import ReverseProxy
 from ood.testing.workerpool import FakeWorkerPool
+from tests.support.ports import free_port
 
 LOOPBACK = "127.0.0.1"
 
@@ -141,7 +141,7 @@ class ProxyTestCase(TestCase):
     :cvar pipe: the backend is a unix socket, as a pipe into a worker is.
     """
 
-    timeout = 10
+    timeout = 60
     pipe = True
 
     def setUp(self) -> None:
@@ -223,15 +223,3 @@ class ProxyTestCase(TestCase):
         head = await wire.until(b"\r\n\r\n")
         wire.send(answer)
         return wire, head
-
-
-def free_port() -> int:
-    """Return a port that is free now and is not in the ephemeral range."""
-    for port in range(20000 + id(object()) % 9000, 32768):
-        with socket.socket() as sock:
-            try:
-                sock.bind((LOOPBACK, port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ood.proxy.core.balance import at_random, least_busy, round_robin
+from ood.proxy.core.balance import at_random, least_busy, of_two, round_robin
 from ood.proxy.core.wellness import Wellness
 from ood.rendezvous import address_key, by_key
 
@@ -64,6 +64,27 @@ class BalanceTests(SynchronousTestCase):
         counts = Counter(at_random(there, number / 1000).name for number in range(1000))
         self.assertEqual({"a": 250, "b": 750}, dict(counts))
         self.assertEqual("b", at_random(there, 1.0).name)
+
+    def test_of_two(self) -> None:
+        """The busier one of two is passed over; idle ones have their share by weight."""
+        there = servers(1, 3)
+        counts = Counter(of_two(there, number / 1000, 0.5).name for number in range(1000))
+        self.assertEqual({"a": 250, "b": 750}, dict(counts))
+        there[1].busy = 3
+        self.assertEqual("a", of_two(there, 0.9, 0.5).name)
+        there[0].busy = 1  # as much for its weight
+        self.assertEqual("b", of_two(there, 0.9, 0.5).name)
+
+    @given(st.lists(st.floats(0, 1), min_size=200, max_size=200))
+    def test_of_two_spreads(self, chances: list[float]) -> None:
+        """The busiest of three that all hold their requests is never chosen but by a tie."""
+        there = servers(1, 1, 1)
+        for chance, second in zip(chances[::2], chances[1::2], strict=True):
+            most = max(one.busy for one in there)
+            chosen = of_two(there, chance, second)
+            alone = sum(one.busy == most for one in there) == 1
+            self.assertFalse(alone and chosen.busy == most, [one.busy for one in there])
+            chosen.busy += 1
 
     def test_by_key(self) -> None:
         """Keys are spread by weight; when a server goes, only its own keys move."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import socket
 
 from ood.interfaces import Refused, Upstream, Worker
-from ood.net.stream import READ_BYTES, WRITE_HIGH_BYTES
+from ood.net.stream import READ_BYTES_MAX, WRITE_HIGH_BYTES
 from ood.proxy import limits
 from ood.proxy.client import PIPELINE_BYTES_MAX, Client
 from ood.testing.workerpool import Backend
@@ -38,7 +38,7 @@ class ClientBoundTests(ProxyTestCase):
         for _ in range(50):
             await self.settle()
         held = len(self.served().input)
-        self.assertLess(held, PIPELINE_BYTES_MAX + 2 * READ_BYTES)
+        self.assertLess(held, PIPELINE_BYTES_MAX + 2 * READ_BYTES_MAX)
 
     async def test_answers_that_nobody_reads(self) -> None:
         """A client that reads no answers gets no more of them made."""

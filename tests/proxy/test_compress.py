@@ -14,7 +14,8 @@ from ood.model.document import App, Document
 from ood.proxy.core.compress import LEAST_BYTES, CompressedBody, Compression, coders
 from ood.proxy.core.request import CHUNKED, Request, parse_request
 from ood.proxy.core.response import Response, parse_response
-from tests.proxy.support import ProxyTestCase, free_port
+from tests.proxy.support import ProxyTestCase
+from tests.support.ports import free_port
 
 TEXT = b"All work and no play makes Jack a dull boy.\n" * 100
 

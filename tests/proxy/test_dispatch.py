@@ -7,7 +7,8 @@ from twisted.internet.defer import Deferred
 
 from ood.interfaces import Refused
 from ood.proxy import limits
-from tests.proxy.support import LOOPBACK, ProxyTestCase, free_port
+from tests.proxy.support import LOOPBACK, ProxyTestCase
+from tests.support.ports import free_port
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GET = b"GET / HTTP/1.1\r\nHost: site.localhost\r\n\r\n"
@@ -281,7 +282,7 @@ class RouteTests(ProxyTestCase):
 
     async def test_ports_follow_the_document(self) -> None:
         """Each app's port is opened, moved and closed as the document says."""
-        first, second = self.ports["site"], free_port() + 7
+        first, second = self.ports["site"], free_port()
         (await self.client(first)).close()
         self.converge(site=second)
         (await self.client(second)).close()

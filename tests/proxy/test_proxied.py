@@ -258,6 +258,34 @@ class UpstreamTests(ProxyTestCase):
         self.assertIn(b"502 Bad Gateway", await client.until(b"\r\n"))
         self.assertEqual(2, self.backend.count)
 
+    async def killed(self, request: bytes, workers: int) -> None:
+        """Send a request that so many workers die of in a row."""
+        before = self.backend.count
+        client = await self.client()
+        client.send(request)
+        for number in range(workers):
+            wire = await self.backend.next()
+            await wire.until(b"\r\n\r\n")
+            if number < workers - 1:
+                await self.lose(wire)
+            else:
+                wire.close()
+        self.assertIn(b"502 Bad Gateway", await client.until(b"\r\n"))
+        self.assertEqual(workers, self.backend.count - before)
+
+    async def test_a_request_that_killed_before(self) -> None:
+        """What ended two workers ends one the next time, until a worker answers it."""
+        other = GET.replace(b"GET / ", b"GET /other ")
+        await self.killed(GET, 2)
+        await self.killed(GET, 1)
+        await self.killed(other, 2)
+        await self.killed(GET, 1)
+        client = await self.client()
+        answer = OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        await self.exchange(client, GET, answer)
+        await client.until(b"ok")
+        await self.killed(GET, 2)
+
     async def test_no_second_try_once_answered(self) -> None:
         """An answer that began is not begun anew."""
         client = await self.client()

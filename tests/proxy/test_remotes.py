@@ -20,7 +20,8 @@ from ood.proxy import remoteapp
 from ood.proxy.edge import ReverseProxy
 from ood.proxy.names import Address, look_up
 from ood.proxy.remotes import Remotes
-from tests.proxy.support import LOOPBACK, ProxyTestCase, Server, Wire, free_port
+from tests.proxy.support import LOOPBACK, ProxyTestCase, Server, Wire
+from tests.support.ports import free_port
 
 HOST = b"Host: site.localhost\r\n"
 GET = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"

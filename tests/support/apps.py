@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -9,12 +10,18 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 from twisted.trial.unittest import SkipTest
 
 SOURCES = Path(__file__).parent.parent / "apps"
 INSTALL_SECONDS = 180
 INSTALLED = ".installed"
+UNREACHABLE = re.compile(
+    r"EAI_AGAIN|ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH"
+    r"|ERR_SOCKET_TIMEOUT|UNABLE_TO_GET_ISSUER_CERT|SELF_SIGNED_CERT"
+)
+_missing: list[str] = []
 
 
 def installed(name: str) -> Path:
@@ -27,8 +34,10 @@ def installed(name: str) -> Path:
     """
     source = SOURCES / name
     directory = _cache() / f"{name}-{_hash(source)}"
-    if not (directory / INSTALLED).exists():
-        _install(source, directory)
+    with directory.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process that tests may want the same app
+        if not (directory / INSTALLED).exists():
+            _install(source, directory)
     return directory
 
 
@@ -52,23 +61,39 @@ def _hash(source: Path) -> str:
 
 def _install(source: Path, directory: Path) -> None:
     npm = shutil.which("npm")
+    if _missing:
+        raise SkipTest(_missing[0])
     if npm is None:
         raise SkipTest("npm is not installed")
     shutil.rmtree(directory, ignore_errors=True)
     shutil.copytree(source, directory, ignore=shutil.ignore_patterns("node_modules"))
-    done = subprocess.run(
-        [npm, "ci", "--omit=dev", "--no-audit", "--no-fund", "--prefer-offline"],
-        check=False,
-        cwd=directory,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=INSTALL_SECONDS,
-    )
-    if re.search(r"EAI_AGAIN|ENOTFOUND|ECONNREFUSED|ETIMEDOUT|ENETUNREACH", done.stderr):
-        raise SkipTest("the npm registry can't be reached")
+    done = _npm_ci(npm, directory)
+    if done.returncode != 0 and UNREACHABLE.search(done.stderr):
+        _unreachable()
     assert done.returncode == 0, done.stderr
     (directory / INSTALLED).touch()
+
+
+def _npm_ci(npm: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    command = [npm, "ci", "--omit=dev", "--no-audit", "--no-fund", "--prefer-offline"]
+    try:
+        return subprocess.run(
+            [*command, "--fetch-timeout=60000"],
+            check=False,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=INSTALL_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        _unreachable()
+
+
+def _unreachable() -> NoReturn:
+    """Skip this test, and those that would wait for the same."""
+    _missing.append("the npm registry can't be reached")
+    raise SkipTest(_missing[0])
 
 
 def nodes() -> dict[int, str]:

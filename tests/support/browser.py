@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.trial.unittest import SkipTest
@@ -11,11 +13,13 @@ from twisted.trial.unittest import SkipTest
 from tests.support.apps import installed
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser as Chromium
     from playwright.sync_api import Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-WAIT_MS = 15_000
+WAIT_MS = 60_000
 """Long enough for a worker that starts on a busy machine."""
+START_MS = 120_000
 WATCH = """
 window.refused = [];
 document.addEventListener("securitypolicyviolation", (event) =>
@@ -41,14 +45,26 @@ class Browser:
         if path is None:
             raise SkipTest("chromium is not installed")
         try:
-            from playwright.sync_api import sync_playwright
+            from playwright.sync_api import Error, sync_playwright
         except ImportError:
             raise SkipTest("playwright is not installed") from None
         self._driver = sync_playwright().start()
-        # Its sandbox does not work for root.
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        self._chromium = self._driver.chromium.launch(executable_path=path, args=arguments)
+        try:
+            self._chromium = self._launch(path)
+        except Error as error:
+            self._driver.stop()
+            raise SkipTest(f"chromium does not start here: {error}") from None
         self.faults: list[str] = []
+
+    def _launch(self, path: str) -> Chromium:
+        """Start it: with its sandbox if it can be, which root and many containers don't have."""
+        from playwright.sync_api import Error
+
+        launch = partial(self._driver.chromium.launch, executable_path=path, timeout=START_MS)
+        if os.geteuid() != 0:
+            with suppress(Error):
+                return launch()
+        return launch(args=["--no-sandbox"])
 
     def close(self) -> None:
         """End it."""

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-ANSWER_SECONDS = 30.0
+from tests.support.h2load import Http2Link
+
+ANSWER_SECONDS = 60.0
 """How long an answer may take: a request that hangs is a failure, not a test that hangs."""
-LAST_ANSWERS_SECONDS = 60.0
+LAST_ANSWERS_SECONDS = 90.0
 PAUSE_SECONDS = 0.1
 LONG_PAUSE_SECONDS = 2.5
 
 SERVER = """
 const http = require('http');
-http.createServer((request, response) => {
+const server = http.createServer((request, response) => {
   let bytes = 0;
   request.on('data', (data) => { bytes += data.length; });
   request.on('end', () => {
@@ -32,20 +35,28 @@ http.createServer((request, response) => {
       }, 20);
     } else response.end(answer);
   });
-}).listen(process.env.PORT);
+});
+server.keepAliveTimeout = 120_000;
+server.listen(process.env.PORT);
 """
-"""An app that echoes each request's address and the length of its body."""
+"""An app that echoes each request's address and the length of its body.
+
+It keeps idle connections for long: on a slow machine a client may pause for the 5 s of Node's own.
+"""
 
 
 class _Connection:
     """One keep-alive connection."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str
+    ) -> None:
         self.reader = reader
         self.writer = writer
+        self.host = host
 
     def head(self, path: str, method: str = "GET", more: str = "") -> bytes:
-        return f"{method} {path} HTTP/1.1\r\nHost: site.localhost\r\n{more}\r\n".encode()
+        return f"{method} {path} HTTP/1.1\r\nHost: {self.host}\r\n{more}\r\n".encode()
 
     async def send(self, *pieces: bytes) -> None:
         """Send pieces, each in a packet of its own."""
@@ -122,6 +133,17 @@ async def _long_pause(link: _Connection, path: str) -> int:
     return await _plain(link, path)
 
 
+async def _http2_round(link: Http2Link, path: str) -> int:
+    """Ask in every style at once."""
+    await asyncio.gather(
+        link.ask(path),
+        link.ask(f"{path}/body", b"x" * 30_000),
+        link.ask(f"/slow{path}"),
+        link.ask(f"/stream{path}"),
+    )
+    return 4
+
+
 Style = Callable[[_Connection, str], Awaitable[int]]
 STYLES: tuple[Style, ...] = (
     _plain,
@@ -138,21 +160,37 @@ STYLES: tuple[Style, ...] = (
 class Load:
     """Clients in a thread of their own, from ``start`` to ``stop``.
 
+    :param keep_alive: clients with one connection each, of every style.
+    :param short: clients with a connection for each request.
     :param tls: how they speak TLS; None for plain HTTP.
+    :param host: whom they ask.
+    :param http2: clients with one HTTP/2 connection each, and requests beside each other on it.
+    :param http2_tls: how these speak TLS.
+    :ivar seen: SHA-256 of the certificates that new connections of HTTP/1.1 were shown.
     :ivar requests: answers that were right.
     :ivar failures: what went wrong: wrong answers, and requests that got none.
     :ivar closes: keep-alive connections that were closed while nothing was asked.
     """
 
     def __init__(
-        self, port: int, keep_alive: int, short: int, tls: ssl.SSLContext | None = None
+        self,
+        port: int,
+        keep_alive: int,
+        short: int,
+        tls: ssl.SSLContext | None = None,
+        host: str = "site.localhost",
+        http2: int = 0,
+        http2_tls: ssl.SSLContext | None = None,
     ) -> None:
         self._port = port
         self._tls = tls
-        self._counts = keep_alive, short
+        self._http2_tls = http2_tls
+        self._host = host
+        self._counts = keep_alive, short, http2
         self._chance = random.Random(3)
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._thread = threading.Thread(target=self._work)
+        self.seen: set[str] = set()
         self.requests = 0
         self.failures: list[str] = []
         self.closes = 0
@@ -168,19 +206,32 @@ class Load:
         if self._thread.is_alive():
             raise AssertionError("clients hang")
 
+    def _work(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except Exception as error:
+            self.failures.append(f"the clients ended: {error!r}")
+            raise
+
     async def _run(self) -> None:
-        keep_alive, short = self._counts
+        keep_alive, short, http2 = self._counts
         await asyncio.gather(
             *(self._kept(number) for number in range(keep_alive)),
             *(self._short(number) for number in range(short)),
+            *(self._http2(number) for number in range(http2)),
         )
 
     async def _connect(self) -> _Connection:
-        host = None if self._tls is None else "site.localhost"
+        host = None if self._tls is None else self._host
         opened = asyncio.open_connection(
             "127.0.0.1", self._port, ssl=self._tls, server_hostname=host
         )
-        return _Connection(*await opened)
+        reader, writer = await opened
+        wire = writer.get_extra_info("ssl_object")
+        if wire is not None:
+            shown = wire.getpeercert(binary_form=True)
+            self.seen.add(hashlib.sha256(shown).hexdigest())
+        return _Connection(reader, writer, self._host)
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._chance.uniform(0.2, 2) * PAUSE_SECONDS)
@@ -210,12 +261,34 @@ class Load:
                 await link.writer.wait_closed()
             await asyncio.sleep(PAUSE_SECONDS / 4)
 
+    async def _http2(self, client: int) -> None:
+        link, count = await self._connect_http2(), 0
+        while not self._ending.is_set():
+            await self._pause()
+            if link.gone:
+                self.closes += 1
+                link = await self._connect_http2()
+            count += 1
+            if not await self._right(_http2_round(link, f"/h2/{client}/{count}"), "http2"):
+                await link.close()
+                link = await self._connect_http2()
+        await link.close()
+
+    async def _connect_http2(self) -> Http2Link:
+        streams = await asyncio.open_connection(
+            "127.0.0.1", self._port, ssl=self._http2_tls, server_hostname=self._host
+        )
+        return Http2Link(*streams, self._host)
+
     async def _ask(self, style: Style, link: _Connection, path: str) -> bool:
+        return await self._right(style(link, path), f"{getattr(style, '__name__', '')} {path}")
+
+    async def _right(self, answering: Awaitable[int], what: str) -> bool:
+        """Wait for answers; note what is wrong with them."""
         try:
-            answers = await asyncio.wait_for(style(link, path), ANSWER_SECONDS)
+            answers = await asyncio.wait_for(answering, ANSWER_SECONDS)
         except (OSError, EOFError, ValueError, AssertionError, asyncio.TimeoutError) as error:
-            name = getattr(style, "__name__", "")
-            self.failures.append(f"{name} {path}: {type(error).__name__} {error}")
+            self.failures.append(f"{what}: {type(error).__name__} {error}")
             return False
         self.requests += answers
         return True

@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -63,14 +65,14 @@ class Pebble:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.directory_path = Path(tempfile.mkdtemp(prefix="ood-pebble-", dir="/tmp"))
-        self.http_port, self.tls_port, self.port, manage, self.dns_port, self.dns_manage = (
+        self.http_port, self.tls_port, self.port, self._manage, self.dns_port, self.dns_manage = (
             free_ports(6)
         )
         files = make_certificates(str(self.directory_path), ["localhost"])["localhost"]
         self.ca_file = Path(files[2])
         settings = {
             "listenAddress": f"127.0.0.1:{self.port}",
-            "managementListenAddress": f"127.0.0.1:{manage}",
+            "managementListenAddress": f"127.0.0.1:{self._manage}",
             "certificate": files[0],
             "privateKey": files[1],
             "httpPort": self.http_port,
@@ -93,6 +95,13 @@ class Pebble:
     def url(self) -> str:
         """The CA's directory."""
         return f"https://127.0.0.1:{self.port}/dir"
+
+    def root(self, number: int = 0) -> str:
+        """Return the root of a chain that it signs by, as PEM."""
+        where = f"https://localhost:{self._manage}/roots/{number}"
+        trust = ssl.create_default_context(cafile=str(self.ca_file))
+        with urllib.request.urlopen(where, context=trust, timeout=30) as answer:
+            return str(answer.read().decode())
 
     def start(self) -> None:
         """Start both; return when they answer."""
@@ -144,6 +153,12 @@ class Pebble:
             process.wait()
         self._processes.clear()
         shutil.rmtree(self.directory_path, ignore_errors=True)
+
+    def spoil(self, name: str) -> None:
+        """Have the name server fail for ``name`` from now on."""
+        where = f"http://127.0.0.1:{self.dns_manage}/set-servfail"
+        body = json.dumps({"host": name + "."}).encode()
+        urllib.request.urlopen(where, body, timeout=30).close()
 
     def hook(self) -> list[str]:
         """Return a DNS hook's command that tells the name server."""

@@ -84,11 +84,23 @@ class WebPageCase(SynchronousTestCase):
         # Where not all tests of the class are run, it ends with the run.
         atexit.register(cls._end)
         cls.service = RunningOod(next(iter(nodes().values())))
+        cls.prepare()
         cls.service.start()
         cls.shop = write_app(cls.service.directory / "shop", "first")
         cls.service.add("shop", cls.shop)
         cls.page = cls.browser.page(viewport={"width": 1280, "height": 800})
         cls.page.goto(cls.service.json("web")["url"])
+
+    @classmethod
+    def prepare(cls) -> None:
+        """Configure the service before it starts: not the kernel's tables, which it may share."""
+        cls.service.home.mkdir()
+        settings = {"schema": 1, "settings": {"balancerEngine": "userspace"}}
+        (cls.service.home / "config.json").write_text(json.dumps(settings))
+
+    @classmethod
+    def ended(cls) -> None:
+        """Called after the service has ended."""
 
     @classmethod
     def _end(cls) -> None:
@@ -97,6 +109,7 @@ class WebPageCase(SynchronousTestCase):
             cls.browser.close()
         finally:
             cls.service.close()
+            cls.ended()
 
     def setUp(self) -> None:
         if self._missing is None:

@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 
-ANSWER_SECONDS = 15
+ANSWER_SECONDS = 60
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 TEXT, BINARY, CLOSE = 1, 2, 8
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ood.cli.detect import STICKY_PACKAGES
 from ood.cli.doctor.facts import FAIL, OK, WARN, Facts, Finding
+from ood.model.upstreams import unverified
 
-STICKY_PACKAGES = frozenset({"socket.io", "sockjs", "engine.io"})
-"""Servers whose clients begin with several requests that one worker has to get."""
 ADDRESSES_SHOWN = 3
 
 
@@ -51,3 +51,16 @@ def check_stickiness(facts: Facts) -> Iterator[Finding]:
             )
             fix = f"ood config -a {name} -s sticky cookie; or let clients use WebSockets only"
             yield Finding(WARN, "socket.io", text, fix)
+
+
+def check_upstreams(facts: Facts) -> Iterator[Finding]:
+    """Each server that TLS is spoken to is who it says."""
+    apps = facts.document.apps if facts.document else {}
+    for name, app in apps.items():
+        for address in unverified(app.upstreams):
+            text = (
+                f"{name}: the certificate of {address} is not verified: whoever is in between "
+                "can read and change everything"
+            )
+            fix = "name the CA that signed it with caFile=PATH instead of verify=false: "
+            yield Finding(WARN, "upstream", text, f"{fix}ood config -a {name} -s upstreams ...")

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ood.cli.doctor.apps import check_apps, check_names, check_stickiness
+from ood.cli.doctor.apps import (
+    check_apps,
+    check_names,
+    check_stickiness,
+    check_upstreams,
+)
 from ood.cli.doctor.facts import Facts, Finding
 from ood.cli.doctor.machine import (
     check_clock,
@@ -37,6 +42,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     check_apps,
     check_states,
     check_stickiness,
+    check_upstreams,
     check_names,
     check_certificates,
     check_disk,

@@ -123,6 +123,7 @@ class Facts:
     :ivar open_files: how many files the service, or this shell, may open.
     :ivar owned: the files of the home that concern nobody else, by name.
     :ivar ktls: whether the kernel is ready for TLS.
+    :ivar ktls_at_boot: whether it will be after the next boot.
     :ivar ip_vs: whether it is ready for IPVS.
     :ivar synchronised: whether the clock is set by others; None if nobody knows.
     :ivar unit: the service's unit; None if systemd does not run.
@@ -154,6 +155,7 @@ class Facts:
     open_files: int = 0
     owned: Mapping[str, Owned] = field(default_factory=dict)
     ktls: bool = False
+    ktls_at_boot: bool = False
     ip_vs: bool = False
     synchronised: bool | None = None
     unit: Unit | None = None

@@ -41,6 +41,8 @@ from ood.procmon.workers.preflight import command, package
 
 RESOLVE_SECONDS = 4.0
 """How long all names together may take: a resolver that does not answer is a finding."""
+MODULE_PLACES = ("etc/modules-load.d", "usr/lib/modules-load.d", "lib/modules-load.d")
+"""Where systemd looks for what the kernel has to load at boot."""
 PROGRAM_SECONDS = 5.0
 """How long a program that is asked may take."""
 PRIVATE_ENDS = tuple(f".{suffix}" for suffix in LOCAL_SUFFIXES)
@@ -88,6 +90,7 @@ def gather(home: Path, answers: Mapping[str, Any], fault: OodError | None) -> Fa
         open_files=_open_files(pids[0] if pids else os.getpid()),
         owned=owned(home, (".", TOKEN_FILE, DOCUMENT_FILE, RUN_DIRECTORY)),
         ktls="tls" in _words("/proc/sys/net/ipv4/tcp_available_ulp"),
+        ktls_at_boot=loads_at_boot("tls"),
         ip_vs=Path("/proc/net/ip_vs").exists(),
         synchronised=_synchronised(),
         unit=_unit(),
@@ -199,7 +202,7 @@ def _listener(pid: int | None) -> Listener:
 def app_facts(home: Path, name: str, app: App, runtime: NodeRuntime) -> AppFacts:
     """Return what is true of an app: whether it could be started, what it depends on."""
     if app.type == PROXY:
-        return AppFacts()  # its servers are elsewhere
+        return _of_servers(name, app)
     here = placed(str(home / APPS_DIRECTORY), name, app)
     if app.type == STATIC:
         return _of_files(name, here.cwd)
@@ -211,6 +214,26 @@ def app_facts(home: Path, name: str, app: App, runtime: NodeRuntime) -> AppFacts
         fix = error.hint.replace("APP", name)
         return AppFacts(error.message, fix, known)
     return AppFacts(packages=known)
+
+
+def _of_servers(name: str, app: App) -> AppFacts:
+    """Return what is true of an app whose servers are elsewhere."""
+    for upstream in app.upstreams:
+        tls = upstream.tls()
+        for key, path in tls.named_files().items() if tls else ():
+            problem = _unreadable(path)
+            if problem:
+                fix = f"put it there, or name the right one: ood config -a {name} -g upstreams"
+                return AppFacts(f"{key} {path}: {problem}", fix)
+    return AppFacts()
+
+
+def _unreadable(path: str) -> str:
+    try:
+        with open(path, "rb"):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def _of_files(name: str, directory: str) -> AppFacts:
@@ -305,6 +328,24 @@ def _words(path: str) -> list[str]:
     try:
         return Path(path).read_text().split()
     except OSError:
+        return []
+
+
+def loads_at_boot(module: str, root: Path = Path("/")) -> bool:
+    """Tell whether the kernel, which has ``module`` now, has it after each boot.
+
+    :param root: where the machine's files are.
+    """
+    if module not in _words(str(root / "proc/modules")):
+        return True  # it is built in
+    files = [file for place in MODULE_PLACES for file in (root / place).glob("*.conf")]
+    return any(module in _lines(file) for file in files)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
         return []
 
 

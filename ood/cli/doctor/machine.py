@@ -19,6 +19,7 @@ FREE_BYTES_LITTLE = 1 << 30
 OPEN_FILES_LEAST = 4096
 """Each visitor takes one or two: with fewer, a busy site refuses some."""
 OPEN_FILES_FEW = 65_536
+KTLS_AT_BOOT = "at each boot: sudo ood install, or echo tls > /etc/modules-load.d/ood.conf"
 
 
 def check_node(facts: Facts) -> Iterator[Finding]:
@@ -59,12 +60,15 @@ def check_kernel(facts: Facts) -> Iterator[Finding]:
     """The kernel can do what makes ood fast; without it, ood does it itself."""
     services = bool(facts.document and facts.document.services)
     engine = facts.document.settings.balancer_engine if facts.document else "auto"
-    if facts.ktls:
+    if facts.ktls and (facts.ktls_at_boot or facts.unit is None):
         yield Finding(OK, "kernel", "the kernel can do TLS (kTLS)")
+    elif facts.ktls:
+        text = "the kernel can do TLS (kTLS), but nothing loads its module tls at the next boot"
+        yield Finding(WARN, "kernel", text, KTLS_AT_BOOT)
     else:
         level = WARN if facts.ports.get("httpsPort") and facts.statuses else OK
         text = "the kernel does no TLS (kTLS): HTTPS works, but ood itself has to do all of it"
-        fix = "modprobe tls; at each boot: echo tls > /etc/modules-load.d/ood.conf"
+        fix = f"modprobe tls; {KTLS_AT_BOOT}"
         yield Finding(level, "kernel", text, fix)
     if facts.ip_vs:
         yield Finding(OK, "kernel", "the kernel has IPVS for ood lb")

@@ -74,6 +74,13 @@ class Ack:
 
 
 @dataclass(frozen=True)
+class Received:
+    """The next descriptor that was sent arrived, or not."""
+
+    arrived: bool
+
+
+@dataclass(frozen=True)
 class Handle:
     """A message that brought a descriptor, which nobody asked for."""
 
@@ -92,7 +99,7 @@ class User:
     value: Any
 
 
-Message = Query | Listening | Close | ExitedAfterDisconnect | Ack | Handle | Unfit | User
+Message = Query | Listening | Close | ExitedAfterDisconnect | Ack | Received | Handle | Unfit | User
 
 
 def _integer(value: Any) -> int:
@@ -161,6 +168,8 @@ def decode(line: bytes) -> Message | None:
         return _cluster(plain)
     if command == "NODE_HANDLE":
         return Handle()
+    if command in ("NODE_HANDLE_ACK", "NODE_HANDLE_NACK"):
+        return Received(arrived=command == "NODE_HANDLE_ACK")
     if command == "NODE_OOD" and plain.get("ood") == "unfit":
         return Unfit(str(plain.get("why"))[:200])
     return None

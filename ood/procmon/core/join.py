@@ -72,9 +72,10 @@ class Ack(msgspec.Struct, frozen=True):
 
 
 class Nack(msgspec.Struct, frozen=True):
-    """Connection ``n`` was not taken."""
+    """Connection ``n`` was not taken; ``full`` if there was no descriptor for it."""
 
     n: Annotated[int, Meta(ge=1, lt=1 << 53)]
+    full: bool = False
 
 
 class Back(msgspec.Struct, frozen=True):

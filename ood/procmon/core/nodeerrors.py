@@ -165,7 +165,11 @@ STATUSES: Mapping[int, Status] = {
         "script)?",
     ),
     5: Status("native", "V8 met an error that it can't go on from"),
-    7: Status("exception", "its own handler of uncaught exceptions threw one"),
+    7: Status(
+        "exception",
+        "so Node ends when an app's own handler of uncaught exceptions throws one; or the app "
+        "chose that status itself",
+    ),
     9: Status("bad-option", "Node refused an option", "see: ood config -a {app} -g nodeArgs"),
     13: Status(
         "unsettled",

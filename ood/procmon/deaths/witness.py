@@ -79,6 +79,7 @@ class Witness:
         self._growth = Growth()
         self._words = NOTHING
         self._words_at = 0.0
+        self._pids: set[int] = set()
         self.hung = False
         self.stack: tuple[str, ...] = ()
         self.requests: tuple[RequestInFlight, ...] = ()
@@ -91,8 +92,11 @@ class Witness:
         """Note that a process is gone: keep what it left, or what it told before."""
         if joined.stats.rss > self._growth.last:  # else it was one of several
             self.weigh(joined.stats.rss)
+        self._pids.add(joined.pid)
         left = take(self._directory, joined.pid)
-        words = LastWords(left.requests or _slow(joined), left.thrown)
+        self._note(LastWords(left.requests or _slow(joined), left.thrown))
+
+    def _note(self, words: LastWords) -> None:
         if words != NOTHING:
             self._words, self._words_at = words, self._clock.seconds()
 
@@ -110,6 +114,8 @@ class Witness:
         """
         for one in joined:
             self.gone(one)
+        for pid in self._pids:  # one that left may have lived on
+            self._note(take(self._directory, pid))
         recent = self._clock.seconds() - self._words_at <= FRESH_SECONDS
         words = self._words if recent else NOTHING
         return Evidence(

@@ -41,6 +41,7 @@ class Join {
     this.ackDue = false;
     this.rest = null;
     this.handles = [];
+    this.dropped = false; // the connection of which one byte was read came without its descriptor
     this.connect(1);
   }
 
@@ -148,9 +149,15 @@ class Join {
    */
   step(bytes) {
     if (isConnection(bytes)) {
-      if (bytes.length < 2 || this.handles.length === 0) return false;
+      if (bytes.length < 2) {
+        this.dropped = this.handles.length === 0;
+        return false;
+      }
       this.keep(bytes, 2);
-      this.connection(bytes, this.handles.shift());
+      // A descriptor is read with its first byte, or not at all: this process may have none left.
+      const handle = this.dropped ? undefined : this.handles.shift();
+      this.dropped = false;
+      this.connection(bytes, handle);
       return true;
     }
     const end = bytes.indexOf(NEWLINE);
@@ -181,7 +188,9 @@ class Join {
       this.ackDue = true;
       setTimeout(() => this.ack(), ACK_MILLISECONDS);
     }
-    if (!this.events.connection(bytes[1] - ID_OFFSET, handle, bytes[0] === SEALED)) {
+    if (handle === undefined) {
+      this.send({ ood: 'nack', n: this.taken, full: true });
+    } else if (!this.events.connection(bytes[1] - ID_OFFSET, handle, bytes[0] === SEALED)) {
       this.send({ ood: 'nack', n: this.taken });
       handle.close();
     }

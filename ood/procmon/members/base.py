@@ -6,7 +6,10 @@ import socket
 from abc import ABC, abstractmethod
 from typing import Protocol
 
+from twisted.internet.interfaces import IReactorTime
+
 from ood.interfaces import Refused, Upstream, Worker
+from ood.procmon.members.scarce import Descriptors
 from ood.procmon.members.servers import Servers
 
 UNACKNOWLEDGED = 1 << 20
@@ -43,6 +46,9 @@ class Owner(Protocol):
     def misbehaved(self, why: str) -> None:
         """A member broke the protocol."""
 
+    def remark(self, text: str) -> None:
+        """Tell the person who reads the app's log."""
+
 
 class Member(Protocol):
     """What takes connections of an app.
@@ -50,6 +56,7 @@ class Member(Protocol):
     :ivar worker: the member as the proxy sees it.
     :ivar via: how connections reach it, for people.
     :ivar listening: whether there is a server behind it.
+    :ivar short: whether it has no descriptors for connections.
     :ivar drained: after :meth:`drain`: whether nothing is open any more.
     :ivar left: after :meth:`leave`: whether its servers are closed.
     """
@@ -59,6 +66,9 @@ class Member(Protocol):
 
     @property
     def listening(self) -> bool: ...  # noqa: D102
+
+    @property
+    def short(self) -> bool: ...  # noqa: D102
 
     @property
     def drained(self) -> bool: ...  # noqa: D102
@@ -85,13 +95,15 @@ class SocketMember(ABC):
     :ivar load: what to compare when the least loaded one is looked for.
     :ivar pending: connections handed over and not acknowledged, oldest first.
     :ivar servers: its servers.
+    :ivar descriptors: whether it has descriptors for connections.
     """
 
     via = ""
 
-    def __init__(self, worker: Worker, owner: Owner, port: int) -> None:
+    def __init__(self, worker: Worker, owner: Owner, port: int, clock: IReactorTime) -> None:
         self.worker = worker
         self.owner = owner
+        self.descriptors = Descriptors(clock, owner, worker.instance)
         self.servers = Servers(port)
         self.load = 0
         self.pending: dict[int, Entry] = {}
@@ -100,6 +112,11 @@ class SocketMember(ABC):
     def listening(self) -> bool:
         """Whether there is a server."""
         return bool(self.servers)
+
+    @property
+    def short(self) -> bool:
+        """Whether it has no descriptors for connections."""
+        return self.descriptors.lacking
 
     @property
     def unacknowledged(self) -> int:
@@ -166,6 +183,11 @@ class SocketMember(ABC):
             # it may have been counted as open, or not: the process told its count in between
             self.load -= UNACKNOWLEDGED + (self.load % UNACKNOWLEDGED > 0)
             self.owner.refused(self, entry)
+
+    def drop(self, number: int) -> None:
+        """The process had no descriptor for connection ``number``: someone else shall have it."""
+        self.descriptors.lacked()
+        self.refuse(number)
 
     def blocked_changed(self, blocked: bool) -> None:
         """The process stopped, or began again, to read."""

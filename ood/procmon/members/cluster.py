@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
 
 from ood.interfaces import Refused, Upstream, Worker
 from ood.procmon.core import cluster
@@ -93,12 +96,20 @@ class ClusterMember(SocketMember):
     via = "cluster"
 
     def __init__(
-        self, worker: Worker, owner: Owner, port: int, send: Send, shared: SharedServers
+        self,
+        worker: Worker,
+        owner: Owner,
+        port: int,
+        *,
+        send: Send,
+        shared: SharedServers,
+        clock: IReactorTime,
     ) -> None:
-        super().__init__(worker, owner, port)
+        super().__init__(worker, owner, port, clock)
         self._send = send
         self._shared = shared
         self._seq = 0
+        self._on_the_way: deque[int | cluster.Query] = deque()
         self._asked: dict[_Asked, str] = {}
 
     def _next(self) -> int:
@@ -121,6 +132,7 @@ class ClusterMember(SocketMember):
         seq = self._next()
         if not self._send(cluster.new_connection(key, seq), sock.fileno()):
             return False
+        self._on_the_way.append(seq)
         self.pending[seq] = (sock, refused, tries)
         self.load += UNACKNOWLEDGED + 1
         return True
@@ -141,6 +153,7 @@ class ClusterMember(SocketMember):
 
     def close(self) -> None:
         """Have nothing more to do with it."""
+        self.descriptors.close()
         self.servers.clear()
 
     @property
@@ -172,6 +185,8 @@ class ClusterMember(SocketMember):
                 self.owner.member_changed()
             case cluster.Ack(seq=seq):
                 self.refuse(seq)
+            case cluster.Received(arrived=arrived):
+                self._received_descriptor(arrived)
             case _:
                 pass
 
@@ -192,7 +207,18 @@ class ClusterMember(SocketMember):
             number = getattr(error, "errno", None) or errno.EINVAL
             self._send(cluster.error_reply(query, self._next(), number), -1)
             return
-        self._send(cluster.shared_reply(query, self._next(), data), sock.fileno())
+        if self._send(cluster.shared_reply(query, self._next(), data), sock.fileno()):
+            self._on_the_way.append(query)
+
+    def _received_descriptor(self, arrived: bool) -> None:
+        """Node answers each descriptor in turn; one it had no room for is lost."""
+        sent = self._on_the_way.popleft() if self._on_the_way else None
+        if arrived or sent is None:
+            return
+        if isinstance(sent, int):
+            self.drop(sent)
+        else:
+            self._send(cluster.error_reply(sent, self._next(), errno.EMFILE), -1)
 
     def _listening(self, message: cluster.Listening) -> None:
         key = self._asked.get(_Asked(message.address, message.address_type, message.index))

@@ -46,7 +46,7 @@ class JoinedMember(SocketMember):
         clock: IReactorTime,
         traffic: AppTraffic,
     ) -> None:
-        super().__init__(worker, owner, port)
+        super().__init__(worker, owner, port, clock)
         self.pid = pid
         self.stats = join.Stats()
         self.told = Told(worker, traffic)
@@ -111,6 +111,7 @@ class JoinedMember(SocketMember):
     def close(self) -> None:
         """Have nothing more to do with it."""
         self._channel.close()
+        self.descriptors.close()
         self.told.end()
         close_all(self._descriptors)
         self._descriptors.clear()
@@ -164,9 +165,9 @@ class JoinedMember(SocketMember):
         match message:
             case join.Ack(n=number):
                 self._acknowledged(number)
-            case join.Nack(n=number):
+            case join.Nack(n=number, full=full):
                 self._check(self._settled < number <= self._given, "nack out of order")
-                self.refuse(number)
+                self.drop(number) if full else self.refuse(number)
             case join.Back():
                 self._back()
             case join.Stats():

@@ -68,6 +68,7 @@ class PortMember:
     """
 
     via = "port"
+    short = False  # it accepts for itself
 
     def __init__(self, worker: Worker, port: int) -> None:
         self.worker = worker

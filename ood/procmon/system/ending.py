@@ -23,6 +23,7 @@ class Family:
     """A worker's processes: its session, those that joined, and what descends from them.
 
     :param root: the worker's first process, which is its session's leader.
+    :ivar sent: the signals that it was sent.
     """
 
     def __init__(self, clock: IReactorTime, root: int) -> None:
@@ -30,6 +31,7 @@ class Family:
         self._root = root
         self._known: dict[int, Process] = {}
         self._signalled: set[int] = set()
+        self.sent: set[signal.Signals] = set()
         self._changes = Changes(clock)
         self.note(root)
 
@@ -76,7 +78,12 @@ class Family:
         self._signalled.add(pid)
         process = self._known.get(pid)
         if process is not None:
-            processes.send_signal([process], number)
+            self._send([process], number)
+
+    def _send(self, to: list[Process], number: signal.Signals) -> None:
+        if any(process.pid == self._root for process in to):
+            self.sent.add(number)
+        processes.send_signal(to, number)
 
     def _end_rest(self, number: signal.Signals) -> bool:
         alive = self.alive()
@@ -87,5 +94,5 @@ class Family:
 
     def _kill(self) -> bool:
         alive = self.alive()
-        processes.send_signal(alive, signal.SIGKILL)
+        self._send(alive, signal.SIGKILL)
         return not alive

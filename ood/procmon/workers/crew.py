@@ -36,6 +36,9 @@ class Crew(Protocol):
     def worker_failed(self, worker: WorkerProcess, death: Death) -> None:
         """It died, or can't be used any more; it is being ended."""
 
+    def worker_fell(self, worker: WorkerProcess, death: Death) -> None:
+        """It died of something else while it was being stopped."""
+
     def worker_gone(self, worker: WorkerProcess) -> None:
         """Nothing of it is left."""
 

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from twisted.internet.interfaces import IDelayedCall
 
-from ood.clock import wall_time
 from ood.errors import OodError, WorkerError
 from ood.interfaces import Upstream
 from ood.interfaces import Worker as PoolWorker
 from ood.net.fdchannel import FdChannel
 from ood.procmon.context import Context, Plan
 from ood.procmon.core import cluster, join
-from ood.procmon.deaths.record import Death, describe_exit
+from ood.procmon.deaths.record import describe_exit
 from ood.procmon.deaths.witness import Witness
 from ood.procmon.members.base import Entry, Member, SocketMember
 from ood.procmon.members.cluster import ClusterMember
@@ -26,11 +25,12 @@ from ood.procmon.system.changes import Changes
 from ood.procmon.system.ending import Family
 from ood.procmon.system.process import RootProcess, spawn
 from ood.procmon.workers.crew import Crew
+from ood.procmon.workers.drain import Drain
 from ood.procmon.workers.health import Checkup
 from ood.procmon.workers.ipc import IpcChannel
 from ood.procmon.workers.launch import Identity, Places, environment
-from ood.procmon.workers.linger import linger
 from ood.procmon.workers.output import Output
+from ood.procmon.workers.passing import death, look_back
 from ood.procmon.workers.preflight import Command, command
 
 PORT_POLL_SECONDS = 0.05
@@ -39,12 +39,8 @@ LAST_WORDS_SECONDS = 0.25
 """How long after an exit its output may still arrive, when a grandchild holds the pipe."""
 LEFTOVER_SECONDS = 5.0
 """How long the children of a worker that died, or one that hangs, may take to end."""
-LEAVE_SECONDS = 1.0
-"""How long the guard may take to close servers and send close frames, on a busy machine, too."""
 STOP_SHARE = 0.2
 """Part of killTimeout that is kept for the stop signal after a drain."""
-DRAIN_POLL_SECONDS = 0.05
-"""How often to look whether the proxy's connections to a draining port are gone."""
 PROCESSES_MAX = 256
 """Processes of one worker that may join: an app's own cluster has one for each processor."""
 REQUESTED = ("draining", "stopping", "stopped")
@@ -58,6 +54,7 @@ class WorkerProcess:
     :ivar number: its NODE_APP_INSTANCE; a spare that took a place keeps its own.
     :ivar serial: counts workers of an app; a later one has a higher number.
     :ivar held: whether it gets no requests though it may be online: others serve.
+    :ivar process: its root process.
     :ivar witness: knows what there is to know should it die.
     """
 
@@ -86,11 +83,13 @@ class WorkerProcess:
         self.started = context.clock.seconds()
         self._places = places
         self._ready = not plan.app.wait_ready
+        self._told = False  # of its end
         self._changes = Changes(context.clock)
         self._output = Output(context.clock, context.logs, plan.name, instance)
         directory = Path(places.join).parent
         self.witness = Witness(context.clock, context.oom, directory, self._output.tail)
-        self._process = RootProcess(self._output.write, self._process_changed)
+        self.process = process = RootProcess(self._output.write, self._process_changed)
+        self._drain = Drain(crew, self.members, lambda: process.exited, self._changes)
         self._ipc: IpcChannel | None = None
         self._family: Family | None = None
         self._own_port: int | None = None
@@ -143,14 +142,19 @@ class WorkerProcess:
         identity = Identity(self.token, self.instance, self.serial, port, self._ipc is not None)
         env = environment(context, plan, what, self._places, identity)
         ipc = None if self._ipc is None else self._ipc.theirs.fileno()
-        self.pid = spawn(context.processes, self._process, what, env, ipc)
+        self.pid = spawn(context.processes, self.process, what, env, ipc)
         self._family = Family(context.clock, self.pid)
         if self._ipc is None:
             return
         self._ipc.start()
         if plan.mode == "cluster":
             member = ClusterMember(
-                self._pool_worker(), self, plan.app.port, self._ipc.send, self.crew.shared
+                self._pool_worker(),
+                self,
+                plan.app.port,
+                send=self._ipc.send,
+                shared=self.crew.shared,
+                clock=context.clock,
             )
             self._ipc.channel.blocked_changed = member.blocked_changed
             self._add_member(member)
@@ -176,10 +180,9 @@ class WorkerProcess:
 
     def _too_late(self) -> None:
         self._listen_timer = None
-        seconds = self.plan.app.listen_timeout / 1000
         listening = any(member.listening for member in self.members)
         missing = "did not say that it is ready" if listening else "did not listen on a port"
-        self._fail(f"{missing} within {seconds:g} s")
+        self._fail(f"{missing} within {self.plan.app.listen_timeout / 1000:g} s")
 
     # -- joining
 
@@ -225,7 +228,7 @@ class WorkerProcess:
     def _open_doors(self) -> None:
         for member in self.members:
             serves = self.state == "online" and not self.held and not self.witness.hung
-            accepting = serves and member.listening
+            accepting = serves and member.listening and not member.short
             if member.worker.accepting != accepting:
                 self.crew.roster.accept(member, accepting)
 
@@ -289,6 +292,10 @@ class WorkerProcess:
         """A member broke the protocol: this worker is replaced."""
         self._fail(f"broke the join protocol: {why}")
 
+    def remark(self, text: str) -> None:
+        """Tell the person who reads the app's log."""
+        self.context.logs.remark(self.plan.name, text)
+
     def hangs(self, why: str) -> None:
         """Its event loop does not turn any more: it is replaced, after a look into it."""
         if not self.witness.hung:
@@ -301,7 +308,7 @@ class WorkerProcess:
         stuck = max(self.joined(), key=lambda member: member.silent_seconds())
         await self.witness.look_into(stuck, self.context.stacks)
         for call in self.witness.stack:
-            self.context.logs.remark(self.plan.name, f"it hangs in {call}")
+            self.remark(f"it hangs in {call}")
         self._fail(why)
 
     def _ipc_message(self, message: cluster.Message) -> None:
@@ -310,10 +317,8 @@ class WorkerProcess:
                 self.ready()
         elif isinstance(message, cluster.Unfit):
             self.unfit(message.why)
-        elif self.plan.mode == "cluster" and self.members:
-            member = self.members[0]
-            if isinstance(member, ClusterMember):
-                member.received(message)
+        elif self.members and isinstance(member := self.members[0], ClusterMember):
+            member.received(message)
 
     def _ipc_lost(self) -> None:
         for member in list(self.members):
@@ -324,18 +329,20 @@ class WorkerProcess:
 
     def _process_changed(self) -> None:
         self._changes.notify()
-        if not self._process.exited or self.state in REQUESTED:
+        if not self.process.exited or self.state in REQUESTED:
+            if self.process.ended:
+                self._look_back()
             return
         for member in self.members:
             self.crew.roster.accept(member, False)
-        if self._process.ended:
+        if self.process.ended:
             self._died()
         elif self._other_timer is None or not self._other_timer.active():
             self._cancel_timers()
             self._other_timer = self.context.clock.callLater(LAST_WORDS_SECONDS, self._died)
 
     def _died(self) -> None:
-        self._fail(describe_exit(self._process.code, self._process.signal))
+        self._fail(describe_exit(self.process.code, self.process.signal))
 
     def _fail(self, reason: str) -> None:
         """It can't be used any more: tell, and end what is left of it."""
@@ -345,13 +352,16 @@ class WorkerProcess:
         self._enter("stopping")
         self._open_doors()
         self._cancel_timers()
-        uptime = self.context.clock.seconds() - self.started
-        code, number = self._process.code, self._process.signal
-        found = self.witness.evidence(self.plan.app, self.joined())
-        now = wall_time()
-        death = Death(now, self.instance, self.pid, reason, uptime, code, number, found)
-        self.crew.worker_failed(self, death)
+        self._told = True
+        self.crew.worker_failed(self, death(self, reason))
         self._begin_to_stop()
+
+    def _look_back(self) -> None:
+        """Tell, once, of an end that was not the one asked for."""
+        if self.process.exited and self._family is not None and not self._told:
+            self._told = True
+            self._output.end()
+            look_back(self, self._family.sent)
 
     def stop(self, *, drain: bool) -> None:
         """End the worker; ``crew.worker_gone`` is called when nothing is left."""
@@ -372,50 +382,27 @@ class WorkerProcess:
         allowed = app.kill_timeout / 1000
         try:
             if self.state == "draining":
-                await self._drain(now + allowed * (1 - STOP_SHARE))
+                finishes = self.plan.mode == "cluster"
+                await self._drain.run(now + allowed * (1 - STOP_SHARE), finishes=finishes)
                 self._enter("stopping")
                 self.crew.worker_changed(self)
-            died = self._process.exited or self.witness.hung
+            died = self.process.exited or self.witness.hung
             deadline = now + (min(allowed, LEFTOVER_SECONDS) if died else allowed)
             await self._end(signal.Signals[app.stop_signal], deadline)
         finally:
             self._release()
             self.crew.worker_gone(self)
 
-    async def _drain(self, deadline: float) -> None:
-        gone = self._process
-        await linger(self.crew, self.members, lambda: gone.exited, self._changes, deadline)
-        for member in self.members:
-            member.drain()
-        if await self._changes.until(self._drained, deadline, DRAIN_POLL_SECONDS):
-            await self._changes.until(self._empty, deadline, DRAIN_POLL_SECONDS)
-        for member in self.members:
-            member.leave()
-        if self.plan.mode != "cluster":  # there it goes on until requests are done
-            deadline = self.context.clock.seconds() + LEAVE_SECONDS
-        await self._changes.until(self._left, deadline)
-
-    def _drained(self) -> bool:
-        return self._process.exited or all(member.drained for member in self.members)
-
-    def _empty(self) -> bool:
-        """Whether WebSockets and the like have ended, or nobody else would serve them."""
-        stopped = self._process.exited or not self.crew.app.running
-        return stopped or not any(member.staying for member in self.joined())
-
-    def _left(self) -> bool:
-        return self._process.exited or all(member.left for member in self.members)
-
     async def _end(self, number: signal.Signals, deadline: float) -> None:
         if self._family is None:
             return
-        survivors = await self._family.end(number, deadline, lambda: self._process.exited)
+        survivors = await self._family.end(number, deadline, lambda: self.process.exited)
         if survivors:
             pids = ", ".join(str(process.pid) for process in survivors)
-            self.context.logs.remark(self.plan.name, f"SIGKILL does not end process {pids}")
+            self.remark(f"SIGKILL does not end process {pids}")
             return
         last_words = self.context.clock.seconds() + LAST_WORDS_SECONDS
-        await self._changes.until(lambda: self._process.ended, last_words)
+        await self._changes.until(lambda: self.process.ended, last_words)
 
     def _cancel_timers(self) -> None:
         for timer in (self._listen_timer, self._other_timer):
@@ -427,6 +414,7 @@ class WorkerProcess:
 
     def _release(self) -> None:
         """Give everything back."""
+        self._look_back()
         self._enter("stopped")
         self._cancel_timers()
         self._output.end()
@@ -438,6 +426,6 @@ class WorkerProcess:
         self.members.clear()
         if self._ipc is not None:
             self._ipc.close()
-        if self.pid is not None and not self._process.ended:
-            self._process.transport.loseConnection()
+        if self.pid is not None and not self.process.ended:
+            self.process.transport.loseConnection()
         self.context.taken_ports.discard(self._own_port or 0)

@@ -11,7 +11,8 @@ own affair.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from ood.proxy.core.request import CHUNKED, Request
 from ood.proxy.core.response import Response
@@ -38,8 +39,7 @@ _PEER = re.compile(
 _KEPT = frozenset((b"host", b"content-length", b"transfer-encoding", b"x-ood-peer"))
 
 
-@dataclass(frozen=True)
-class Peer:
+class Peer(msgspec.Struct, frozen=True):
     """Where a request came from.
 
     :ivar address: the client's address.
@@ -82,21 +82,18 @@ def request_head(request: Request, peer: Peer, *, pipe: bool, fields: bytes | No
     :param fields: what :func:`request_fields` returns, where that is known already.
     """
     host = request.host or b""
-    lines = [
-        b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method, request.target, host),
-        request_fields(request) if fields is None else fields,
-        b"" if pipe and not peer.told else forwarded_fields(peer, peer.host or host),
-    ]
+    if fields is None:
+        fields = request_fields(request)
+    more = b"" if pipe and not peer.told else forwarded_fields(peer, peer.host or host)
     if request.length == CHUNKED:
-        lines.append(b"Transfer-Encoding: chunked\r\n")
+        more += b"Transfer-Encoding: chunked\r\n"
     if request.upgrade == b"websocket":
-        lines.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+        more += b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
     if pipe:
         secure = b" https" if peer.scheme == b"https" else b""
-        address = peer.address.encode("latin-1")
-        lines.append(b"X-Ood-Peer: %b %d%b\r\n" % (address, peer.port, secure))
-    lines.append(b"\r\n")
-    return b"".join(lines)
+        more += b"X-Ood-Peer: %b %d%b\r\n" % (peer.address.encode("latin-1"), peer.port, secure)
+    line = request.method, request.target, host
+    return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b\r\n" % (*line, fields, more)
 
 
 def response_head(

@@ -17,6 +17,40 @@ DIGESTING_SECONDS_MAX = 600.0
 """For no longer: curl has a window of 10 MB, which that is just about enough for."""
 
 
+FRAMING_BYTES_MAX = 262_144
+"""What an HTTP/2 client may send beyond requests and bodies: 15,000 pings at once."""
+FRAMING_BYTES_PER_SECOND = 1_024
+"""The same for long: 60 pings a second."""
+HEAD_WORTH_BYTES = 32_768
+"""What a request may take of frames: no head is longer."""
+BODY_WORTH = 8
+"""What each byte of a body, either way, may take: tiny frames are no flood, empty ones are."""
+
+
+class Framing:
+    """Weighs what an HTTP/2 client sends against what comes of it.
+
+    Pings, settings, windows opened byte by byte and empty frames cost us time and the client
+    next to nothing; each library counts only some of them.
+
+    :ivar worth: bytes that had a reason since :meth:`flood` was asked last.
+    """
+
+    __slots__ = ("_bytes", "_since", "worth")
+
+    def __init__(self, now: float) -> None:
+        self._bytes = 0.0
+        self._since = now
+        self.worth = 0
+
+    def flood(self, size: int, now: float) -> bool:
+        """Count ``size`` bytes that came; return whether there were too many without a reason."""
+        reason = self.worth + (now - self._since) * FRAMING_BYTES_PER_SECOND
+        self._bytes = max(0.0, self._bytes + size - reason)
+        self._since, self.worth = now, 0
+        return self._bytes > FRAMING_BYTES_MAX
+
+
 class Pace:
     """Counts bytes in one window of time after another.
 

@@ -15,7 +15,7 @@ from ood.proxy.core import pages
 from ood.proxy.core.forward import Peer
 from ood.proxy.core.grammar import MalformedError
 from ood.proxy.core.h2 import StreamError
-from ood.proxy.core.pace import Appetite
+from ood.proxy.core.pace import BODY_WORTH, HEAD_WORTH_BYTES, Appetite, Framing
 from ood.proxy.core.request import Request
 from ood.proxy.http2.session import (
     RESET_BURST,
@@ -45,7 +45,9 @@ class Http2Connection(PacedStream):
 
     :ivar session: frames what is sent and read.
     :ivar appetite: what the client took of all streams' bodies.
+    :ivar framing: what the client sends, and what comes of it.
     :ivar heads: what was made of the heads of this moment.
+    :ivar keeps: some of a request's body waits for its app.
     :ivar statuses: counts final responses.
     """
 
@@ -53,13 +55,16 @@ class Http2Connection(PacedStream):
         "_dirty",
         "_ending",
         "_entry",
+        "_held",
         "_peer",
         "_resets",
         "_resets_at",
         "_streams",
         "_waiting",
         "appetite",
+        "framing",
         "heads",
+        "keeps",
         "session",
         "statuses",
     )
@@ -73,11 +78,14 @@ class Http2Connection(PacedStream):
         self._waiting: dict[int, Http2Stream] = {}
         self._dirty = False
         self._ending = False
+        self._held = 0
+        self.keeps = False
         self._resets = 0.0
         self._resets_at = context.live.now
         self.session = session
         self.heads = context.heads
         self.appetite = Appetite(context.live.now)
+        self.framing = Framing(context.live.now)
         self.statuses = context.counters.statuses
         context.live.add(self)
 
@@ -121,6 +129,8 @@ class Http2Connection(PacedStream):
         except SessionError:
             self._end()
             return
+        if self.framing.flood(len(data), self.live.now) and not (self.closed or self._ending):
+            self._calm()
         if not self.closed:
             self.schedule()
             if self.backlog > WRITE_HIGH_BYTES:
@@ -142,6 +152,8 @@ class Http2Connection(PacedStream):
             super().doWrite()
         if self._dirty and not self.closed:  # flushing let streams queue more
             self._arrange()
+        if self._held or self.keeps or self._waiting:
+            self._weigh()
 
     def flushed(self) -> None:
         """Cut off a client that takes what it asked for too slowly."""
@@ -155,8 +167,18 @@ class Http2Connection(PacedStream):
             if not self.closed:
                 self.resume_reading()
 
+    def _weigh(self) -> None:
+        """Tell how much is kept for this client; that may be more than there is room for."""
+        if self.closed:
+            return
+        streams = [stream.held for stream in self._streams.values()]
+        self.keeps = any(kept for _, kept in streams)
+        self._held = held = self.backlog + sum(unsent + kept for unsent, kept in streams)
+        self._context.hoard.holds(self, held)
+
     def gone(self) -> None:
         """Tell every request that its client is gone."""
+        self._context.hoard.holds(self, 0)
         self.live.discard(self)
         streams, self._streams = self._streams, {}
         self._waiting.clear()
@@ -195,6 +217,7 @@ class Http2Connection(PacedStream):
 
     def _begin(self, head: Head) -> None:
         number = head.stream
+        self.framing.worth += HEAD_WORTH_BYTES
         try:
             request = self.heads.stream_request(head.fields, ended=head.ended, key=_key)
         except StreamError:
@@ -216,6 +239,8 @@ class Http2Connection(PacedStream):
 
     def _body(self, event: Data | Trailers) -> None:
         stream = self._streams.get(event.stream)
+        if isinstance(event, Data):
+            self.framing.worth += len(event.data) * BODY_WORTH
         if stream is None:
             if isinstance(event, Data):
                 self.consumed(event.stream, len(event.data))
@@ -231,8 +256,7 @@ class Http2Connection(PacedStream):
             self.live.discard(stream)
             stream.lost()
         if event.code and self._too_many_resets():
-            self.session.finish(ENHANCE_YOUR_CALM)
-            self._end()
+            self._calm()
         elif not self._streams:
             self.deadline = self.live.now + limits.KEEP_ALIVE_IDLE_SECONDS
             if self._context.draining:
@@ -303,6 +327,11 @@ class Http2Connection(PacedStream):
         if not self._ending:
             self.session.finish(0)
             self._end()
+
+    def _calm(self) -> None:
+        """End it with a client that keeps us busy for nothing."""
+        self.session.finish(ENHANCE_YOUR_CALM)
+        self._end()
 
     def _end(self) -> None:
         """Send the last words; what the client still sends is read away for a moment."""

@@ -8,7 +8,7 @@ from ood.net.stream import WRITE_HIGH_BYTES
 from ood.proxy import limits
 from ood.proxy.core import forward, pages
 from ood.proxy.core.h2 import StreamError, field_list, trailer_lines, trailer_list
-from ood.proxy.core.pace import Appetite
+from ood.proxy.core.pace import BODY_WORTH, Appetite
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request
 from ood.proxy.core.response import Response, parse_response
@@ -72,7 +72,7 @@ class Http2Stream:
         self._left = request.length  # of the body, where its length is known
         self._body_ended = ended
         self._trailers = b""
-        self._pending: list[bytes] = []
+        self._pending = bytearray()
         self._paused = True
         self._raw = False
         self._ended = False
@@ -86,6 +86,11 @@ class Http2Stream:
             connection.backlog > WRITE_HIGH_BYTES
             or connection.session.unsent(self.number) > UNSENT_HIGH_BYTES
         )
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """How much of the answer waits for the client, and of the request for the app."""
+        return self.unsent, len(self._pending)
 
     @property
     def broken(self) -> bool:
@@ -192,7 +197,7 @@ class Http2Stream:
         """Pass on what has come and what will."""
         self._paused = False
         if self._pending:
-            pending = b"".join(self._pending)
+            pending = bytes(self._pending)
             self._pending.clear()
             self._pass_on(pending)
         self._check_end()
@@ -230,7 +235,8 @@ class Http2Stream:
             self._connection.consumed(self.number, len(data))
         elif self._paused:
             if data:
-                self._pending.append(data)
+                self._pending += data
+                self._connection.keeps = True
         else:
             self._pass_on(data)
         if ended:
@@ -275,6 +281,7 @@ class Http2Stream:
         if taken > 0:
             self.appetite.took(taken, connection.live.now)
             connection.appetite.took(taken, connection.live.now)
+            connection.framing.worth += taken * BODY_WORTH
         if unsent and connection.patience(self) <= connection.live.now:
             self._give_up()
             return False

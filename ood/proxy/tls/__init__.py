@@ -6,6 +6,7 @@
 ``turns``       how much of each turn of the reactor handshakes may take
 ``contexts``    OpenSSL's settings, one context for each certificate
 ``socket``      a TLS connection with the methods of a socket
+``outgoing``    TLS towards servers elsewhere, where ood is the client
 ``speakers``    who takes a connection for which protocol (ALPN)
 =============== ==============================================================
 """

@@ -105,30 +105,46 @@ def make_context(certificate: Certificate, choose: Chooser) -> SSL.Context:
 
     :raises ValueError: certificate or key can't be read, or don't belong together.
     """
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context = common_context(SSL.TLS_SERVER_METHOD)
     # What ends without TLS's own end is an end all the same: HTTP knows by itself what is missing.
-    context.set_options(
-        SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_IGNORE_UNEXPECTED_EOF
-    )
-    context.set_mode(_MODES)
-    context.set_cipher_list(CIPHERS)
-    _choose_groups(context)
+    context.set_options(SSL.OP_IGNORE_UNEXPECTED_EOF)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets need no memory here
     # A session is of one certificate: another one's would be resumed without showing its own.
     context.set_session_id(hashlib.sha256(_ALIKE + certificate.fingerprint.encode()).digest())
     context.set_alpn_select_callback(choose)
     try:
-        chain = x509.load_pem_x509_certificates(certificate.chain_pem)
+        show(context, certificate.chain_pem, certificate.key_pem)
+    except ValueError as error:
+        raise ValueError(f"the certificate for {certificate.names[:1]} is unusable") from error
+    return context
+
+
+def common_context(method: int) -> SSL.Context:
+    """Return what servers and clients have in common."""
+    context = SSL.Context(method)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+    context.set_mode(_MODES)
+    context.set_cipher_list(CIPHERS)
+    _choose_groups(context)
+    return context
+
+
+def show(context: SSL.Context, chain_pem: bytes, key_pem: bytes) -> None:
+    """Have ``context`` show a certificate with what leads to its CA.
+
+    :raises ValueError: certificate or key can't be read, or don't belong together.
+    """
+    try:
+        chain = x509.load_pem_x509_certificates(chain_pem)
         context.use_certificate(chain[0])
         for issuer in chain[1:]:
             if issuer.issuer != issuer.subject:  # a root is trusted by having it, not by being told
                 context.add_extra_chain_cert(issuer)
-        context.use_privatekey(load_pem_private_key(certificate.key_pem, None))  # type: ignore[arg-type]
+        context.use_privatekey(load_pem_private_key(key_pem, None))  # type: ignore[arg-type]
         context.check_privatekey()
     except (SSL.Error, TypeError, IndexError) as error:
-        raise ValueError(f"the certificate for {certificate.names[:1]} is unusable") from error
-    return context
+        raise ValueError("certificate or key are unusable, or don't belong together") from error
 
 
 def _choose_groups(context: SSL.Context) -> None:

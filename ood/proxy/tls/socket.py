@@ -18,6 +18,7 @@ from OpenSSL import SSL
 
 from ood.net.listen import RawSocket
 from ood.net.stream import WriteFirstError
+from ood.proxy.core.trust import OPENSSL
 
 RECORD_BYTES = 16_384
 """A record has no more: one read takes one whole, so that none is left where no reactor sees it."""
@@ -153,7 +154,7 @@ class TlsSocket:
         self._mute = True
         if isinstance(error, SSL.SysCallError) and error.args[0] > 0:
             return OSError(error.args[0], os.strerror(error.args[0]))
-        return OSError(errno.EPROTO, f"TLS: {explain(error)}")
+        return OSError(errno.EPROTO, f"{OPENSSL}{explain(error)}")
 
     def shutdown(self, how: int) -> None:
         """Tell the peer, in TLS and then in TCP, that no more will come.

@@ -8,26 +8,17 @@ and between two looks at all other sockets only some are taken.
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+
+from ood.agreement import Steps
 
 TURN_SECONDS = 0.002
 """Handshakes stop for this turn once they took that long: requests then wait no longer for them
 than they would for one another."""
 STEPS_PER_TURN_MAX = 16
 """The same by number, whatever the clock says."""
-
-
-class Step(Protocol):
-    """Something with work to do."""
-
-    def step(self) -> None:
-        """Do it."""
-
-    def reset(self) -> None:
-        """Give up: it failed."""
 
 
 class Turns:
@@ -37,13 +28,13 @@ class Turns:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._line: deque[Step] = deque()
+        self._line: deque[Steps] = deque()
         self._timer: IDelayedCall | None = None
 
     def __len__(self) -> int:
         return len(self._line)
 
-    def add(self, step: Step) -> None:
+    def add(self, step: Steps) -> None:
         """Have ``step`` done when it is its turn."""
         self._line.append(step)
         if self._timer is None:
@@ -56,6 +47,13 @@ class Turns:
             self._timer.cancel()
             self._timer = None
 
+    def hurry(self) -> None:
+        """Do now what waits now."""
+        for _ in range(len(self._line)):
+            self._do(self._line.popleft())
+        if not self._line:
+            self.stop()
+
     def _turn(self) -> None:
         self._timer = None
         enough = self._clock.seconds() + TURN_SECONDS
@@ -66,7 +64,7 @@ class Turns:
         if self._line and self._timer is None:
             self._timer = self._clock.callLater(0, self._turn)
 
-    def _do(self, step: Step) -> None:
+    def _do(self, step: Steps) -> None:
         try:
             step.step()
         except Exception:  # the others must not wait for ever

@@ -7,7 +7,7 @@ socket.on('connect_error', (error) => {
   console.error(error.message);
   process.exit(1);
 });
-socket.timeout(10_000).emit('say', text, (error, answer) => {
+socket.timeout(60_000).emit('say', text, (error, answer) => {
   console.log(error ? error.message : JSON.stringify(answer));
   socket.close();
   process.exit(error ? 1 : 0);

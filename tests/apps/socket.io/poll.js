@@ -1,9 +1,11 @@
-// node poll.js URL HOST COUNT SECONDS: COUNT clients talk over long polling for a while; print what each of them saw.
+// node poll.js URL HOST COUNT ANSWERS [trouble]: COUNT clients talk over long polling until stdin has ended and each
+// of them has had ANSWERS, or with "trouble" until the first one is in any; print what each of them saw.
 const { io } = require('socket.io-client');
 
-const [url, host, count, seconds] = process.argv.slice(2);
+const [url, host, count, answers, trouble] = process.argv.slice(2);
 const seen = [];
 let connected = 0;
+let told = false;
 for (let number = 0; number < +count; number++) {
   const one = { pids: [], disconnects: [], errors: [], answers: 0 };
   seen.push(one);
@@ -20,7 +22,12 @@ for (let number = 0; number < +count; number++) {
   socket.on('disconnect', (reason) => one.disconnects.push(reason));
   socket.on('connect_error', (error) => one.errors.push(error.message));
 }
-setTimeout(() => {
+process.stdin.resume().on('end', () => { told = true; });
+setInterval(() => {
+  const over = trouble
+    ? seen.some((one) => one.errors.length || one.disconnects.length)
+    : told && seen.every((one) => one.answers >= +answers);
+  if (!over) return;
   console.log(JSON.stringify(seen));
   process.exit(0);
-}, seconds * 1000);
+}, 50);

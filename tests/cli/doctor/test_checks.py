@@ -24,6 +24,7 @@ from ood.cli.doctor.facts import (
 from ood.model.document import App, Document, Settings
 from ood.model.services import Service
 from ood.model.status import AppStatus, WorkerStatus
+from ood.model.upstreams import UPSTREAMS
 
 GB = 1 << 30
 NOON = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
@@ -42,6 +43,7 @@ HEALTHY = Facts(
     open_files=1 << 20,
     owned={"api-token": Owned(0o600, "root", True)},
     ktls=True,
+    ktls_at_boot=True,
     synchronised=True,
     unit=INSTALLED,
     now=NOON,
@@ -66,6 +68,7 @@ def a_certificate(**values: Any) -> dict[str, Any]:
 
 L4 = msgspec.structs.replace(Document(), services=(Service(host="10.0.0.1", port=80),))
 
+UNVERIFIED = UPSTREAMS.parse("https://10.0.0.5 verify=false, https://10.0.0.6")
 CASES: tuple[tuple[Any, dict[str, Any], str, str, str], ...] = (
     # check, what differs from a healthy machine, level, part of the text, part of the fix
     (machine.check_node, {"node": None}, WARN, "no node", "apt install nodejs"),
@@ -95,6 +98,14 @@ CASES: tuple[tuple[Any, dict[str, Any], str, str, str], ...] = (
         "the kernel does no TLS",
         "modprobe tls",
     ),
+    (
+        machine.check_kernel,
+        {"ktls_at_boot": False},
+        WARN,
+        "nothing loads its module tls at the next boot",
+        "sudo ood install",
+    ),
+    (machine.check_kernel, {"ktls_at_boot": False, "unit": None}, OK, "can do TLS", ""),
     (machine.check_kernel, {"ip_vs": True}, OK, "IPVS", ""),
     (machine.check_kernel, {"document": L4}, WARN, "relays", "modprobe ip_vs"),
     (
@@ -289,6 +300,13 @@ CASES: tuple[tuple[Any, dict[str, Any], str, str, str], ...] = (
         WARN,
         "chat uses socket.io with 4 workers",
         "ood config -a chat -s sticky cookie",
+    ),
+    (
+        apps.check_upstreams,
+        {"document": a_document({"api": App(type="proxy", port=1, upstreams=UNVERIFIED)})},
+        WARN,
+        "api: the certificate of https://10.0.0.5:443 is not verified",
+        "caFile=PATH",
     ),
 )
 

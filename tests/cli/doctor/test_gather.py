@@ -15,7 +15,7 @@ from ood.cli.access import not_running
 from ood.cli.doctor import gather as gathering
 from ood.cli.doctor.command import UnhealthyError, report
 from ood.cli.doctor.facts import Facts, Listener
-from ood.cli.doctor.gather import gather, listeners, owned, public_names, resolved
+from ood.cli.doctor.gather import gather, listeners, loads_at_boot, owned, public_names, resolved
 from ood.cli.output import Output
 from ood.home import Home
 from ood.model.document import App
@@ -69,7 +69,10 @@ class GatherTests(SynchronousTestCase):
         files = {"type": "static", "cwd": str(self.home), "port": 3001}
         proxy = {"type": "proxy", "upstreams": ["10.0.0.5:80"], "port": 3003, "cwd": "/"}
         lost = {**files, "cwd": str(self.home / "gone"), "port": 3002}
-        facts = self.gather({"apps": {"files": files, "lost": lost, "proxy": proxy}})
+        secure = {**proxy, "upstreams": ["https://a caFile=/nonexistent"], "port": 3004}
+        every = {"files": files, "lost": lost, "proxy": proxy, "secure": secure}
+        facts = self.gather({"apps": every})
+        self.assertIn("caFile /nonexistent: No such file", facts.apps["secure"].obstacle)
         self.assertEqual(facts.document_fault, "")
         self.assertEqual(facts.apps["files"].obstacle, "")
         self.assertEqual(facts.apps["proxy"].obstacle, "")
@@ -119,11 +122,22 @@ class GatherTests(SynchronousTestCase):
             return [(0, 0, 0, "", ("192.0.2.1", 0))]
 
         self.patch(gathering.socket, "getaddrinfo", look)
-        self.patch(gathering, "RESOLVE_SECONDS", 0.2)
+        self.patch(gathering, "RESOLVE_SECONDS", 2)  # time for two threads
         found = resolved(["a.example", "gone.example", "silent.example"])
         self.assertEqual(found["a.example"], frozenset({"192.0.2.1"}))
         self.assertEqual(found["gone.example"], "Name or service not known")
         self.assertIn("no answer", found["silent.example"])
+
+    def test_loads_at_boot(self) -> None:
+        """A module is there after a boot if it is built in, or if a file names it."""
+        root = Path(self.mktemp())
+        self.assertTrue(loads_at_boot("tls", root))
+        for name, text in (("proc/modules", "tls 1 0"), ("etc/modules-load.d/a.conf", "# tls\nx")):
+            (root / name).parent.mkdir(parents=True)
+            (root / name).write_text(text)
+        self.assertFalse(loads_at_boot("tls", root))
+        (root / "etc/modules-load.d/ood.conf").write_text("# by ood\ntls\n")
+        self.assertTrue(loads_at_boot("tls", root))
 
     def test_owned(self) -> None:
         """Modes are those of the files."""

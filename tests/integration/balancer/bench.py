@@ -14,13 +14,16 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import ExitStack, suppress
 
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
 SILENCE_SECONDS = 0.3
+"""How long nothing has to come where nothing should."""
 POLL_SECONDS = 0.02
-HOST_SECONDS = 20
+PATIENCE_SECONDS = 60
+HOST_SECONDS = 60
 
 
 def families(host):
@@ -99,10 +102,14 @@ class Servers:
 
 
 class Client:
-    """A connection that reached a server, or did not (``server`` is None)."""
+    """A connection that reached a server, or did not (``server`` is None).
 
-    def __init__(self, kind, vip, source="", source_port=0):
+    :param patience: how long a datagram's answer may take.
+    """
+
+    def __init__(self, kind, vip, source="", source_port=0, patience=ANSWER_SECONDS):
         self.kind = kind
+        self.patience = patience
         self.server = None
         self.error = None
         self.sock = socket.socket(families(vip[0]), kind)
@@ -122,7 +129,7 @@ class Client:
 
     def say(self, data):
         """Send a datagram; return who answered, or None."""
-        self.sock.settimeout(SILENCE_SECONDS)
+        self.sock.settimeout(self.patience)
         try:
             self.sock.send(data)
             return self.sock.recv(65536).split(b"\n")[0].decode()
@@ -229,9 +236,10 @@ class Bench:
         assert not failures, failures
         return services[0] if services else None
 
-    def connect(self, service, source="", source_port=0):
+    def connect(self, service, source="", source_port=0, *, refused=False):
         kind = socket.SOCK_DGRAM if service["type"] == "udp" else socket.SOCK_STREAM
-        client = Client(kind, (service["host"], service["port"]), source, source_port)
+        patience = SILENCE_SECONDS if refused else ANSWER_SECONDS
+        client = Client(kind, (service["host"], service["port"]), source, source_port, patience)
         if client.server is None:
             client.close()
         else:
@@ -259,11 +267,11 @@ class Bench:
     def wait(self, seconds):
         select.select([], [], [], seconds)
 
-    def eventually(self, question, seconds=10.0):
+    def eventually(self, question):
         """Ask again until the answer is true; return it."""
-        for _ in range(int(seconds / POLL_SECONDS)):
-            answer = question()
-            if answer:
-                return answer
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not (answer := question()):
+            if time.monotonic() > end:
+                raise AssertionError(f"not true within {PATIENCE_SECONDS} s")
             self.wait(POLL_SECONDS)
-        raise AssertionError(f"not true within {seconds} s")
+        return answer

@@ -74,7 +74,7 @@ class Match:
         packed = socket.inet_pton(family, source)
         vip = socket.inet_pton(family, self.document["host"])
         expected = self.pool.open(Flow(packed, port, vip, 0.0))
-        client = self.bench.connect(self.document, source, port)
+        client = self.bench.connect(self.document, source, port, refused=expected is None)
         found = client.server
         wanted = expected and (
             f"{socket.inet_ntop(family, expected.target.address)}|{expected.target.port}"

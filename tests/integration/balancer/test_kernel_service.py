@@ -8,7 +8,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.uml import runner
 
-RUN_SECONDS = 180
+RUN_SECONDS = 400
 COMMAND = [sys.executable, "-m", "tests.integration.balancer.kernel_service"]
 
 

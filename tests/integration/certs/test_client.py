@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ood.certs.dnshook import DnsHookResponder
 from ood.certs.errors import AcmeError
 from ood.certs.http import CaHttp
 from ood.certs.jose import AccountKey
-from ood.certs.pem import load_pair, new_key
+from ood.certs.pem import load_pair, new_key, top_issuer
 from ood.certs.responders import HttpResponder, TlsResponder
 from ood.certs.session import Binding, Session
 from ood.clock import MonotonicClock, wall_time
@@ -46,9 +47,10 @@ class PebbleCase(TestCase):
     timeout = 120
     nonce_reject = 20
     binding: tuple[str, str] | None = None
+    environment: Mapping[str, str] = {}
 
     def setUp(self) -> None:
-        self.ca = Pebble(self.nonce_reject, self.binding)
+        self.ca = Pebble(self.nonce_reject, self.binding, self.environment)
         self.addCleanup(self.ca.stop)
         self.ca.start()
         self.clock = MonotonicClock(reactor)
@@ -148,6 +150,32 @@ class IssueTests(PebbleCase):
             self.assertEqual(caught.exception.kind, "alreadyRevoked")
 
         return Deferred.fromCoroutine(work())
+
+
+class ChainTests(PebbleCase):
+    """A CA whose certificates lead to several roots."""
+
+    environment = {"PEBBLE_ALTERNATE_ROOTS": "2", "PEBBLE_CHAIN_LENGTH": "2"}
+
+    def test_preferred(self) -> Deferred[Any]:
+        """The chain to the named root is taken; where there is none, the CA's first one."""
+
+        async def work() -> None:
+            roots = [certificate_name(self.ca.root(number)) for number in range(3)]
+            self.assertEqual(len(set(roots)), 3)
+            for wanted, expected in zip([*roots, "Nobody"], [*roots, roots[0]], strict=True):
+                names = ("shop.ood-test.com",)
+                chain = await self.client().issue(
+                    names, new_key(), [self.http], preferred_chain=wanted
+                )
+                self.assertEqual(top_issuer(chain), expected)
+
+        return Deferred.fromCoroutine(work())
+
+
+def certificate_name(pem: str) -> str:
+    """Return what a root is called."""
+    return top_issuer([pem.encode()])  # it signed itself
 
 
 class ContractTests(CaContract, PebbleCase):

@@ -7,8 +7,9 @@ import hashlib
 import json
 import socket
 import ssl
-import threading
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ood.clock import wall_time
 from tests.certs.pki import write_pair
 from tests.support.apps import nodes
+from tests.support.gate import Gate
 from tests.support.ood import RunningOod, wait_until
 from tests.support.pebble import MISSING, Pebble
 
@@ -24,6 +26,9 @@ SERVER = "require('http').createServer((q, s) => s.end('hello')).listen(process.
 PATIENCE_SECONDS = 60
 SHOP = "shop.ood-test.com"
 BLOG = "blog.ood-test.com"
+FIRST_ANSWERS, MORE_ANSWERS = 3, 1
+"""Pieces of the CA's answers that the service gets before it is killed: at first, and more with
+every life.  An order is some six of them, after as many others."""
 
 
 def peer(port: int, name: str, authority: Path | None = None) -> str:
@@ -70,14 +75,16 @@ class EdgeCase(SynchronousTestCase):
         (self.site / "server.js").write_text(SERVER)
 
     def agree(self, *more: str) -> None:
-        settings = ["acmeDirectory", self.ca.url, "acmeCaFile", str(self.ca.ca_file)]
-        settings += ["acmeChallenges", self.challenges, "acmeAgreeTos", "true", *more]
-        pairs = zip(settings[::2], settings[1::2], strict=True)
-        self.service.ood("config", *(word for pair in pairs for word in ("--set", *pair)))
+        settings = {"acmeDirectory": self.ca.url, "acmeCaFile": str(self.ca.ca_file)}
+        settings |= {"acmeChallenges": self.challenges, "acmeAgreeTos": "true"}
+        settings |= dict(zip(more[::2], more[1::2], strict=True))
+        words = (word for pair in settings.items() for word in ("--set", *pair))
+        self.service.ood("config", *words)
 
-    def die(self) -> None:
+    def die(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Kill the service, and start it again."""
         self.service.kill()
+        meanwhile()
         (self.service.home / "run" / "api.json").unlink(missing_ok=True)
         self.service.start()
 
@@ -115,6 +122,19 @@ class HttpTests(EdgeCase):
         self.assertEqual((status["state"], status["names"]), ("valid", [SHOP, BLOG]))
         self.assertIn(SHOP, self.service.ood("status", "shop"))
 
+    def test_one_bad_name(self) -> None:
+        """Of two names the CA can't look one up: the other is served, and status says why."""
+        self.ca.spoil(BLOG)
+        self.service.add("shop", self.site, "--domain", SHOP, "--domain", BLOG)
+        self.agree()
+        self.until_valid(SHOP)
+        wait_until(lambda: self.state(BLOG).get("trouble"), "the reason", PATIENCE_SECONDS)
+        self.assertIn("could not resolve", self.state(BLOG)["trouble"])
+        self.assertEqual(peer(self.service.https_port, SHOP), self.state(SHOP)["fingerprint"])
+        status = self.service.json("status", "shop")["certificate"]
+        self.assertEqual((status["state"], status["names"]), ("partial", [SHOP]))
+        self.assertIn(BLOG, self.service.run("status", "shop").stdout)
+
     def test_renewed_by_hand(self) -> None:
         """ood cert renew puts another certificate in its place, without a restart."""
         self.service.add("shop", self.site, "--domain", SHOP)
@@ -129,18 +149,22 @@ class HttpTests(EdgeCase):
         self.assertIn("in use by shop", refused.stderr)
 
     def test_killed(self) -> None:
-        """Killed at many moments of an order, it has the certificate in the end, and keeps it."""
+        """Killed at every step of an order, it has the certificate in the end, and keeps it."""
+        gate = Gate(self.ca.port)
+        self.addCleanup(gate.stop)
+        gate.let(FIRST_ANSWERS)
         self.service.add("shop", self.site, "--domain", SHOP)
-        self.agree()
+        self.agree("acmeDirectory", f"https://127.0.0.1:{gate.port}/dir")
         certs = self.service.home / "certs"
         order, kept = certs / "orders" / f"{SHOP}.json", certs / "acme" / f"{SHOP}.pem"
-        pause, interrupted = threading.Event(), 0
-        for number in range(6):
-            wait_until(lambda: order.exists() or kept.exists(), "an order", PATIENCE_SECONDS)
-            pause.wait(0.1 * number)
-            interrupted += order.exists()
-            self.die()
+        interrupted, answers = 0, FIRST_ANSWERS
+        while not kept.exists():
+            wait_until(lambda: gate.held or kept.exists(), "an answer held", PATIENCE_SECONDS)
+            interrupted += order.exists() and not kept.exists()
+            answers += MORE_ANSWERS
+            self.die(partial(gate.let, answers))
         self.assertGreater(interrupted, 0)
+        gate.let(None)
         self.until_valid(SHOP)
         first = self.state(SHOP)["fingerprint"]
         self.service.ood("cert", "renew", SHOP)

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from random import Random
 from typing import IO
+
+from tests.support.ports import free_ports
 
 ROOT = Path(__file__).parents[3]
 SERVER = ROOT / "examples" / "raft-kv" / "server.py"
@@ -19,12 +20,6 @@ CLUSTER = "kv"
 # Short, so that a test sees several elections; a loaded machine still holds it.
 TICK_SECONDS = 0.03
 ELECTION_TICKS = 10
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports below the ephemeral range."""
-    first = Random(os.urandom(8)).randrange(12000, 31000)
-    return list(range(first, first + count))
 
 
 class Processes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from contextlib import suppress
 from random import Random
@@ -54,12 +55,23 @@ class Network:
 
     def __init__(self, names: str) -> None:
         self._tag = f"{os.getpid() % 10000}{Random(os.urandom(4)).randrange(100):02}"
-        # A net that nobody uses: 10.213.<random>.0/24.
-        self._net = f"10.213.{Random(os.urandom(4)).randrange(1, 255)}"
+        self._net = self._take_net()
         self._names = names
         self._hub = f"oodhub{self._tag}"
         self.hosts = [f"{self._net}.{place}" for place in range(1, len(names) + 1)]
         self.prefixes = [["ip", "netns", "exec", self._space(name)] for name in names]
+
+    def _take_net(self) -> str:
+        """Return a net that no other process that tests uses: 10.213.<random>.0/24.
+
+        The name of a socket holds it until the end.
+        """
+        self._holder = socket.socket(socket.AF_UNIX)
+        for number in Random(os.urandom(4)).sample(range(1, 255), 254):
+            with suppress(OSError):
+                self._holder.bind(f"\0ood-test-net-{number}")
+                return f"10.213.{number}"
+        raise IpError("other tests use all nets")
 
     def _space(self, name: str) -> str:
         return f"ood{name}{self._tag}"
@@ -112,3 +124,4 @@ class Network:
                 ip("netns", "del", space)
         with suppress(IpError):
             ip("link", "del", f"vt{self._tag}")
+        self._holder.close()

@@ -11,8 +11,9 @@ from twisted.internet.error import ConnectError
 from twisted.web.client import HTTPConnectionPool
 
 from tests.integration.raft.clients import sleep
-from tests.integration.raft.cluster import Processes, free_ports
+from tests.integration.raft.cluster import Processes
 from tests.integration.raft.test_processes import RECOVERY_SECONDS, ProcessCase
+from tests.support.ports import free_ports
 
 
 class ExampleTests(ProcessCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.integration.raft.cluster import CLUSTER, Processes
 from tests.raft.certificates import make_certificates
 
 # A change of leader and everything after it on a machine that is busy elsewhere.
-RECOVERY_SECONDS = 20.0
+RECOVERY_SECONDS = 60.0
 
 
 async def leader_of(addresses: dict[str, str], seconds: float = RECOVERY_SECONDS) -> str:
@@ -47,7 +48,7 @@ async def leader_of(addresses: dict[str, str], seconds: float = RECOVERY_SECONDS
 
 
 class ProcessCase(TestCase):
-    timeout = 120
+    timeout = 300
 
     def cluster(self, count: int, **options: object) -> Processes:
         processes = Processes(count, **options)  # type: ignore[arg-type]
@@ -116,7 +117,7 @@ class LoopbackTests(ProcessCase):
 
     async def test_full_disk(self) -> None:
         """A member whose disk is full stops and says why; the others go on."""
-        if os.geteuid() != 0:
+        if os.geteuid() != 0 or shutil.which("mount") is None:
             raise SkipTest("a small file system can only be mounted by root")
         processes = self.cluster(3)
         small = processes.data["a"]
@@ -160,7 +161,7 @@ class LoopbackTests(ProcessCase):
         data[300] ^= 1
         log.write_bytes(data)
         processes.start("b")
-        for _ in range(200):
+        for _ in range(int(RECOVERY_SECONDS / 0.05)):
             if processes.ended("b") is not None:
                 break
             await sleep(0.05)

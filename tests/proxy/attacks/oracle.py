@@ -28,7 +28,8 @@ from twisted.internet.interfaces import IAddress
 from twisted.trial.unittest import SkipTest
 
 from ood.model.document import App, Document
-from tests.proxy.support import LOOPBACK, ProxyTestCase, Server, Wire, free_port
+from tests.proxy.support import LOOPBACK, ProxyTestCase, Server, Wire
+from tests.support.ports import free_port
 
 SCRIPT = Path(__file__).with_name("parser.cjs")
 HEAD_BYTES_MAX = 65_536

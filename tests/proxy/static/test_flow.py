@@ -17,7 +17,8 @@ from ood.model.document import App, Document
 from ood.net.stream import WRITE_HIGH_BYTES, Stream
 from ood.proxy.core.framing import ChunkedBody
 from ood.proxy.static.flow import TURN_BYTES
-from tests.proxy.support import ProxyTestCase, Wire, free_port
+from tests.proxy.support import ProxyTestCase, Wire
+from tests.support.ports import free_port
 
 LARGE_BYTES = 12_000_000
 """More than the kernel's buffers of a connection take."""

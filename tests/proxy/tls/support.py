@@ -21,7 +21,7 @@ from ood.testing.certificates import FakeCertificates, make_certificate
 from tests.proxy.support import LOOPBACK, ProxyTestCase, Server, Wire
 
 T = TypeVar("T")
-SECONDS = 8
+SECONDS = 60
 SITE = make_certificate("site.localhost", "*.wild.org")
 OTHER = make_certificate("other.org", rsa_key=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from random import Random
 from typing import Any
 
 from twisted.internet import reactor
@@ -20,10 +19,7 @@ from ood.testing.raft_files import MemoryFiles
 from ood.testing.raft_persistence import PersistenceConformance
 from ood.testing.raft_transport import TransportConformance
 from tests.raft.certificates import make_certificates
-
-
-def free_port() -> int:
-    return Random(os.urandom(8)).randrange(15000, 32000)
+from tests.support.ports import free_port
 
 
 class MemoryTransportTests(TransportConformance, TestCase):

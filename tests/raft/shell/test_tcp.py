@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 from itertools import pairwise
 from random import Random
@@ -39,6 +38,7 @@ from ood.raft.wire import (
     encode_messages,
 )
 from tests.raft.certificates import make_certificates
+from tests.support.ports import free_port
 
 FRAMES = st.lists(
     st.builds(
@@ -227,14 +227,10 @@ class ReconnectTests(SynchronousTestCase):
         self.assertEqual(clock.getDelayedCalls(), [])
 
 
-def free_port() -> int:
-    return Random(os.urandom(8)).randrange(15000, 32000)
-
-
 class SocketTests(TestCase):
     """Real sockets, with and without TLS."""
 
-    timeout = 20
+    timeout = 120
 
     async def listening(self, transport: TcpTransport) -> str:
         self.addCleanup(transport.stop)
@@ -249,7 +245,7 @@ class SocketTests(TestCase):
         host, port = split_address(address)
 
         def talk() -> bytes:
-            with socket.create_connection((host, port), 5) as plain:
+            with socket.create_connection((host, port), 60) as plain:
                 plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
                 try:
                     return plain.recv(100)

@@ -4,7 +4,7 @@ import { ask } from "./api.js";
 import { h, show, text } from "./dom.js";
 import { day, when } from "./format.js";
 import { heard } from "./live.js";
-import { button, complain, dialog, empty, field, grid, heading, own, say, stateOf, textInput } from "./ui.js";
+import { button, complain, dialog, empty, field, grid, heading, hostName, own, say, stateOf, textInput } from "./ui.js";
 
 const path = (name, ...rest) => ["/certificates", encodeURIComponent(name), ...rest].join("/");
 const SOURCES = { acme: "CA", file: "files", "self-signed": "self-signed" };
@@ -26,14 +26,15 @@ function add(load) {
 
 const names = own(({ name }) => {
   const others = h("small");
-  return [[name, others], (one) => text(others, one.names.filter((each) => each !== name).join(", "))];
+  return [[h("span", hostName(name)), others], (one) => text(others, one.names.filter((each) => each !== name).join(", "))];
 });
 
 const acts = (load) => own(({ name }) => {
   const renew = button("Renew", async () => {
     renew.disabled = true;
-    say(`${name} is being renewed`);
+    text(renew, "Renewing …");
     await ask("POST", path(name, "renew")).then(() => say(`${name} is renewed`), complain);
+    text(renew, "Renew");
     renew.disabled = false;
     load();
   }, { "aria-label": `Renew ${name}` });
@@ -51,10 +52,10 @@ const acts = (load) => own(({ name }) => {
 export async function certificatesView(root) {
   const all = grid("Certificates", "", [
     ["Name", "name", names],
-    ["State", "", stateOf((one) => one.state, (one) => [one.trouble, one.nextTry && `next try ${when(one.nextTry)}`].filter(Boolean).join("; "))],
-    ["From", "", (one) => [SOURCES[one.source] ?? one.source, one.issuer].filter(Boolean).join(": ")],
+    ["State", "", stateOf((one) => (one.state === "pending" && one.trouble ? "waiting" : one.state), (one) => [one.trouble, one.nextTry && `next try ${when(one.nextTry)}`].filter(Boolean).join("; "))],
+    ["From", "less", (one) => [SOURCES[one.source] ?? one.source, one.issuer].filter(Boolean).join(": ")],
     ["Expires", "n", (one) => day(one.notAfter)],
-    ["Apps", "", (one) => one.apps.join(", ") || "–"],
+    ["Apps", "less whole", (one) => one.apps.join(", ") || "–"],
     ["", "acts", acts(() => load())],
   ], (one) => one.name);
   const none = empty("There is no certificate. Those of a CA come by themselves once an app has a public name and acmeAgreeTos is set; "

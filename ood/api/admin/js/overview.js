@@ -6,7 +6,7 @@ import { List, attribute, h, icon, show, text } from "./dom.js";
 import { feed } from "./events.js";
 import { bytes, count, ms, number, percent } from "./format.js";
 import { apps, link, series, sorted } from "./live.js";
-import { button, dim, grid, heading, iconButton, own, searchInput, stateOf } from "./ui.js";
+import { button, dim, grid, heading, hostName, iconButton, own, searchInput, stateOf } from "./ui.js";
 
 const ALERTS_SHOWN = 12;
 
@@ -39,7 +39,7 @@ export function troubles(app) {
 
 const nameCell = own(({ name }) => {
   const version = h("small");
-  return [[h("a", { href: appLink(name) }, name), version], (app) =>
+  return [[h("a", { href: appLink(name) }, hostName(name)), version], (app) =>
     text(version, [app.type !== "node" && KINDS[app.type], app.version && `v${app.version}`].filter(Boolean).join(" "))];
 });
 

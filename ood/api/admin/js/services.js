@@ -2,10 +2,12 @@
 
 import { ask } from "./api.js";
 import { List, h, show, text } from "./dom.js";
-import { complain, empty, grid, heading, stateOf } from "./ui.js";
+import { empty, grid, heading, stateOf } from "./ui.js";
 
 const LOOK_MS = 3000;
-const FORWARDERS = { g: "routed", i: "tunnel", m: "masquerading" };
+const FORWARDERS = { g: "routed", i: "tunnel", m: "NAT" };
+
+const NONE = "The balancer has no service. The command line makes them: ood lb --help";
 
 const total = (word) => (one) => one.statistics?.[word] ?? "–";
 const SERVER = [
@@ -37,23 +39,23 @@ function service({ id }) {
 
 export async function servicesView(root) {
   const list = h("div.stack");
-  const none = empty("The balancer has no service. The command line makes them: ood lb --help");
+  const none = empty(NONE);
   root.append(heading("Services"), list, none);
   const rows = new List(list, service);
   let timer = 0;
   let closed = false;
   async function load() {
-    let some = true;
     try {
       const services = await ask("GET", "/services?statistics=true");
-      some = services.length > 0;
       rows.update(services, (one) => one.id);
-      show(none, !some);
+      text(none, NONE);
+      show(none, !services.length);
     } catch (problem) {
-      complain(problem);
-      some = false;
+      // What is shown stays: it is how it was.
+      text(none, [problem.message, problem.hint].filter(Boolean).join(". "));
+      show(none, true);
     }
-    if (!closed && some) timer = setTimeout(load, LOOK_MS);
+    if (!closed) timer = setTimeout(load, LOOK_MS);
   }
   await load();
   return {

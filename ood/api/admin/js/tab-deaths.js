@@ -28,7 +28,7 @@ function death(one) {
 export async function deathsTab(root, name) {
   const pattern = h("p.card.notice", { hidden: true });
   const list = h("div.stack");
-  const none = empty("No worker has died that nobody had told to.");
+  const none = empty("No worker has died unexpectedly.");
   root.append(h("h2.unseen", "Deaths"), pattern, list, none);
   const rows = new List(list, death);
   let timer = 0;

@@ -32,7 +32,7 @@ const UPSTREAM = [
 export function workersTab(root) {
   const workers = grid("Workers", "", WORKER, (one) => `${one.instance} ${one.pid}`);
   const upstreams = grid("Servers", "", UPSTREAM, (one) => one.address);
-  const none = empty("There are none while it is stopped.");
+  const none = empty("Nothing of it runs while it is stopped.");
   root.append(workers.node, upstreams.node, none);
   return {
     draw(app) {

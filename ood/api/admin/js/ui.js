@@ -15,6 +15,7 @@ const STATES = {
   pending: ["busy", "busy"],
   partial: ["warn", "warning"],
   due: ["warn", "warning"],
+  waiting: ["warn", "warning"],
   terms: ["warn", "warning"],
   expired: ["bad", "errored"],
   failed: ["bad", "errored"],
@@ -36,6 +37,11 @@ export function badge(state) {
   };
   set(state);
   return { node, set };
+}
+
+/** A host name that may be broken after its dots, where it is too long for its place. */
+export function hostName(name) {
+  return name.split(/(?<=\.)/).flatMap((part, at) => (at ? [h("wbr"), part] : [part]));
 }
 
 export function button(label, onclick, attributes = {}) {

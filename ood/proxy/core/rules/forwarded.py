@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
+
+import msgspec
 
 from ood.proxy.core.forward import Peer
 from ood.proxy.core.rules.networks import Networks, read_address
@@ -49,7 +50,7 @@ def real_peer(peer: Peer, fields: bytes, trusted: Networks) -> Peer:
     host = _beside(hosts, place, len(hops))
     scheme = scheme if scheme in _DEFAULT_PORTS else peer.scheme
     given = found.get(b"x-forwarded-port", b"").rpartition(b",")[2].strip()
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         peer,
         address=address,
         port=port,
