@@ -6,7 +6,7 @@ This is what :mod:`ood.certs.part` loads when the first certificate is wanted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ from ood.errors import OodError
 from ood.interfaces import Certificate
 from ood.model.document import Settings
 
+WARNING_DAYS = (14, 3, 0)
+"""So long before the end of an own certificate, which nobody else renews, it is told of."""
 LOOK_SECONDS = 15.0
 """How often files of own certificates are looked at."""
 
@@ -140,11 +142,19 @@ class Keeper:
         self._look()
 
     def _ended(self) -> bool:
-        """Tell whether an own certificate has expired since the last look."""
+        """Tell whether an own certificate has expired since the last look; warn before that."""
         now, before = self.now(), self._looked
         self._looked = now
-        own = self.own.certificates.values()
-        return any(before < one.certificate.not_after <= now for one in own)
+        ended = False
+        for name, own in self.own.certificates.items():
+            end = own.certificate.not_after
+            if any(before < end - timedelta(days=days) <= now for days in WARNING_DAYS):
+                over = end <= now
+                text = "has expired" if over else f"ends on {rfc3339(end)}: put a new one there"
+                outcome = "expired" if over else "ending"
+                self.tell(name, f"the certificate of {name} in {own.place.cert} {text}", outcome)
+                ended = ended or over
+        return ended
 
     # what is wanted
 

@@ -17,6 +17,9 @@ from ood.certs.store import DirectoryStore
 from ood.errors import ConflictError, NotFoundError
 from ood.interfaces import ICertificateDesk, ICertificates
 from ood.model.document import App, Document, Settings
+from ood.model.event import Event
+from ood.model.notify import Target
+from ood.notify.core.message import wants
 from tests.certs.ca import EPOCH
 from tests.certs.pki import make_pair, write_pair
 
@@ -171,6 +174,19 @@ class SaidTests(PartCase):
         end = EPOCH.timestamp() + 90 * 86_400
         self.assertEqual(names["ood_certificate_not_after_seconds"], end)
         self.assertEqual(names["ood_certificate_trouble"], 0)
+
+    def test_told_before_the_end(self) -> None:
+        """Nobody renews an own certificate by itself, so its end is told of, three times."""
+        self.add(SHOP)
+        for _ in range(92):
+            self.clock.pump([86_400.0, LOOK_SECONDS])
+        told = [(kind, app, data["outcome"]) for kind, _, app, data in self.events[1:]]
+        each = [("certificate", "shop", one) for one in ("ending", "ending", "expired")]
+        self.assertEqual(told, each)
+        self.assertIn("put a new one there", self.events[1][1])
+        for kind, text, app, data in self.events[1:]:
+            event = Event(id=1, time="", kind=kind, app=app, text=text, data=data)
+            self.assertTrue(wants(Target(webhook="https://example.com/"), event))
 
     def test_expired(self) -> None:
         """An own certificate that has ended is said to, and a CA is wanted again."""

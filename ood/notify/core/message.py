@@ -14,7 +14,7 @@ from ood.notify.core.coalesce import Batch
 CHAT_CHARACTERS_MAX = 1900
 """Longest text; Discord refuses more than 2000 characters."""
 
-TROUBLE = ("failed", "refused")
+TROUBLE = ("failed", "refused", "ending", "expired")
 """How it went with a certificate when somebody has to act; others are renewed by themselves."""
 
 
