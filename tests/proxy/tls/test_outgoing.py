@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import tempfile
 from collections.abc import Callable
@@ -18,6 +19,13 @@ from tests.certs.pki import Authority
 from tests.proxy.support import LOOPBACK
 from tests.proxy.test_remotes import GET, POST
 from tests.proxy.tls.outgoing import CA, CLIENT, GOOD, OTHER_CA, OutgoingTestCase, Settings
+
+
+def _set(name: str, value: str | None) -> None:
+    if value is None:
+        del os.environ[name]
+    else:
+        os.environ[name] = value
 
 
 class TrustTests(OutgoingTestCase):
@@ -80,6 +88,17 @@ class TrustTests(OutgoingTestCase):
         self.assertEqual(f"its certificate is not signed by a CA in {self.ca}", why)
         why = await self.refusal(GOOD, "serverName=api.example")
         self.assertIn("not signed by a CA that this machine knows (caFile)", why)
+
+    async def test_the_systems_authorities(self) -> None:
+        """Without caFile the system's CAs are trusted, wherever it says that they are."""
+        before = os.environ.get("SSL_CERT_FILE")
+        self.addCleanup(_set, "SSL_CERT_FILE", before)
+        _set("SSL_CERT_FILE", self.ca)
+        server, address = self.secure(Settings(GOOD))
+        self.upstreams(address)
+        client = await self.client()
+        client.send(GET)
+        await self.answered(server, client)
 
     async def test_not_for_servers(self) -> None:
         why = await self.refusal(CA.pair(LOOPBACK, client=True))
