@@ -153,10 +153,10 @@ class Brief:
 
     def _write(self, data: bytes) -> None:
         """Send the client its answer, and close; with bytes unread that would be a reset."""
-        sock = self._incoming.sock
+        sock, end = self._incoming.sock, self._sent.request.end
         try:
-            sock.recv(self._sent.request.end, DONTWAIT)
-            taken = sock.send(data, SEND_LAST)
+            alone = len(sock.recv(end + 1, DONTWAIT)) <= end
+            taken = sock.send(data, SEND_LAST) if alone else 0
         except BlockingIOError:
             taken = 0
         except OSError:
@@ -164,9 +164,7 @@ class Brief:
         if taken == len(data):
             sock.close()
         else:
-            client = Client(self._context, self._incoming)
-            client.write(data[taken:], last=True)
-            client.finish()
+            Client(self._context, self._incoming).leave(data[taken:])
 
     def _count(self, status: int, size: int) -> None:
         upstream, traffic = self._sent.upstream, self._traffic

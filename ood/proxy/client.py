@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from fcntl import ioctl
+from termios import FIONREAD
 
 import msgspec
 
@@ -75,6 +77,11 @@ class Client(PacedStream):
         self.input = b""
         self.current = downstream = Http1Downstream(self._context, self, sent.request)
         carry_on(self._context, downstream, sent, self._peer)
+
+    def leave(self, data: bytes) -> None:
+        """Send the last of the answer to the connection's only request, which was read, and end."""
+        self.write(data, last=True)
+        self._end(unread=False)
 
     def refuse(self, page: Page, peeked: int, request: Request | None = None) -> None:
         """Answer a connection's first ``peeked`` bytes, still unread, with ``page``, and end it.
@@ -265,8 +272,10 @@ class Client(PacedStream):
 
         Closing a socket with unread bytes makes the kernel send a reset, which may
         overtake the answer: where there are such bytes, they are read away first.
+
+        :param unread: more is to come of what the client has begun.
         """
-        if not unread or self.broken or self.at_end:
+        if self.broken or self.at_end or not (unread or self._has_unread()):
             self.finish()
             return
         self._lingering = True
@@ -274,6 +283,14 @@ class Client(PacedStream):
         self.deadline = self._context.live.now + limits.LINGER_SECONDS
         self.end_writing()
         self.resume_reading()
+
+    def _has_unread(self) -> bool:
+        """Tell whether there is more from a client who said that there would be no more."""
+        try:
+            ioctl(self._fd, FIONREAD, count := bytearray(4))
+        except OSError:
+            return False
+        return any(count)
 
     def watch(self) -> None:
         """Read, to learn of the client's going away (and of its next requests)."""

@@ -169,3 +169,36 @@ class AlikeTests(BriefCase):
                     if 0 < cut < len(answer):
                         await self.compare(request, [answer[:cut], answer[cut:]])
         self.assertLess(4 * len(ANSWERS), self.short)
+
+
+class TalkativeTests(BriefCase):
+    """Clients that go on after a request which they said to be the last."""
+
+    async def answer_to_one_who_goes_on(self, more: bytes, *, short: bool) -> None:
+        wire = await self.warm()
+        if not short:
+            wire.close()
+            await self.settle()
+        client = await self.client()
+        client.send(REQUESTS[0])
+        if not short:
+            wire = await self.backend.next()
+        await wire.until(_END)
+        self.assertEqual(int(short), self.briefs())
+        client.send(more)
+        await self.settle()
+        wire.send(OK)
+        await client.until(b"ok")
+        client.close()
+        wire.close()
+        await self.settle()
+
+    async def test_the_short_way(self) -> None:
+        """They get their answer: bytes unread must not make the kernel throw it away."""
+        for more in (b"\r\n", REQUESTS[0], b"x" * 100_000):
+            await self.answer_to_one_who_goes_on(more, short=True)
+
+    async def test_the_long_way(self) -> None:
+        """They get their answer there, too."""
+        for more in (b"\r\n", REQUESTS[0], b"x" * 100_000):
+            await self.answer_to_one_who_goes_on(more, short=False)
