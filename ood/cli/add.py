@@ -145,7 +145,7 @@ def _next(
     say = invocation.output.say
     if as_root:
         say("It will run as root: a hole in it would be a hole in the machine. Better:")
-        say(f"  adduser --system --group NAME && ood config -a {app} -s user NAME")
+        say(f"  useradd --system --user-group NAME && ood config -a {app} -s user NAME")
     if owner:
         say(f"It will run as {owner}, who owns the directory.")
         say(f"Another user: ood config -a {app} -s user NAME")

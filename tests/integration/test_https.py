@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import ssl
 import subprocess
 from functools import partial
@@ -99,6 +100,44 @@ class HttpsTests(SynchronousTestCase):
             node = next(iter(nodes().values()))
             self.assertIn("done 200", run(node, "-e", NODE_CLIENT, str(service.https_port)))
             self.openssl(service)
+
+    def test_strict_transport_security(self) -> None:
+        """Said over HTTPS only, and only where it is wanted; plain HTTP leads to HTTPS."""
+        name = "site.ood-test.com"
+        with RunningOod() as service:
+            service.add("site", directory(service, "site", TELLING), "--domain", name)
+            self.assertNotIn("strict-transport-security", self.curl(service, "-i").lower())
+            service.ood("config", "-a", "site", "-s", "hsts", "31536000", "-s", "https", "only")
+            answer = self.curl(service, "-i").lower()
+            self.assertIn("strict-transport-security: max-age=31536000", answer)
+            where = f"http://{name}:{service.http_port}/"
+            plain = run("curl", "-si", "--connect-to", f"::127.0.0.1:{service.http_port}", where)
+            self.assertIn(f"Location: https://{name}:{service.https_port}/", plain)
+            self.assertNotIn("strict-transport-security", plain.lower())
+
+    def test_resumption(self) -> None:
+        """A client that comes again resumes its session, by each version of TLS."""
+        with RunningOod() as service:
+            service.add("site", directory(service, "site", TELLING))
+            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+                context = ssl.create_default_context()
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+                context.minimum_version = context.maximum_version = version
+                reused, session = self.ask(service, context, None)
+                self.assertFalse(reused)
+                reused, _ = self.ask(service, context, session)
+                self.assertTrue(reused, version)
+
+    def ask(
+        self, service: RunningOod, context: ssl.SSLContext, session: ssl.SSLSession | None
+    ) -> tuple[bool | None, ssl.SSLSession | None]:
+        """Send a request; return whether a session was resumed, and the one to come back with."""
+        sock = socket.create_connection(("127.0.0.1", service.https_port), SECONDS)
+        with context.wrap_socket(sock, server_hostname="site.localhost", session=session) as wire:
+            wire.sendall(b"GET / HTTP/1.1\r\nHost: site.localhost\r\nConnection: close\r\n\r\n")
+            while wire.recv(65536):
+                pass
+            return wire.session_reused, wire.session
 
     def openssl(self, service: RunningOod) -> None:
         """Ask with a client that shows what it gets."""

@@ -90,6 +90,23 @@ class PreflightTests(TemporaryTestCase):
             account = accounts.Account("x", "/", 99_999, 99_999, groups, other=True)
             self.assertEqual(accounts.obstacle(account, inner, os.X_OK), wall)
 
+    def test_node_out_of_reach(self) -> None:
+        """A Node in somebody's closed home is refused by name, with what to do."""
+        closed = self.directory / "home"
+        closed.mkdir(mode=0o700)
+        node = closed / "node"
+        self.assertEqual(preflight.runnable(self.stranger(), "/bin/true", "node"), "/bin/true")
+        node.write_text("")
+        node.chmod(0o755)
+        error = self.assertRaises(
+            WorkerError, preflight.runnable, self.stranger(), str(node), "node"
+        )
+        self.assertIn("node: user x can't enter /", str(error))
+        self.assertIn("install node where every user can run it", str(error))
+
+    def stranger(self) -> accounts.Account:
+        return accounts.Account("x", "/", 99_999, 99_999, frozenset({99_999}), other=True)
+
     def test_command(self) -> None:
         """Links are resolved, arguments in their places."""
         (self.directory / "b.js").write_text("")

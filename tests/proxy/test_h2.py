@@ -1,190 +1,20 @@
-"""HTTP/2 in front of HTTP/1.1 backends: streams as requests, over each library."""
+"""HTTP/2 in front of HTTP/1.1 backends: streams as requests and their ends, over each library."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Sequence
-from typing import Any
-
 import ngh2
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import (
-    ConnectionTerminated,
-    DataReceived,
-    InformationalResponseReceived,
-    ResponseReceived,
-    StreamEnded,
-    StreamReset,
-    TrailersReceived,
-)
 from h2.exceptions import StreamClosedError
-from h2.settings import SettingCodes
 
-from ood.proxy.context import Entry, Incoming
-from ood.proxy.http2.connection import Http2Connection
-from ood.proxy.http2.fast import FastSession
 from ood.proxy.http2.hyper import HyperSession
-from ood.proxy.http2.session import Field, Session
-from tests.proxy.support import LOOPBACK, ProxyTestCase, Wire
-
-GET: list[Field] = [
-    (b":method", b"GET"),
-    (b":scheme", b"https"),
-    (b":authority", b"site.localhost"),
-    (b":path", b"/page"),
-]
-POST = [(b":method", b"POST"), *GET[1:]]
-CONNECT: list[Field] = [
-    (b":method", b"CONNECT"),
-    (b":protocol", b"websocket"),
-    *GET[1:],
-    (b"sec-websocket-version", b"13"),
-]
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nKeep-Alive: timeout=5\r\nX-A: 1\r\n\r\nhello"
-
-
-class Answer:
-    """What a client heard on a stream.
-
-    :ivar status: of the final response; 0 before it.
-    :ivar error: the code it was reset with.
-    """
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.fields: dict[bytes, bytes] = {}
-        self.interim: list[dict[bytes, bytes]] = []
-        self.body = b""
-        self.trailers: dict[bytes, bytes] = {}
-        self.ended = False
-        self.error: int | None = None
-
-
-class Client(Wire):
-    """A client by hyper-h2.
-
-    :ivar answers: what was heard, by stream.
-    :ivar gone: the code of GOAWAY.
-    :ivar reads: it gives the window back for what it reads.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
-        self.answers: dict[int, Answer] = {}
-        self.gone: int | None = None
-        self.reads = True
-
-    def connectionMade(self) -> None:
-        super().connectionMade()
-        self.h2.initiate_connection()
-        self.flush()
-
-    def flush(self) -> None:
-        """Send what the library wants to be sent."""
-        self.send(self.h2.data_to_send())
-
-    def request(self, fields: Sequence[Field], body: bytes | None = b"") -> int:
-        """Send a request; its body comes later if it is None."""
-        number = self.h2.get_next_available_stream_id()
-        self.answers[number] = Answer()
-        self.h2.send_headers(number, fields, end_stream=body == b"")
-        if body:
-            self.h2.send_data(number, body, end_stream=True)
-        self.flush()
-        return number
-
-    def dataReceived(self, data: bytes) -> None:
-        for event in self.h2.receive_data(data):
-            self.hear(event)
-        self.flush()
-        self._check()
-
-    def hear(self, event: Any) -> None:
-        """Note an event."""
-        if isinstance(event, ConnectionTerminated):
-            self.gone = int(event.error_code)
-            return
-        answer = self.answers.get(getattr(event, "stream_id", 0) or 0)
-        if answer is None:
-            return
-        if isinstance(event, ResponseReceived):
-            answer.fields = dict(event.headers)
-            answer.status = int(answer.fields.pop(b":status"))
-        elif isinstance(event, InformationalResponseReceived):
-            answer.interim.append(dict(event.headers))
-        elif isinstance(event, DataReceived):
-            answer.body += event.data
-            if self.reads and event.flow_controlled_length:
-                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-        elif isinstance(event, TrailersReceived):
-            answer.trailers = dict(event.headers)
-        elif isinstance(event, StreamEnded):
-            answer.ended = True
-        elif isinstance(event, StreamReset):
-            answer.error = int(event.error_code)
-
-    async def answer(self, number: int) -> Answer:
-        """Wait for a stream's end."""
-        answer = self.answers[number]
-        await self._until(lambda: answer.ended or answer.error is not None or self.over)
-        return answer
-
-
-class Http2TestCase(ProxyTestCase):
-    """A proxy whose clients speak HTTP/2 without TLS."""
-
-    def session(self) -> Session:
-        """Return the session to be tested."""
-        return FastSession()
-
-    async def h2(self, client: Any = None) -> Any:
-        """Return a connected client."""
-        listening = socket.create_server((LOOPBACK, 0))
-        client = client or Client()
-        near = socket.create_connection(listening.getsockname())
-        accepted, address = listening.accept()
-        listening.close()
-        near.setblocking(False)
-        accepted.setblocking(False)
-        reactor_transport(near, client)
-        incoming = Incoming(accepted, address[:2], Entry(443, scheme=b"https"))
-        self.connection = Http2Connection(self.proxy._context, incoming, self.session())
-        self.connection.start()
-        self.addCleanup(client.abort)
-        return client
-
-    async def asked(self) -> Wire:
-        """Return the backend's next connection, once the request's head has come."""
-        wire = await self.backend.next()
-        await wire.until(b"\r\n\r\n")
-        return wire
-
-
-def reactor_transport(sock: socket.socket, protocol: Wire) -> None:
-    """Run ``protocol`` on a connected socket."""
-    from twisted.internet import reactor
-
-    reactor.adoptStreamConnection(sock.fileno(), sock.family, OneProtocol(protocol))
-    sock.close()
-
-
-class OneProtocol:
-    """A factory that gives the one protocol it was made for."""
-
-    def __init__(self, protocol: Wire) -> None:
-        self._protocol = protocol
-
-    def buildProtocol(self, _address: object) -> Wire:
-        return self._protocol
-
-    def doStart(self) -> None:
-        """Do nothing."""
-
-    def doStop(self) -> None:
-        """Do nothing."""
+from ood.proxy.http2.session import Session
+from tests.proxy.h2client import (
+    GET,
+    OK,
+    POST,
+    Http2TestCase,
+)
+from tests.proxy.support import Wire
 
 
 class RequestTests(Http2TestCase):
@@ -395,101 +225,6 @@ class DrainTests(Http2TestCase):
         await stopped
 
 
-class FlowTests(Http2TestCase):
-    """Back-pressure."""
-
-    async def test_down(self) -> None:
-        """What the client's window does not take is not read from the backend."""
-        client = await self.h2()
-        client.reads = False
-        number = client.request(GET)
-        wire = await self.asked()
-        size = 8_000_000
-        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
-        answer = client.answers[number]
-        await self.eventually(lambda: len(answer.body) >= 65_535)
-        for _ in range(20):
-            await self.settle()
-        unsent = self.connection.session.unsent(number)
-        self.assertLess(unsent, 400_000)
-        client.reads = True
-        client.h2.increment_flow_control_window(size, number)
-        client.h2.increment_flow_control_window(size)
-        client.flush()
-        self.assertEqual(len((await client.answer(number)).body), size)
-
-    async def test_up(self) -> None:
-        """What the backend does not read, the client may not send."""
-        client = await self.h2()
-        number = client.request(POST, None)
-        wire = await self.asked()
-        wire.transport.pauseProducing()  # type: ignore[union-attr]
-        sent = 0
-        for _ in range(400):
-            room = client.h2.local_flow_control_window(number)
-            while room:
-                piece = min(room, 16_384)
-                client.h2.send_data(number, b"x" * piece)
-                sent += piece
-                room -= piece
-            client.flush()
-            await self.settle()
-        self.assertLess(sent, 3_000_000)
-        wire.transport.resumeProducing()  # type: ignore[union-attr]
-        client.h2.end_stream(number)
-        client.flush()
-        await wire.until(b"0\r\n\r\n")
-
-    async def test_a_small_window(self) -> None:
-        """A client with a window of one byte gets its answer, slowly."""
-        client = await self.h2()
-        client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1})
-        client.flush()
-        number = client.request(GET)
-        wire = await self.asked()
-        wire.send(OK)
-        self.assertEqual((await client.answer(number)).body, b"hello")
-
-
-class WebSocketTests(Http2TestCase):
-    """WebSockets over HTTP/2 (RFC 8441)."""
-
-    async def test_a_web_socket(self) -> None:
-        """The backend sees HTTP/1.1's handshake; then bytes go both ways until both ends."""
-        client = await self.h2()
-        number = client.request(CONNECT, None)
-        wire = await self.backend.next()
-        head = await wire.until(b"\r\n\r\n")
-        self.assertIn(b"Connection: Upgrade\r\nUpgrade: websocket\r\n", head)
-        self.assertIn(b"sec-websocket-key: ", head)
-        wire.send(
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            b"Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: chat\r\n\r\nhi"
-        )
-        answer = client.answers[number]
-        await self.eventually(lambda: answer.body == b"hi")
-        self.assertEqual(answer.status, 200)
-        self.assertEqual(answer.fields, {b"sec-websocket-protocol": b"chat"})
-        client.h2.send_data(number, b"ping")
-        client.flush()
-        self.assertEqual(await wire.take(4), b"ping")
-        wire.send(b"pong")
-        await self.eventually(lambda: answer.body == b"hipong")
-        client.h2.end_stream(number)
-        client.flush()
-        wire.close()
-        self.assertTrue((await client.answer(number)).ended)
-        await wire.end()
-
-    async def test_a_refused_one(self) -> None:
-        """An app that does not switch answers as to any request."""
-        client = await self.h2()
-        number = client.request(CONNECT, None)
-        wire = await self.asked()
-        wire.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-        self.assertEqual((await client.answer(number)).status, 403)
-
-
 class HyperRequestTests(RequestTests):
     """The same by hyper-h2."""
 
@@ -499,14 +234,6 @@ class HyperRequestTests(RequestTests):
 
 
 class HyperEndTests(EndTests):
-    """The same by hyper-h2."""
-
-    def session(self) -> Session:
-        """Return the session to be tested."""
-        return HyperSession()
-
-
-class HyperFlowTests(FlowTests):
     """The same by hyper-h2."""
 
     def session(self) -> Session:

@@ -16,8 +16,8 @@ from ood.proxy.http2.connection import Http2Connection
 from ood.proxy.http2.hoard import Hoard
 from ood.proxy.http2.hyper import HyperSession
 from ood.proxy.http2.session import Session
+from tests.proxy.h2client import POST
 from tests.proxy.support import LOOPBACK
-from tests.proxy.test_h2 import POST
 from tests.proxy.test_h2_pace import PaceTestCase
 from tests.support import h2frames
 

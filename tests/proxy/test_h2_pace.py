@@ -18,8 +18,8 @@ from ood.proxy.http2.connection import Http2Connection
 from ood.proxy.http2.fast import FastSession
 from ood.proxy.http2.hyper import HyperSession
 from ood.proxy.http2.session import Session
+from tests.proxy.h2client import GET
 from tests.proxy.support import LOOPBACK, ProxyTestCase, Wire
-from tests.proxy.test_h2 import GET
 
 SIZE = 20_000_000
 SMALL_BUFFER_BYTES = 2048

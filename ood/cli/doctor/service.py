@@ -124,7 +124,7 @@ def check_privileges(facts: Facts) -> Iterator[Finding]:
         for name, app in apps.items():
             if app.type == NODE and app.user in {None, "root", "0"}:
                 text = f"{name} runs as root: a hole in it would be a hole in the machine"
-                fix = f"adduser --system --group NAME; ood config -a {name} -s user NAME"
+                fix = f"useradd --system --user-group NAME; ood config -a {name} -s user NAME"
                 yield Finding(WARN, "user", text, fix)
         return
     other = [name for name, app in apps.items() if app.user not in {None, facts.user}]

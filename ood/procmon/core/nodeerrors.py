@@ -176,7 +176,11 @@ STATUSES: Mapping[int, Status] = {
         "a top-level await waits for a promise that nothing will ever settle",
         "look at what the script awaits",
     ),
-    126: Status("not-allowed", "what it runs may not be executed", "chmod +x, in {cwd}"),
+    126: Status(
+        "not-allowed",
+        "what it runs may not be executed",
+        "the last lines name it: chmod +x it, and let the app's user enter each directory above it",
+    ),
     127: Status(
         "no-command",
         "a command that it runs was not found",

@@ -15,7 +15,7 @@ from ood.procmon.core.environment import DEFAULT_PATH
 from ood.procmon.system.accounts import Account, describe, obstacle
 from ood.procmon.system.runner import Runner
 from ood.procmon.system.runtime import NodeRuntime
-from ood.procmon.workers.preflight import Command, package
+from ood.procmon.workers.preflight import Command, package, runnable
 
 FETCH_SECONDS_MAX = 900.0
 """How long sources may take: a large repository over a slow line."""
@@ -154,7 +154,8 @@ class Building:
 
     def _use_node(self) -> None:
         """Let the commands find the Node that will run the app."""
-        directory = os.path.dirname(self._runtime.node())
+        node = runnable(self._place.account, self._runtime.node(), "node")
+        directory = os.path.dirname(node)
         path = self._place.env.get("PATH", DEFAULT_PATH)
         if directory not in path.split(":"):
             env = {**self._place.env, "PATH": f"{directory}:{path}"}

@@ -39,7 +39,7 @@ def _user(user: str | None) -> pwd.struct_passwd:
         shown = os.getuid() if user is None else user
         raise WorkerError(
             f"user: there is no user {shown}",
-            "create it with: adduser --system --group NAME, or set another user",
+            "create it with: useradd --system --user-group NAME, or set another user",
         ) from None
 
 
@@ -47,7 +47,7 @@ def _group(group: str) -> int:
     try:
         return (grp.getgrgid(int(group)) if group.isdigit() else grp.getgrnam(group)).gr_gid
     except KeyError:
-        hint = "create it with: addgroup --system NAME, or set another group"
+        hint = "create it with: groupadd --system NAME, or set another group"
         raise WorkerError(f"group: there is no group {group}", hint) from None
 
 

@@ -46,23 +46,39 @@ def package(cwd: str) -> dict[str, Any]:
     return plain if isinstance(plain, dict) else {}
 
 
-def _reach(account: Account, path: Path, bit: int, key: str) -> str:
-    """Return ``path`` resolved if ``account`` may do ``bit`` with it."""
+def _reach(account: Account, path: Path, bit: int, key: str, hint: str = "") -> str:
+    """Return ``path`` resolved if ``account`` may do ``bit`` with it.
+
+    :param hint: what to do if it may not, where that is not the usual.
+    """
     try:
         real = path.resolve(strict=True)
         wall = obstacle(account, real, bit)
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        hint = f"correct it with: ood config -a APP -s {key} PATH"
-        raise WorkerError(f"{key}: {path}: {reason}", hint) from None
+        correct = f"correct it with: ood config -a APP -s {key} PATH"
+        raise WorkerError(f"{key}: {path}: {reason}", correct) from None
     if wall is not None:
         verb = {os.R_OK: "read", os.X_OK: "enter" if wall.is_dir() else "run"}[bit]
         verb = "enter" if wall.is_dir() else verb
-        hint = f"give {account.name} the right, or set another user"
         raise WorkerError(
-            f"{key}: user {account.name} can't {verb} {wall} ({describe(wall)})", hint
+            f"{key}: user {account.name} can't {verb} {wall} ({describe(wall)})",
+            hint or f"give {account.name} the right, or set another user",
         )
     return str(real)
+
+
+def runnable(account: Account, program: str, what: str) -> str:
+    """Return ``program`` as it is if ``account`` may run it.
+
+    The Node of a virtual environment in somebody's home is out of reach for others.
+
+    :param what: how an error calls it.
+    :raises WorkerError: it may not.
+    """
+    hint = f"install {what} where every user can run it, or give {account.name} the right"
+    _reach(account, Path(program), os.X_OK, what, hint)
+    return program
 
 
 def _script(app: App, account: Account, cwd: str, bit: int) -> str:
@@ -91,17 +107,18 @@ def command(app: App, runtime: NodeRuntime, inherited_path: str | None = None) -
     if not os.path.isdir(cwd):
         raise WorkerError(f"cwd: {cwd} is not a directory", "ood config -a APP -s cwd PATH")
     if app.interpreter == "node":
-        node = runtime.node()
+        node = runnable(account, runtime.node(), "node")
         script = _script(app, account, cwd, os.R_OK)
         argv = (node, *app.node_args, script, *app.args)
         return Command(argv, cwd, account, os.path.dirname(node))
     if app.interpreter == "npm":
         script = _npm_script(app, cwd)
         extra = ("--", *app.args) if app.args else ()
+        node = runnable(account, runtime.node(), "node")
         argv = (*runtime.npm(), "run", script, *extra)
-        return Command(argv, cwd, account, os.path.dirname(runtime.node()))
+        return Command(argv, cwd, account, os.path.dirname(node))
     if app.interpreter == "none":
         return Command((_script(app, account, cwd, os.X_OK), *app.args), cwd, account)
     path = app.env.get("PATH") or inherited_path or DEFAULT_PATH
-    program = runtime.program(app.interpreter, path)
+    program = runnable(account, runtime.program(app.interpreter, path), "interpreter")
     return Command((program, _script(app, account, cwd, os.R_OK), *app.args), cwd, account)

@@ -18,7 +18,7 @@ from ood.proxy.http2.hyper import HyperSession
 from ood.proxy.http2.session import Field, Session
 from tests.proxy.attacks.oracle import OracleTestCase, Told
 from tests.proxy.attacks.test_smuggling import RULES
-from tests.proxy.test_h2 import Answer, Client, Http2TestCase
+from tests.proxy.h2client import Answer, Client, Http2TestCase
 
 EXAMPLES = int(os.environ.get("OOD_FUZZ_EXAMPLES", "150"))
 INNER = b"GET /inner HTTP/1.1\r\nHost: site.localhost\r\n\r\n"

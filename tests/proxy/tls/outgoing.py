@@ -14,8 +14,8 @@ from zope.interface import implementer
 
 from ood.proxy.tls.contexts import show
 from tests.certs.pki import Authority
+from tests.proxy.remotes import POST, Backend, RemoteTestCase
 from tests.proxy.support import LOOPBACK, Wire
-from tests.proxy.test_remotes import POST, Backend, RemoteTestCase
 
 CA, OTHER_CA = Authority("test CA"), Authority("other CA")
 GOOD = CA.pair("api.example", "*.wild.example", LOOPBACK)

@@ -16,8 +16,8 @@ from ood.model.upstreamtls import Tls
 from ood.proxy.core import trust
 from ood.proxy.tls.outgoing import SESSION_SECONDS, Outgoing
 from tests.certs.pki import Authority
+from tests.proxy.remotes import GET, POST
 from tests.proxy.support import LOOPBACK
-from tests.proxy.test_remotes import GET, POST
 from tests.proxy.tls.outgoing import CA, CLIENT, GOOD, OTHER_CA, OutgoingTestCase, Settings
 
 

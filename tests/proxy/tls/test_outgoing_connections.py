@@ -4,8 +4,8 @@ from typing import Any
 
 from ood.proxy import limits
 from ood.proxy.core import trust
+from tests.proxy.remotes import GET, OK, POST
 from tests.proxy.support import Wire
-from tests.proxy.test_remotes import GET, OK, POST
 from tests.proxy.tls.outgoing import GOOD, OutgoingTestCase, Settings, raw
 
 
