@@ -175,7 +175,8 @@ def remarks(app: Status) -> Iterable[str]:
         if worker["reason"] and worker["reason"] != OLDER_SETTINGS:  # that was just said
             yield f"worker {worker['instance']} is {worker['state']}: {worker['reason']}"
     if app["running"] and app["state"] in {"errored", "waiting-restart"}:
-        yield f"to see why: ood why {app['name']}"
+        verb = "why" if app["type"] == "node" else "log"  # nothing of the others can die
+        yield f"to see why: ood {verb} {app['name']}"
 
 
 def _rows(app: Status, *, repeat: bool) -> Iterable[list[str]]:

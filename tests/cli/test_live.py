@@ -150,6 +150,12 @@ class AsWantedTests(CliCase):
         ):
             self.assertIn(text, out.getvalue())
 
+    def test_where_the_reason_is(self) -> None:
+        """Workers have died of something; of servers elsewhere only the log tells."""
+        for kind, verb in (("node", "why"), ("proxy", "log")):
+            said = list(remarks(plain(app("shop", state="errored", type=kind))))
+            self.assertEqual(said, [f"to see why: ood {verb} shop"])
+
     def test_pending_restart(self) -> None:
         """What waits for a restart is said, with the command."""
         said = list(remarks(plain(app("shop", worker(), pending_restart=True))))
