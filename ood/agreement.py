@@ -12,8 +12,8 @@ class Steps(Protocol):
     def step(self) -> None:
         """Do one."""
 
-    def reset(self) -> None:
-        """Give up: a step failed."""
+    def give_up(self) -> None:
+        """End, and tell whoever waits for it: a step failed."""
 
 
 class Agreement(Protocol):

@@ -345,6 +345,10 @@ class Stream:
             self._start_writing()  # what was written meanwhile
             self.connected()
 
+    def give_up(self) -> None:
+        """Fail: the agreement can't go on."""
+        self._fail()
+
     def _pay(self) -> bool:
         """Read once more, so that the socket sends what it owes; false if it is closed then."""
         self._owing = False

@@ -113,6 +113,17 @@ class LimitTests(SynchronousTestCase):
         assert isinstance(error, MalformedError)
         self.assertEqual(431, error.status)
 
+    def test_empty_lines(self) -> None:
+        """However many come before a request, they are one thing to skip, not one call each."""
+        count = (HEAD_BYTES_MAX - len(head())) // 2
+        request = look(b"\r\n" * count + head())
+        assert isinstance(request, Request)
+        self.assertEqual(2 * count + len(head()), request.end)
+        self.assertFalse(request.plain)
+        error = look(b"\r\n" * (HEAD_BYTES_MAX // 2))
+        assert isinstance(error, MalformedError)
+        self.assertEqual(400, error.status)
+
 
 class PrefixTests(SynchronousTestCase):
     def test_every_prefix_is_incomplete(self) -> None:

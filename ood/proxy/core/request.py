@@ -53,6 +53,7 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]{2,45}\])(?
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _REQUEST_LINE = re.compile(TOKEN + rb"+ [^ ]+ (HTTP/[0-9]\.[0-9])")
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
+_EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 _CONTROLS = bytes(sorted({*range(0x20), 0x7F} - set(b"\t\r\n")))
 
 
@@ -173,11 +174,13 @@ def _length(found: dict[bytes, bytes], modern: bool) -> int:
 
 def _parse_other(data: bytes, end: int) -> Request:
     """Read what is no request in origin form: another form, or nothing valid."""
-    if data[:2] == b"\r\n":  # RFC 9112 2.2: an empty line before the request is to be ignored
-        request = parse_request(data[2:])
+    empty = _EMPTY_LINES.match(data)
+    skipped = 0 if empty is None else empty.end()
+    if skipped:  # RFC 9112 2.2: an empty line before the request is to be ignored
+        request = parse_request(data[skipped:])
         if request is None:
             raise MalformedError(400, "the request begins with empty lines")
-        return msgspec.structs.replace(request, end=request.end + 2, plain=False)
+        return msgspec.structs.replace(request, end=request.end + skipped, plain=False)
     match = _OTHER.fullmatch(data, 0, end)
     if match is None:
         raise MalformedError(*_explain(data[:end]))

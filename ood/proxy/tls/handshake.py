@@ -326,6 +326,10 @@ class Handshake:
         else:
             self._lose(counters.LATE)
 
+    def give_up(self) -> None:
+        """Close: a step failed in a way that nobody thought of."""
+        self._lose(counters.FAILED)
+
     def drain(self) -> None:
         """Close: it has not begun a request."""
         self.reset()

@@ -33,6 +33,15 @@ CONTEXT_SECONDS = 43_200.0
 SESSION_SECONDS = 3600.0
 """A session is resumed no longer than that: the certificate is not looked at again then."""
 
+_UNREADABLE = (
+    ValueError,
+    CertificateError,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the libraries say of certificates that OpenSSL takes, and they don't."""
+
 _Stamp = tuple[tuple[int, int, int], ...]
 
 
@@ -159,7 +168,7 @@ def _judge(
             judgement.problem = _verdict(found, number, depth, judgement.tls.ca_file)
         elif depth == 0:
             judgement.problem = _stranger(found, judgement.tls.server_name)
-    except (ValueError, CertificateError, x509.UnsupportedGeneralNameType) as error:
+    except _UNREADABLE as error:
         judgement.problem = f"its certificate can't be read: {error}"
     return not judgement.problem
 

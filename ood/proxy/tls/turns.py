@@ -69,4 +69,4 @@ class Turns:
             step.step()
         except Exception:  # the others must not wait for ever
             self.log.failure("a handshake failed")
-            step.reset()
+            step.give_up()

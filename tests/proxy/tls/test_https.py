@@ -336,7 +336,7 @@ class BoundTests(HttpsTestCase):
                 if len(done) == 3:
                     raise ValueError("it failed")
 
-            def reset(self) -> None:
+            def give_up(self) -> None:
                 given_up.append(self)
 
         class Reactor(Clock):
