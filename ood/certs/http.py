@@ -235,7 +235,8 @@ async def _in_words(asked: Deferred[Reply]) -> Reply:
             "network", "the CA's name does not resolve", "check the network and acmeDirectory"
         ) from None
     except (ConnectError, ConnectionClosed) as error:
-        said = os.strerror(error.osError) if getattr(error, "osError", None) else error
+        number = error.osError if isinstance(error, ConnectError) else None
+        said = os.strerror(number) if number else error
         raise AcmeError("network", f"the CA can't be reached: {said}") from None
     except (RequestTransmissionFailed, ResponseFailed) as error:
         raise _broken(error.reasons) from None
