@@ -275,8 +275,8 @@ class Keeper:
         entry = self.journal.entry(name)
         if self.acme_trouble and name in self.plan.public:
             return self.acme_trouble
-        if not entry.failures or name not in self.plan.public:
-            return ""
+        if not entry.failures or not entry.next_try or name not in self.plan.public:
+            return ""  # or it is to be tried at once
         again = rfc3339(datetime.fromtimestamp(entry.next_try, self.now().tzinfo))
         return f"{entry.problem}; next try {again}"
 
