@@ -24,6 +24,19 @@ def app_of(document: Document, name: str) -> App:
     return app
 
 
+def check_unneeded(document: Document, name: str) -> None:
+    """Check that the app may go: that no other one routes to it.
+
+    :raises ConflictError: one does.
+    """
+    for other, app in document.apps.items():
+        for path, route in app.routes.items():
+            if route.app == name and other != name:
+                reason = f"{other} routes {path} to {name}"
+                hint = f"first: ood config -a {other} --unset routes.{path}"
+                raise ConflictError(reason, hint)
+
+
 def check_has_workers(name: str, app: App) -> None:
     """Check that ood itself runs the app.
 

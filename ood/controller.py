@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ood.apps import app_of, check_files, check_has_workers
+from ood.apps import app_of, check_files, check_has_workers, check_unneeded
 from ood.deployments import Deployments
 from ood.errors import ConflictError
 from ood.events import EventBus
@@ -122,7 +122,7 @@ class Controller:
 
     async def _delete(self, name: str, *, purge: bool) -> None:
         with self._deployments.alone(name):
-            self._checked(self._store.document.without_app(name))  # nobody routes to it
+            check_unneeded(self._store.document, name)
             if self._app(name).running:
                 await self._want(name, running=False)
                 await self._monitor.settled(name)

@@ -197,6 +197,20 @@ class Verbs(ControllerCase):
         self.successResultOf(self.controller.delete("example.com"))
         self.assertEqual((self.store.document.apps, self.site.exists()), ({}, True))
 
+    def test_delete_what_others_need(self):
+        """An app that another one routes to stays, and the reason names that one."""
+        self.successResultOf(self.init())
+        self.successResultOf(self.init("shop"))
+        changes = {"routes": {"/api": "example.com"}}
+        self.successResultOf(self.controller.configure("shop", changes))
+        deleted = self.controller.delete("example.com")
+        error = self.failureResultOf(deleted, ConflictError).value
+        self.assertEqual(error.message, "shop routes /api to example.com")
+        self.assertIn("ood config -a shop --unset routes./api", error.hint)
+        self.assertIn("example.com", self.store.document.apps)
+        self.successResultOf(self.controller.configure("shop", {"routes": {}}))
+        self.successResultOf(self.controller.delete("example.com"))
+
     def test_configure_app(self):
         """Keys are set, reset to their default, and refused, all or none."""
         self.successResultOf(self.init())

@@ -141,7 +141,9 @@ def _binding(settings: Settings) -> Binding | None:
         mode = path.stat().st_mode
         secret = path.read_text("ascii")[:SECRET_BYTES_MAX].strip()
     except (OSError, UnicodeError) as error:
-        raise CertificateError(f"acmeEabKeyFile {file} can't be read: {error}") from None
+        said = getattr(error, "strerror", None) or error
+        hint = "put it right, then: ood cert renew NAME"
+        raise CertificateError(f"acmeEabKeyFile {file} can't be read: {said}", hint) from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise CertificateError(f"others can read {file}", f"chmod 600 {file}")
     return Binding(kid, secret)

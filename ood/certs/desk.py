@@ -110,9 +110,13 @@ class Desk:
         if status.source == "file":
             self._keeper.look_now()
         elif status.source == "acme" and status.name in self._keeper.plan.public:
+            await self._keeper.look_again()
             await self._ca().service.issue_cert(status.name)
-        else:
+        elif status.source == "acme":
             raise ConflictError(f"{status.name} is not renewed", "no running app needs it")
+        else:
+            reason = f"{status.name} has a certificate that ood makes itself"
+            raise ConflictError(reason, "it is renewed by itself; nothing is to do")
         return self.status(status.name)
 
     def _ca(self) -> Acme:

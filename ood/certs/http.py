@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,8 +154,12 @@ def _roots(ca_file: Path | None) -> Any:
         return None
     try:
         roots = [ssl.Certificate.loadPEM(one) for one in split_pem(ca_file.read_bytes())]
+        if not roots:
+            raise ValueError("there is no certificate in it")
     except (OSError, SSL.Error, ValueError) as error:
-        raise AcmeError("network", f"acmeCaFile {ca_file} can't be read: {error}") from None
+        said = getattr(error, "strerror", None) or error
+        hint = "put it right, then: ood cert renew NAME"
+        raise AcmeError("network", f"acmeCaFile {ca_file} can't be read: {said}", hint) from None
     return ssl.trustRootFromCertificates(roots)  # type: ignore[no-untyped-call]
 
 
@@ -230,7 +235,9 @@ async def _in_words(asked: Deferred[Reply]) -> Reply:
             "network", "the CA's name does not resolve", "check the network and acmeDirectory"
         ) from None
     except (ConnectError, ConnectionClosed) as error:
-        raise AcmeError("network", f"the CA can't be reached: {error}") from None
+        number = error.osError if isinstance(error, ConnectError) else None
+        said = os.strerror(number) if number else error
+        raise AcmeError("network", f"the CA can't be reached: {said}") from None
     except (RequestTransmissionFailed, ResponseFailed) as error:
         raise _broken(error.reasons) from None
     except SSL.Error as error:

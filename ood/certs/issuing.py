@@ -306,6 +306,10 @@ class AcmeIssuingService(Service):
         self.check()
 
     async def _note_failure(self, name: str, error: OodError, failure: Failure) -> None:
+        if self._standing(name) is Standing.VALID:
+            # Somebody asked for it before its time, and is told; nothing is tried again.
+            self.log.warn("{name} is not renewed: {error}", name=name, error=error)
+            return
         retry_after = error.retry_after if isinstance(error, AcmeError) else None
         kind = error.kind if isinstance(error, AcmeError) else ""
         broken = isinstance(error, AcmeError) and error.status >= 500

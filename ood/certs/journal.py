@@ -72,9 +72,13 @@ class Journal:
             self._write()
 
     def retry_all(self) -> None:
-        """Let every name be tried at once: what kept them away may have changed."""
+        """Let every name be tried at once: what kept them away may have changed.
+
+        A name that needs nothing now is not tried, so nothing may be said against it either.
+        """
         for name, entry in self._entries.items():
-            self._entries[name] = msgspec.structs.replace(entry, next_try=0.0)
+            fresh = msgspec.structs.replace(entry, next_try=0.0, failures=0, problem="")
+            self._entries[name] = fresh
         self._write()
 
     def progress(self, name: str, terms: str) -> Progress | None:

@@ -165,6 +165,7 @@ class Keeper:
         if _acme_of(settings) != (None if before is None else _acme_of(before)):
             if before is not None:
                 self.journal.retry_all()
+                self._failures_told.clear()
             self._background.run("changing the CA", self._swap())
         self.want()
 
@@ -173,6 +174,11 @@ class Keeper:
         if self.acme is not None:
             own = self.own_names()
             self.acme.service.want(name for name in self.plan.public if not covers(own, name))
+
+    async def look_again(self) -> None:
+        """Ask the CA after all, if what the settings name was not in order and now is."""
+        if self.acme_trouble:
+            await self._swap()
 
     async def _swap(self) -> None:
         """Put a new CA in the place of the old one."""
@@ -269,8 +275,8 @@ class Keeper:
         entry = self.journal.entry(name)
         if self.acme_trouble and name in self.plan.public:
             return self.acme_trouble
-        if not entry.failures or name not in self.plan.public:
-            return ""
+        if not entry.failures or not entry.next_try or name not in self.plan.public:
+            return ""  # or it is to be tried at once
         again = rfc3339(datetime.fromtimestamp(entry.next_try, self.now().tzinfo))
         return f"{entry.problem}; next try {again}"
 

@@ -30,6 +30,14 @@ class OodCommand(click.Command):
     examples: tuple[str, ...] = ()
     notes: Callable[[], dict[str, list[str]]] = dict
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; whatever is wrong is said to be of this command."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # the parser of options doesn't know it
+            raise
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the further sections and the examples."""
         super().format_epilog(ctx, formatter)

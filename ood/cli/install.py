@@ -8,8 +8,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 
+import ood
 from ood.atomic import replace_file
 from ood.cli.session import Invocation, run_coroutine
 from ood.cli.systemd import UNIT_NAME, Installation, unit_text
@@ -20,7 +22,8 @@ START_SECONDS_MAX = 30.0
 """How long the service may take until its API answers: it has little to do."""
 RETRY_SECONDS = 0.2
 """Pause between two looks."""
-
+PACKAGE = Path(ood.__file__).parent
+"""This ood's own files."""
 
 MODULE = "tls"
 """The kernel's module for TLS: with it, workers get HTTPS connections themselves (kTLS)."""
@@ -53,6 +56,14 @@ def _find_node() -> Path | None:
     return Path(found) if found else None
 
 
+def code_of(package: Path) -> str:
+    """Return which ood the files of a package are: its version, and when they were put there."""
+    files = (path for path in package.rglob("*") if path.suffix != ".pyc" and path.is_file())
+    newest = max(path.stat().st_mtime for path in files)
+    moment = datetime.fromtimestamp(newest, timezone.utc).isoformat(timespec="milliseconds")
+    return f"ood {ood.__version__} of {moment}"
+
+
 def wait_until_answering(invocation: Invocation) -> None:
     """Return when the service's API answers.
 
@@ -76,6 +87,7 @@ class Machine:
     :ivar user: the user that we are.
     :ivar wait: returns when the service answers.
     :ivar modules: names what the kernel loads at boot.
+    :ivar package: ood's own files.
     """
 
     units: Path = Path("/etc/systemd/system")
@@ -83,6 +95,7 @@ class Machine:
     user: int = field(default_factory=os.geteuid)
     wait: Callable[[Invocation], None] = wait_until_answering
     modules: Path = MODULES_FILE
+    package: Path = PACKAGE
 
     @property
     def unit(self) -> Path:
@@ -133,13 +146,14 @@ def install(invocation: Invocation, machine: Machine) -> None:
     invocation.must_be_here("install")
     _check(machine, "ood install", home)
     invocation.home = str(home)
-    changed = _write(machine.unit, unit_text(Installation(_find_twistd(), home, _find_node())))
+    installation = Installation(_find_twistd(), home, _find_node(), code_of(machine.package))
+    changed = _write(machine.unit, unit_text(installation))
     sealing = machine.load_module()  # now, as the service looks when it starts
     if sealing:  # else each boot would complain of a module that is not there
         _write(machine.modules, MODULES_TEXT)
     machine.systemctl("daemon-reload")
     machine.systemctl("enable", UNIT_NAME)
-    # A unit that is what it was is left running: nobody's site stops for this.
+    # Where unit and ood are what they were it is left running: nobody's site stops for this.
     machine.systemctl("restart" if changed else "start", UNIT_NAME)
     machine.wait(invocation)
     _tell(

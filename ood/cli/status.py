@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from ood.cli.output import Output
 from ood.cli.text import count, duration, milliseconds, size
-from ood.model.remarks import OLDER_SETTINGS
+from ood.model.remarks import HELD, OLDER_SETTINGS
 
 Status: TypeAlias = Mapping[str, Any]
 """An app's or worker's state, as the API sends it."""
@@ -149,7 +149,7 @@ def one_line_status(app: Status) -> str:
     noun = "upstream" if app["upstreams"] else "worker"
     parts = app["upstreams"] or app["workers"]
     wanted = len(app["upstreams"]) or app["wanted"]
-    online = sum(part["state"] == "online" for part in parts)
+    online = sum(part["state"] == "online" and part["reason"] != HELD for part in parts)
     workers = count(online, noun) if online == wanted else f"{online} of {count(wanted, noun)}"
     return f"{app['name']} is {app['state']}, {workers}{where}"
 
@@ -172,10 +172,13 @@ def remarks(app: Status) -> Iterable[str]:
     if app["pendingRestart"]:
         yield f"changed settings wait for a restart: ood restart {app['name']}"
     for worker in app["workers"]:
-        if worker["reason"] and worker["reason"] != OLDER_SETTINGS:  # that was just said
+        if worker["reason"] == HELD:
+            yield f"worker {worker['instance']} waits without requests: others serve"
+        elif worker["reason"] and worker["reason"] != OLDER_SETTINGS:  # that was just said
             yield f"worker {worker['instance']} is {worker['state']}: {worker['reason']}"
     if app["running"] and app["state"] in {"errored", "waiting-restart"}:
-        yield f"to see why: ood why {app['name']}"
+        verb = "why" if app["type"] == "node" else "log"  # nothing of the others can die
+        yield f"to see why: ood {verb} {app['name']}"
 
 
 def _rows(app: Status, *, repeat: bool) -> Iterable[list[str]]:

@@ -45,11 +45,13 @@ class Installation:
     :ivar twistd: the twistd that has ood's plugin.
     :ivar home: ood's home.
     :ivar node: the node that was found, if any.
+    :ivar code: which ood it is: another one is another unit, so the service is started anew.
     """
 
     twistd: Path
     home: Path
     node: Path | None
+    code: str = ""
 
 
 def search_path(installation: Installation) -> str:
@@ -76,6 +78,7 @@ def unit_text(installation: Installation) -> str:
     return f"""\
 # Written by "ood install"; "ood install --uninstall" removes it.
 # To change something, use "systemctl edit {UNIT_NAME}".
+# For: {installation.code}
 [Unit]
 Description=ood, Node.js process manager and reverse proxy
 After=network.target nss-lookup.target

@@ -84,8 +84,8 @@ async def delete(session: Session, app: str, *, purge: bool) -> None:
     if session.output.json:
         session.output.value({"deleted": app})
     else:
-        rest = "and so are its releases" if purge else "its files are where they were"
-        session.output.say(f"{app} is deleted; {rest}.")
+        rest = ", and so are its releases" if purge else "; its files are where they were"
+        session.output.say(f"{app} is deleted{rest}.")
 
 
 async def get_config(session: Session, app: str | None, key: str) -> None:

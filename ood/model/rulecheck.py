@@ -40,9 +40,8 @@ def _single_faults(name: str, app: App) -> list[Fault]:
         faults.append(Fault(f"apps.{name}.tls", problem, "terminate"))
     if app.basic_auth_paths and not app.basic_auth:
         problem = "protects nothing: basicAuth has no users"
-        faults.append(
-            Fault(f"apps.{name}.basicAuthPaths", problem, f"first: ood password {name} USER")
-        )
+        right = f"with a user (ood password {name} USER), or unset"
+        faults.append(Fault(f"apps.{name}.basicAuthPaths", problem, right))
     if app.rate_limit_burst is not None and app.rate_limit is None:
         problem = "means nothing without rateLimit"
         faults.append(Fault(f"apps.{name}.rateLimitBurst", problem, "rateLimit with it"))

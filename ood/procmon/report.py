@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ood.errors import WorkerError
 from ood.model.document import Document
-from ood.model.remarks import OLDER_SETTINGS
+from ood.model.remarks import HELD, OLDER_SETTINGS
 from ood.model.status import AppStatus, WorkerStatus
 from ood.procmon.app import AppContainer
 from ood.procmon.members.base import SocketMember
@@ -40,7 +40,7 @@ def worker_status(
     joined = worker.joined()
     reason = OLDER_SETTINGS if stale else ""
     if worker.state == "online" and worker.held:
-        reason = "gets no requests yet: others serve"
+        reason = HELD
     elif worker.state == "online" and any(member.short for member in sockets):
         reason = "has no file descriptor left: gets no connections"
     elif worker.state == "online" and not any(member.listening for member in worker.members):

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from ood.certs.core.schedule import FAILURE_PAUSES_SECONDS
+from ood.certs.errors import AcmeError
 from ood.certs.interfaces import ICertificateStore, IResponder
 from ood.certs.pem import split_pem
 from ood.certs.responders import TlsResponder
@@ -338,6 +339,27 @@ class RenewalTests(IssuingCase):
         assert again is not None
         self.assertEqual(window.chosen, again.chosen)
         self.assertGreater(again.look, window.look)
+
+    def test_asked_too_early(self) -> None:
+        """Where a good certificate can't be exchanged, only who asked for that is told."""
+        service = self.machine.start(NAME)
+        self.machine.turn(10)
+        self.ca.down = True
+        asked = service.issue_cert(NAME)
+        self.machine.turn(10)
+        self.failureResultOf(asked, AcmeError)
+        entry = service.journal.entry(NAME)
+        self.assertEqual((entry.failures, entry.problem), (0, ""))
+
+    def test_trouble_ends_with_its_cause(self) -> None:
+        """What was wrong with a CA is not said of the one that was chosen then."""
+        self.ca.down = True
+        service = self.machine.start(NAME)
+        self.machine.turn(10)
+        self.assertIn("can't be reached", service.journal.entry(NAME).problem)
+        service.journal.retry_all()
+        entry = service.journal.entry(NAME)
+        self.assertEqual((entry.failures, entry.problem, entry.next_try), (0, "", 0.0))
 
     def test_other_ca(self) -> None:
         """Another profile is got at once, even if its certificates are shorter."""

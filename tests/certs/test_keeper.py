@@ -52,9 +52,15 @@ class PartCase(SynchronousTestCase):
         self.addCleanup(self.part.stopService)
         self.part.subscribe(self.changed)
 
-    def converge(self, *domains: str, running: bool = True, agreed: bool | None = None) -> None:
+    def converge(
+        self,
+        *domains: str,
+        running: bool = True,
+        agreed: bool | None = None,
+        ca_file: str | None = None,
+    ) -> None:
         app = App(cwd="/", port=3001, domains=domains, running=running)
-        settings = Settings(https_port=443, acme_agree_tos=agreed)
+        settings = Settings(https_port=443, acme_agree_tos=agreed, acme_ca_file=ca_file)
         self.part.converge(Document(settings=settings, apps={"shop": app}))
 
     def changed(self) -> None:
@@ -240,6 +246,26 @@ class SaidTests(PartCase):
         self.successResultOf(self.part.remove_certificate(SHOP))
         self.assertIsNone(self.part.find(SHOP))
         self.assertEqual(list((self.directory / "acme").iterdir()), [])
+
+    def test_renew_of_ones_own(self) -> None:
+        """A certificate that ood makes itself needs nobody to renew it."""
+        self.part.find("shop.localhost")
+        renewed = self.part.renew_certificate("shop.localhost")
+        error = self.failureResultOf(renewed, ConflictError).value
+        self.assertIn("ood makes itself", error.message)
+
+    def test_roots_put_right(self) -> None:
+        """A file of roots that is not in order is named, and looked at again."""
+        roots = self.directory / "roots.pem"
+        self.converge(SHOP, agreed=True, ca_file=str(roots))
+        for content, problem in (
+            (None, "can't be read: No such file"),
+            (b"", "there is no certificate in it"),
+        ):
+            if content is not None:
+                roots.write_bytes(content)
+            renewed = self.part.renew_certificate(SHOP)
+            self.assertIn(problem, str(self.failureResultOf(renewed, ConflictError).value))
 
     def test_renew(self) -> None:
         """Without a CA there is nothing to renew with; a file is read again at once."""

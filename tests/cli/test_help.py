@@ -67,6 +67,7 @@ class MisuseTests(CliCase):
         for words, text in (
             ("strat", "there is no command 'strat'; did you mean: ood start (see: ood help)"),
             ("start", "missing argument 'APP' (see: ood help start)"),
+            ("config -s a", "option '-s' requires 2 arguments (see: ood help config)"),
             ("cert add x", "missing argument 'KEY' (see: ood help cert add)"),
             ("cert lost x y", "there is no command 'lost'; did you mean: ood cert list"),
             ("cert xyz", "there is no command 'xyz'; there are: list, show, add,"),

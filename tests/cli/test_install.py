@@ -94,6 +94,19 @@ class InstallTests(SynchronousTestCase):
         self.assertEqual(self.calls()[-1], "restart ood.service")
         self.assertIn("--home /srv/ood", self.machine.unit.read_text())
 
+    def test_updated(self) -> None:
+        """Another ood at the same place is another service: it is started anew, once."""
+        self.machine.package = self.base / "package"
+        self.machine.package.mkdir()
+        file = self.machine.package / "service.py"
+        for moment, verb in ((1_000, "restart"), (1_000, "start"), (2_000, "restart")):
+            file.touch()
+            for path in (file, self.machine.package):
+                os.utime(path, (moment, moment))
+            install(self.invocation, self.machine)
+            self.assertEqual(self.calls()[-1], f"{verb} ood.service")
+        self.assertIn("of 1970-01-01T00:33:20", self.machine.unit.read_text())
+
     def test_uninstall(self) -> None:
         """The service goes, its data stays, and doing it twice harms nothing."""
         install(self.invocation, self.machine)

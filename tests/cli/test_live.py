@@ -17,8 +17,9 @@ from ood.cli.keys import meanings
 from ood.cli.live import at, merged
 from ood.cli.monit import View
 from ood.cli.output import Output
-from ood.cli.status import app_report, is_as_wanted, remarks
+from ood.cli.status import app_report, is_as_wanted, one_line_status, remarks
 from ood.model.certificates import AppCertificate
+from ood.model.remarks import HELD
 from ood.model.status import AppStatus, WorkerStatus
 from tests.cli.support import CliCase
 
@@ -149,6 +150,18 @@ class AsWantedTests(CliCase):
             "b.example does not resolve",
         ):
             self.assertIn(text, out.getvalue())
+
+    def test_spare(self) -> None:
+        """A spare worker is not counted with those that serve."""
+        status = plain(app("shop", worker(), worker(1, reason=HELD)))
+        self.assertEqual(one_line_status(status), "shop is online, 1 worker.")
+        self.assertEqual(list(remarks(status)), ["worker 1 waits without requests: others serve"])
+
+    def test_where_the_reason_is(self) -> None:
+        """Workers have died of something; of servers elsewhere only the log tells."""
+        for kind, verb in (("node", "why"), ("proxy", "log")):
+            said = list(remarks(plain(app("shop", state="errored", type=kind))))
+            self.assertEqual(said, [f"to see why: ood {verb} shop"])
 
     def test_pending_restart(self) -> None:
         """What waits for a restart is said, with the command."""

@@ -49,8 +49,8 @@ ERRORS: tuple[Known, ...] = (
         r"Cannot find module '([^']+)'|Cannot find package '([^']+)'"
         r"|MODULE_NOT_FOUND",
         "a file or package that it loads is missing",
-        "install what it depends on, in {cwd}: npm ci; for a file of its own: was it built and "
-        "deployed, is the letter case right?",
+        "install what it depends on, in {cwd}: npm ci; for a file of its own: was it built "
+        "(npm run build, or ood deploy {app} --build) and deployed, is the letter case right?",
     ),
     _known(
         "native-module",
