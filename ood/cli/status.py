@@ -176,9 +176,16 @@ def remarks(app: Status) -> Iterable[str]:
             yield f"worker {worker['instance']} waits without requests: others serve"
         elif worker["reason"] and worker["reason"] != OLDER_SETTINGS:  # that was just said
             yield f"worker {worker['instance']} is {worker['state']}: {worker['reason']}"
-    if app["running"] and app["state"] in {"errored", "waiting-restart"}:
+    if app["running"] and _dies(app):
         verb = "why" if app["type"] == "node" else "log"  # nothing of the others can die
         yield f"to see why: ood {verb} {app['name']}"
+
+
+def _dies(app: Status) -> bool:
+    """Tell whether workers end before they answer, be the next one launching or not yet."""
+    if app["state"] == "launching":
+        return any(worker["restarts"] and worker["reason"] for worker in app["workers"])
+    return app["state"] in {"errored", "waiting-restart"}
 
 
 def _rows(app: Status, *, repeat: bool) -> Iterable[list[str]]:

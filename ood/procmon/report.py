@@ -32,19 +32,29 @@ def urls(name: str, document: Document, root: bool) -> tuple[str, ...]:
 
 
 def worker_status(
-    worker: WorkerProcess, resources: Resources, *, stale: bool, restarts: int = 0
+    worker: WorkerProcess,
+    resources: Resources,
+    *,
+    stale: bool,
+    restarts: int = 0,
+    before: str = "",
 ) -> WorkerStatus:
-    """Return the state of a worker that has a process."""
+    """Return the state of a worker that has a process.
+
+    :param before: how the one before it died, if nobody answered here since then.
+    """
     usage = resources.usage(worker.pid)
     sockets = [member for member in worker.members if isinstance(member, SocketMember)]
     joined = worker.joined()
-    reason = OLDER_SETTINGS if stale else ""
+    reason = OLDER_SETTINGS if stale and worker.state != "launching" else ""
     if worker.state == "online" and worker.held:
         reason = HELD
     elif worker.state == "online" and any(member.short for member in sockets):
         reason = "has no file descriptor left: gets no connections"
     elif worker.state == "online" and not any(member.listening for member in worker.members):
         reason = "does not listen any more"
+    elif worker.state == "launching" and before:
+        reason = f"the one before {before}"
     recent = _lately(worker, joined)
     return WorkerStatus(
         instance=worker.instance,
@@ -89,7 +99,8 @@ def _slot_status(container: AppContainer, slot: Slot, resources: Resources) -> W
             reason=slot.reason,
         )
     stale = container.stale(worker)
-    return worker_status(worker, resources, stale=stale, restarts=slot.restarts)
+    before = slot.reason if slot.restarts else ""  # else it tells for whom it waited
+    return worker_status(worker, resources, stale=stale, restarts=slot.restarts, before=before)
 
 
 def _app_state(container: AppContainer, workers: tuple[WorkerStatus, ...]) -> str:

@@ -162,6 +162,12 @@ class AsWantedTests(CliCase):
         for kind, verb in (("node", "why"), ("proxy", "log")):
             said = list(remarks(plain(app("shop", state="errored", type=kind))))
             self.assertEqual(said, [f"to see why: ood {verb} shop"])
+        again = worker(state="launching", restarts=2, reason="the one before exited with status 3")
+        said = list(remarks(plain(app("shop", again, state="launching"))))
+        self.assertEqual(said[-1], "to see why: ood why shop")
+        first = worker(state="launching", reason="waits for db")
+        said = list(remarks(plain(app("shop", first, state="launching"))))
+        self.assertEqual(said, ["worker 0 is launching: waits for db"])
 
     def test_pending_restart(self) -> None:
         """What waits for a restart is said, with the command."""

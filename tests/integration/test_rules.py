@@ -91,7 +91,7 @@ class PlaceTests(RulesTestCase):
         there = self.echo("/raw/users?a=1")
         self.assertEqual(("api", "/users?a=1"), (there["app"], there["url"]))
         refused = self.service.run("delete", "api")
-        self.assertIn("there is no app api", refused.stderr)
+        self.assertIn("site.example routes /api to api", refused.stderr)
 
     def test_redirects_and_rewrites(self) -> None:
         self.set("redirects./old/*", "301 /new/*", "redirects.www.site.example", "308 site.example",

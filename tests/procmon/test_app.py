@@ -5,9 +5,12 @@ from __future__ import annotations
 import socket
 
 from ood.errors import UnavailableError, WorkerError
+from ood.model.status import AppStatus
 from ood.procmon.app import DEPENDENCIES_SECONDS, LOOK_AGAIN_SECONDS
 from ood.procmon.core.restart import DELAY_MAX_SECONDS
+from ood.procmon.report import app_status
 from ood.procmon.waiters import AVAILABLE_SECONDS
+from ood.procmon.workers.resources import Resources, Versions
 from tests.procmon.machine import ContainerTestCase, Node
 
 
@@ -147,6 +150,10 @@ class DeathTests(ContainerTestCase):
         self.machine.pump()
         self.successResultOf(self.container.when_settled())
 
+    def status(self) -> AppStatus:
+        resources = Resources(self.clock, lambda: ())
+        return app_status(self.container, (), resources, Versions())
+
     def test_errored(self) -> None:
         """After maxRestarts it is errored, and tried at the longest pause for ever."""
         self.converge(max_restarts=3)
@@ -161,6 +168,23 @@ class DeathTests(ContainerTestCase):
             self.assertEqual(len(self.machine.nodes), before + 1)
             self.machine.nodes[-1].exit(1)
             self.assertEqual(self.states(), ["errored"])
+
+    def test_reason(self) -> None:
+        """How the last one died is said until somebody answers, also while the next one boots."""
+        self.converge()
+        self.machine.nodes[-1].exit(3)
+        said = []
+        for _ in range(2):
+            (worker,) = self.status().workers
+            said.append((worker.state, worker.reason))
+            self.clock.advance(1)
+        self.assertEqual([state for state, _ in said], ["waiting-restart", "launching"])
+        for _, reason in said:
+            self.assertIn("exited with status 3", reason)
+        self.machine.nodes[-1].listen()
+        self.machine.pump()
+        (worker,) = self.status().workers
+        self.assertEqual((worker.state, worker.reason), ("online", ""))
 
     def test_restart_delay(self) -> None:
         """With restartDelay even one that ran long is replaced only after that pause."""

@@ -16,10 +16,14 @@ const KINDS = { static: "files", proxy: "servers elsewhere" };
 
 export const shownState = (app) => (app.maintenance && app.state === "online" ? "maintenance" : app.state);
 
+/** Whether workers end before they answer, be the next one launching or not yet. */
+const dies = (app) => (app.state === "launching"
+  ? app.workers.some((one) => one.restarts && one.reason) : ["errored", "waiting-restart"].includes(app.state));
+
 /** What is not as wanted in an app: `[text, what to do, where]` each. */
 export function troubles(app) {
   const found = [];
-  if (app.running && ["errored", "waiting-restart"].includes(app.state)) {
+  if (app.running && dies(app)) {
     const reason = [...app.workers, ...app.upstreams].find((one) => one.reason)?.reason;
     found.push([`${app.state.replace("-", " ")}${reason ? `: ${reason}` : ""}`,
       app.type === "proxy" ? "See its servers" : "See why", appLink(app.name, app.type === "proxy" ? "workers" : "deaths"), "bad"]);
