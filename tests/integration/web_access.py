@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tests.support.browser import inaccessible
@@ -70,7 +71,7 @@ class LogIn(WebPageCase):
         self.assertTrue(page.url.endswith("#/apps/shop/workers"), page.url)
 
     def test_away(self) -> None:
-        """It is said that ood does not answer; once it does, one logs in again."""
+        """It is said that ood does not answer; once it does, one logs in again, and hears more."""
         self.show("#/apps/shop")
         self.page.get_by_role("heading", name="shop", exact=True).wait_for()
         self.service.stop()
@@ -81,6 +82,10 @@ class LogIn(WebPageCase):
         self.page.get_by_role("button", name="Log in").click()
         self.page.get_by_role("heading", name="shop", exact=True).wait_for()
         self.assertFalse(self.page.locator("#away").is_visible())
+        self.show("#/apps/shop/deaths")
+        with suppress(OSError):
+            self.ask("/die")
+        self.page.locator(".death", has_text="kaboom").first.wait_for()
 
 
 class Access(WebPageCase):

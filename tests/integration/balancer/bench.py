@@ -6,6 +6,7 @@ scenario runs over the userspace engine and, in user-mode Linux, the kernel.
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import resource
@@ -48,16 +49,20 @@ class Servers:
         self.thread.start()
 
     def add(self, host, port):
+        """Serve TCP and UDP on a port, if it is still free."""
         name = f"{host}|{port}"
-        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-            sock = socket.socket(families(host), kind)
-            if kind == socket.SOCK_STREAM:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((host, port))
-            if kind == socket.SOCK_STREAM:
-                sock.listen(128)
+        with ExitStack() as both:
+            listener, udp = (
+                both.enter_context(socket.socket(families(host), kind))
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+            )
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            for sock in (listener, udp):
+                sock.bind((host, port))
+            listener.listen(128)
+            both.pop_all()
+        for role, sock in (("listener", listener), ("udp", udp)):
             sock.setblocking(False)
-            role = "listener" if kind == socket.SOCK_STREAM else "udp"
             self.sockets[sock.fileno()] = (role, sock, name)
             self.poll.register(sock.fileno(), select.EPOLLIN)
 
@@ -220,11 +225,22 @@ class Bench:
         documents = []
         for index, weight in enumerate(weights, 1):
             host = "::1" if six else f"127.0.2.{index}"
-            port = self.free_port([host])
-            self.servers.add(host, port)
+            port = self.add_server(host)
             fields_of = {"host": host, "port": port, "weight": weight, "forwarder": "m"}
             documents.append({**fields_of, **fields})
         return documents
+
+    def add_server(self, host):
+        """Start a server on a port that nobody took meanwhile; return the port."""
+        while True:
+            port = self.free_port([host])
+            try:
+                self.servers.add(host, port)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return port
 
     def service(self, servers, *, six=False, **fields):
         host = self.VIP6 if six else self.VIP

@@ -3,7 +3,7 @@
 import * as actions from "./actions.js";
 import { List, attribute, h, icon, show, text } from "./dom.js";
 import { count } from "./format.js";
-import { apps, heard, link } from "./live.js";
+import { apps, follow, link } from "./live.js";
 import { shownState, troubles, appLink } from "./overview.js";
 import { appState } from "./tab-overview.js";
 import { workersTab } from "./tab-workers.js";
@@ -31,8 +31,8 @@ function progress(name) {
   const said = h("span");
   const node = h("div.progress", { role: "status", hidden: true }, h("span.pic.busy.spin", icon("busy")), said, bar);
   let told = null;
-  const close = heard("restart", name, ({ data }) => {
-    told = ["ended", "failed"].includes(data.phase) ? null : data;
+  const close = follow("restart", name, (event) => {
+    told = !event || ["ended", "failed"].includes(event.data.phase) ? null : event.data;
   });
   return {
     node,

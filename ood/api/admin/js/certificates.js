@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { h, show, text } from "./dom.js";
 import { day, when } from "./format.js";
-import { heard } from "./live.js";
+import { follow } from "./live.js";
 import { button, complain, dialog, empty, field, grid, heading, hostName, own, say, stateOf, textInput } from "./ui.js";
 
 const path = (name, ...rest) => ["/certificates", encodeURIComponent(name), ...rest].join("/");
@@ -71,7 +71,7 @@ export async function certificatesView(root) {
       complain(problem);
     }
   }
-  const deaf = heard("certificate", null, load);
+  const deaf = follow("certificate", null, load);
   await load();
   return { title: "Certificates", close: deaf };
 }

@@ -42,7 +42,7 @@ export function feed({ many, wanted = () => true }) {
         else if (shown.push({ ...event, times: 1 }) > many) break;
       }
       shown.length = Math.min(shown.length, many);
-      rows.update(shown, (event) => event.id);
+      rows.update(shown, (event) => `${event.run}.${event.id}`);
       none.hidden = shown.length > 0;
       list.hidden = !shown.length;
     },

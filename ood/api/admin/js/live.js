@@ -21,6 +21,7 @@ let head = 0;
 let samples = 0;
 let sampled = 0;
 let source = null;
+let opens = 0;
 let fallback = 0;
 let frame = 0;
 let changed = false;
@@ -36,6 +37,17 @@ export function heard(kind, app, told) {
   const listener = ({ detail }) => detail.kind === kind && (app === null || detail.app === app) && told(detail);
   live.addEventListener("happened", listener);
   return () => live.removeEventListener("happened", listener);
+}
+
+/** Call `load` as `heard` does, and without an event when the stream is back: more may have happened. */
+export function follow(kind, app, load) {
+  const deaf = heard(kind, app, load);
+  const again = () => load();
+  live.addEventListener("again", again);
+  return () => {
+    deaf();
+    live.removeEventListener("again", again);
+  };
 }
 
 export function sorted() {
@@ -122,9 +134,12 @@ function apply({ full, apps: fields, removed }) {
   tick();
 }
 
-function happened(event) {
-  if (events.some((one) => one.id === event.id)) return;
-  const at = events.findIndex((one) => one.id < event.id);
+function happened({ data, lastEventId }) {
+  const event = JSON.parse(data);
+  // Each run of the service numbers its events from 1 on.
+  [event.run] = lastEventId.split(".");
+  if (events.some((one) => one.id === event.id && one.run === event.run)) return;
+  const at = events.findIndex((one) => one.id < event.id || one.run !== event.run);
   events.splice(at < 0 ? events.length : at, 0, event);
   events.length = Math.min(events.length, EVENTS_KEPT);
   live.dispatchEvent(new CustomEvent("happened", { detail: event }));
@@ -141,15 +156,13 @@ export function connect() {
   disconnect();
   set("connecting");
   const opened = source = new EventSource(`/api/v1/events?last=100&key=${encodeURIComponent(key())}`);
-  opened.addEventListener("open", () => set("open"));
-  opened.addEventListener("status", ({ data }) => apply(JSON.parse(data)));
-  opened.addEventListener("reset", () => {
-    events.length = 0;
-    live.dispatchEvent(new Event("reset"));
+  opened.addEventListener("open", () => {
+    set("open");
+    if (opens) live.dispatchEvent(new Event("again"));
+    opens += 1;
   });
-  for (const kind of EVENT_KINDS) {
-    opened.addEventListener(kind, ({ data }) => happened(JSON.parse(data)));
-  }
+  opened.addEventListener("status", ({ data }) => apply(JSON.parse(data)));
+  for (const kind of EVENT_KINDS) opened.addEventListener(kind, happened);
   opened.addEventListener("error", () => lost(opened));
 }
 

@@ -3,7 +3,7 @@
 import { appPath, ask } from "./api.js";
 import { List, h, show, text } from "./dom.js";
 import { bytes, duration, when } from "./format.js";
-import { heard } from "./live.js";
+import { follow } from "./live.js";
 import { complain, empty } from "./ui.js";
 
 function block(title, lines) {
@@ -45,7 +45,7 @@ export async function deathsTab(root, name) {
     }
   }
   // What is known of a death comes together a moment after it.
-  const deaf = heard("death", name, () => {
+  const deaf = follow("death", name, () => {
     clearTimeout(timer);
     timer = setTimeout(load, 700);
   });

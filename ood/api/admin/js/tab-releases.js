@@ -4,7 +4,7 @@ import * as actions from "./actions.js";
 import { appPath, ask, lines } from "./api.js";
 import { List, h, icon, show, text } from "./dom.js";
 import { duration, when } from "./format.js";
-import { heard, redraw } from "./live.js";
+import { follow, heard, redraw } from "./live.js";
 import { badge, button, complain, dialog, empty, field, grid, own, say, showFaults, textInput } from "./ui.js";
 
 const LINES_KEPT = 400;
@@ -163,7 +163,7 @@ export async function releasesTab(root, name) {
       if (!closed) complain(problem);
     }
   }
-  const deaf = heard("deploy", name, load);
+  const deaf = follow("deploy", name, load);
   await load();
   return {
     draw(app) {

@@ -3,7 +3,7 @@
 import { appPath, ask } from "./api.js";
 import { h, text, show } from "./dom.js";
 import { DURATIONS, SIZES, count, shortest } from "./format.js";
-import { apps, heard } from "./live.js";
+import { apps, follow } from "./live.js";
 import { button, complain, heading, newId, say, searchInput, showFaults, textInput } from "./ui.js";
 
 const GROUPS = [
@@ -235,16 +235,12 @@ async function form(root, { path, current, changes, what, done }) {
   return { refresh: () => !entries.some((one) => one.edited) && load().catch(complain) };
 }
 
-function follow(made, app) {
-  return heard("configured", app, made.refresh);
-}
-
 export async function settingsTab(root, name) {
   const made = await form(root, {
     path: (reading) => (reading ? appPath(name, "config") : appPath(name)), current: "App", changes: "AppChanges", what: name,
     done: () => `Saved${apps.get(name)?.running ? "; workers are replaced by Restart where that is needed" : ""}`,
   });
-  return { close: follow(made, name) };
+  return { close: follow("configured", name, made.refresh) };
 }
 
 export async function serviceSettings(root) {
@@ -263,5 +259,5 @@ export async function serviceSettings(root) {
     path: () => "/settings", current: "Settings", changes: "SettingsChanges", what: "the service",
     done: (body) => (Object.keys(body).some((key) => /Port$|Engine$/.test(key)) ? "Saved; ports and engine hold from the next start of ood" : "Saved"),
   });
-  return { title: "Settings", close: follow(made, "") };
+  return { title: "Settings", close: follow("configured", "", made.refresh) };
 }
