@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from tests.certs.pki import write_pair
-from tests.integration import web_access, web_services
+from tests.integration import web_access, web_lasting, web_services
 from tests.support.ood import wait_until
 from tests.support.pebble import MISSING, Pebble
 from tests.support.ports import free_ports
@@ -20,7 +20,7 @@ OBTAINED_SECONDS = 60
 SLOW_BUILD = "node -e \"console.log('building it'); setTimeout(() => {}, 60000)\""
 
 
-class WebPageTests(web_access.LogIn, web_access.Access, web_services.Services):
+class WebPageTests(web_access.LogIn, web_access.Access, web_lasting.Lasting, web_services.Services):
     """Every action of the page does what it says."""
 
     def test_stop_start_restart(self) -> None:

@@ -128,6 +128,14 @@ function entry(key, schema, preset, changed) {
       self.fault("");
       self.mark();
     },
+    /** Take over what somebody else has set; what is edited here stays, and that is said. */
+    elsewhere(value) {
+      if (!self.edited) self.load(value);
+      else if (!same(value, self.value)) {
+        self.value = value;
+        self.fault(`was changed elsewhere meanwhile, to: ${shownDefault(value, doc)}`);
+      }
+    },
     get edited() { return self.reset ? !same(self.value, preset) : control.value !== self.shown; },
     get own() { return !same(self.value, preset); },
     get: () => (self.reset ? null : made.get()),
@@ -165,7 +173,7 @@ async function form(root, { path, current, changes, what, done }) {
   const none = h("p.empty", { hidden: true }, "No setting fits.");
   const summary = h("span.grow", { role: "status" });
   const save = h("button.btn.primary", "Save");
-  const discard = button("Discard", load);
+  const discard = button("Discard", () => load().catch(complain));
   const bar = h("div.savebar", { hidden: true }, summary, discard, save);
   const left = new Set(entries);
   const groups = GROUPS.map(([title, fits]) => {
@@ -196,6 +204,19 @@ async function form(root, { path, current, changes, what, done }) {
     for (const one of entries) one.load(values[one.name]);
     tell();
   }
+  let saving = false;
+  async function refresh() {
+    if (saving) return;
+    try {
+      const values = await ask("GET", path(true));
+      if (saving) return;
+      for (const one of entries) one.elsewhere(values[one.name]);
+      tell();
+    } catch (problem) {
+      // That an app is gone is said by its page.
+      if (problem.status !== 404) complain(problem);
+    }
+  }
   async function submit(event) {
     event.preventDefault();
     const body = {};
@@ -207,7 +228,7 @@ async function form(root, { path, current, changes, what, done }) {
         faults.push({ key: one.name, problem: error.message });
       }
     }
-    save.disabled = true;
+    save.disabled = saving = true;
     try {
       if (!faults.length) {
         await ask("PATCH", path(false), body);
@@ -219,6 +240,8 @@ async function form(root, { path, current, changes, what, done }) {
     } catch (problem) {
       faults.push(...(problem.faults ?? []));
       if (!faults.length) complain(problem);
+    } finally {
+      saving = false;
     }
     find.value = "";
     onlySet.checked = false;
@@ -232,7 +255,7 @@ async function form(root, { path, current, changes, what, done }) {
       h("div.toolbar", find, h("label.inline", { for: onlySet.id }, onlySet, "Only what is set")),
       groups.map(({ node }) => node), none, bar));
   await load();
-  return { refresh: () => !entries.some((one) => one.edited) && load().catch(complain) };
+  return { refresh };
 }
 
 export async function settingsTab(root, name) {
