@@ -34,6 +34,9 @@ class WebPageTests(web_access.LogIn, web_access.Access, web_lasting.Lasting, web
         self.said("shop is stopped")
         self.assertEqual(self.status()["state"], "stopped")
         self.page.locator("h1 + .badge", has_text="stopped").wait_for()
+        # How many workers it will have is not 0: that is not said, nor to be changed, from here.
+        self.assertFalse(self.button("One worker more").is_visible())
+        self.assertEqual(self.page.locator(".summary", has_text="0 of 0").count(), 0)
         self.button("Start").click()
         self.said("shop is started")
         before = self.status()["workers"][0]["pid"]

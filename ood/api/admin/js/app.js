@@ -119,14 +119,16 @@ export function appView(root, name, tab = "") {
     if (!begun) begin();
     state.set(shownState(app));
     const busy = actions.work.has(name);
-    text(facts, [app.type === "static" ? "files" : `${app.sum.online} of ${count(app.sum.wanted, app.sum.parts)} online`,
+    const wanted = app.running || app.type === "proxy";
+    text(facts, [app.type === "static" ? "files" : wanted && `${app.sum.online} of ${count(app.sum.wanted, app.sum.parts)} online`,
       app.type === "node" ? "" : app.type, app.version && `version ${app.version}`, app.release && `release ${app.release}`]
       .filter(Boolean).join(" · "));
     text(toggle, app.running ? "Stop" : "Start");
     attribute(toggle, "class", app.running ? "btn" : "btn primary");
     text(many, app.wanted);
     show(anew, app.running && app.type !== "static");
-    show(scaler, app.type === "node");
+    // How many there will be is not known while none is wanted.
+    show(scaler, app.type === "node" && app.running);
     show(deploy, app.type !== "proxy");
     text(maintenance, app.maintenance ? "End maintenance" : "Maintenance");
     for (const one of [toggle, anew, more, fewer, maintenance]) dim(one, busy);

@@ -180,7 +180,7 @@ export function connect() {
   set("connecting");
   heardAt = performance.now();
   tick();
-  const opened = source = new EventSource(`/api/v1/events?last=100&key=${encodeURIComponent(key())}`);
+  const opened = source = new EventSource(`/api/v1/events?last=${EVENTS_KEPT}&key=${encodeURIComponent(key())}`);
   opened.addEventListener("open", () => {
     heardAt = performance.now();
     set("open");
