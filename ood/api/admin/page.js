@@ -1,6 +1,6 @@
 // Logs in, and shows the view that the address names.
 
-import { ask, keep, key, lazy, logIn, logOut, session } from "./js/api.js";
+import { KEY, ask, keep, key, lazy, logIn, logOut, session } from "./js/api.js";
 import { h, icon, show } from "./js/dom.js";
 import { apps, connect, disconnect, link, live } from "./js/live.js";
 import { overview } from "./js/overview.js";
@@ -199,6 +199,8 @@ addEventListener("hashchange", () => {
   if (now.startsWith("key=")) location.reload();
   else if (!session.over) route();
 });
+// Who logs in has done so for every page of this browser.
+addEventListener("storage", (event) => event.key === KEY && event.newValue && session.over && location.reload());
 try {
   version = (await ask("GET", "/version")).ood;
   first = "";

@@ -1,6 +1,6 @@
 // Requests to ood, each with the session's key.
 
-const KEY = "ood-key";
+export const KEY = "ood-key";
 const PREFIX = "/api/v1";
 const ROOT = /^\/(services|openapi)/;
 
