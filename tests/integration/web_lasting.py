@@ -39,6 +39,7 @@ class Lasting(WebPageCase):
 
     def test_changed_elsewhere(self) -> None:
         """What others set is shown; where one edits the same, that is said and the edit stays."""
+        self.show("#/apps/shop")
         self.show("#/apps/shop/settings")
         mine = self.page.get_by_label("killTimeout", exact=True)
         mine.fill("12s")
@@ -55,6 +56,30 @@ class Lasting(WebPageCase):
         self.service.ood(
             "config", "--app", "shop", "--unset", "killTimeout", "--unset", "maxRestarts"
         )
+
+    def test_unsaved(self) -> None:
+        """What one has edited is there again after another view, and after a new log-in."""
+        page = self.browser.page()
+        self.addCleanup(page.context.close)
+        page.goto(self.service.json("web")["url"])
+        page.get_by_role("link", name="shop", exact=True).first.wait_for()
+        self.show("#/apps/shop/settings", page)
+        edited = page.get_by_label("killTimeout", exact=True)
+        edited.fill("12s")
+        self.show("#/apps/shop/log", page)
+        page.context.clear_cookies()
+        page.get_by_role("button", name="Restart").click()
+        page.get_by_text("Your session has ended").wait_for()
+        page.get_by_label("Token").fill(self.token)
+        page.get_by_role("button", name="Log in").click()
+        self.show("#/apps/shop/settings", page)
+        page.get_by_text("1 change not saved").wait_for()
+        self.assertEqual(edited.input_value(), "12s")
+        page.get_by_role("button", name="Discard").click()
+        self.show("#/apps/shop/log", page)
+        self.show("#/apps/shop/settings", page)
+        edited.wait_for()
+        self.assertNotEqual(edited.input_value(), "12s")
 
     def test_silent(self) -> None:
         """A connection that looks open and tells nothing is noticed; then all goes on."""

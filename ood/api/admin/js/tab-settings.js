@@ -1,6 +1,6 @@
 // Settings of an app or of the service, as a form that is made of the API's own description.
 
-import { appPath, ask } from "./api.js";
+import { appPath, ask, key as sessionKey } from "./api.js";
 import { h, text, show } from "./dom.js";
 import { DURATIONS, SIZES, count, shortest } from "./format.js";
 import { apps, follow } from "./live.js";
@@ -21,6 +21,8 @@ const GROUPS = [
 ];
 
 let described = null;
+/** What is edited and not saved, by form: it is there when one comes back, or has logged in again. */
+const drafts = new Map();
 
 /** The API's schemas, read once. */
 async function schemas() {
@@ -135,6 +137,15 @@ function entry(key, schema, preset, changed) {
         self.value = value;
         self.fault(`was changed elsewhere meanwhile, to: ${shownDefault(value, doc)}`);
       }
+    },
+    get draft() { return [self.name, { value: control.value, reset: self.reset }]; },
+    resume({ value, reset }) {
+      if (reset) made.set(preset);
+      else {
+        control.value = value;
+        control.dispatchEvent(new Event("input"));
+      }
+      self.reset = reset;
     },
     get edited() { return self.reset ? !same(self.value, preset) : control.value !== self.shown; },
     get own() { return !same(self.value, preset); },
@@ -255,7 +266,14 @@ async function form(root, { path, current, changes, what, done }) {
       h("div.toolbar", find, h("label.inline", { for: onlySet.id }, onlySet, "Only what is set")),
       groups.map(({ node }) => node), none, bar));
   await load();
-  return { refresh };
+  for (const [name, draft] of drafts.get(path(false)) ?? []) entries.find((one) => one.name === name)?.resume(draft);
+  tell();
+  function close() {
+    // Who logs out leaves nothing to the next one.
+    if (!sessionKey()) drafts.clear();
+    else drafts.set(path(false), entries.filter((one) => one.edited).map((one) => one.draft));
+  }
+  return { refresh, close };
 }
 
 export async function settingsTab(root, name) {
@@ -263,7 +281,8 @@ export async function settingsTab(root, name) {
     path: (reading) => (reading ? appPath(name, "config") : appPath(name)), current: "App", changes: "AppChanges", what: name,
     done: () => `Saved${apps.get(name)?.running ? "; workers are replaced by Restart where that is needed" : ""}`,
   });
-  return { close: follow("configured", name, made.refresh) };
+  const deaf = follow("configured", name, made.refresh);
+  return { close: () => { deaf(); made.close(); } };
 }
 
 export async function serviceSettings(root) {
@@ -282,5 +301,6 @@ export async function serviceSettings(root) {
     path: () => "/settings", current: "Settings", changes: "SettingsChanges", what: "the service",
     done: (body) => (Object.keys(body).some((key) => /Port$|Engine$/.test(key)) ? "Saved; ports and engine hold from the next start of ood" : "Saved"),
   });
-  return { title: "Settings", close: follow("configured", "", made.refresh) };
+  const deaf = follow("configured", "", made.refresh);
+  return { title: "Settings", close: () => { deaf(); made.close(); } };
 }
