@@ -184,7 +184,11 @@ async function form(root, { path, current, changes, what, done }) {
   const none = h("p.empty", { hidden: true }, "No setting fits.");
   const summary = h("span.grow", { role: "status" });
   const save = h("button.btn.primary", "Save");
-  const discard = button("Discard", () => load().catch(complain));
+  const discard = button("Discard", () => {
+    for (const one of entries) one.load(one.value);
+    tell();
+    refresh();
+  });
   const bar = h("div.savebar", { hidden: true }, summary, discard, save);
   const left = new Set(entries);
   const groups = GROUPS.map(([title, fits]) => {
