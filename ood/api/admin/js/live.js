@@ -16,7 +16,7 @@ export const apps = new Map();
 /** What happened, newest first. */
 export const events = [];
 export const live = new EventTarget();
-export const link = { state: "connecting", loaded: false };
+export const link = { state: "", loaded: false };
 
 const past = new Map();
 let head = 0;
