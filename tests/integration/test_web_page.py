@@ -17,7 +17,9 @@ from tests.support.webpage import TIDY, WebPageCase, write_app
 SHOP = "shop.example.com"
 OBTAINED_SECONDS = 60
 """How long the CA and its challenges may take on a busy machine."""
-SLOW_BUILD = "node -e \"console.log('building it'); setTimeout(() => {}, 60000)\""
+SLOW_BUILD = (
+    "node -e \"console.log('building \\\\x1b[1mit\\\\x1b[22m'); setTimeout(() => {}, 60000)\""
+)
 
 
 class WebPageTests(web_access.LogIn, web_access.Access, web_lasting.Lasting, web_services.Services):
@@ -126,6 +128,8 @@ class WebPageTests(web_access.LogIn, web_access.Access, web_lasting.Lasting, web
         self.page.get_by_label("Stream").select_option("")
         self.page.get_by_label("Worker", exact=True).select_option("0")
         lines.filter(has_text="shop listens").first.wait_for()
+        self.ask("/colours")
+        lines.filter(has_text="green and linked").first.wait_for()
         self.button("Pause").click()
         self.ask("/unseen")
         self.page.get_by_text(re.compile("paused, 1 newer")).wait_for()

@@ -7,7 +7,7 @@ export const SERIES = ["requests", "p50", "p95", "errors", "cpu", "memory", "lag
 const EVENTS_KEPT = 400;
 const HIDDEN_MS = 60_000;
 const SILENT_MS = 10_000;
-const ANSWER_MS = 5_000;
+const ANSWER_MS = 8_000;
 const EVENT_KINDS = ["worker", "death", "errored", "recovered", "restart", "deploy", "configured",
   "certificate", "health"];
 

@@ -2,14 +2,12 @@
 
 import { appPath, lines } from "./api.js";
 import { h, text } from "./dom.js";
-import { clock, count } from "./format.js";
+import { clock, count, uncoloured } from "./format.js";
 import { link, live } from "./live.js";
 import { button, complain, searchInput } from "./ui.js";
 
 const KEPT = 2000;
 const SHOWN = 600;
-// eslint-disable-next-line no-control-regex
-const ESCAPES = /\u001b\[[0-9;?]*[A-Za-z]/g;
 const AGAIN_MS = 2000;
 
 export function logTab(root, name) {
@@ -42,7 +40,7 @@ export function logTab(root, name) {
   function made(line) {
     const who = line.instance < 0 ? "ood" : line.instance;
     return h("div", { class: `l ${line.stream}` }, h("time", { datetime: line.time }, clock(line.time)),
-      h("span.who", { title: line.stream }, who), h("span.what", line.text.replace(ESCAPES, "")));
+      h("span.who", { title: line.stream }, who), h("span.what", uncoloured(line.text)));
   }
 
   function bottom() {
