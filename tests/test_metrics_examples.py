@@ -50,6 +50,7 @@ class ExampleTests(SynchronousTestCase):
         expressions = "\n".join(re.findall(r"expr: (.*?)\n\s+(?:for|labels):", text, re.DOTALL))
         names = used(expressions)
         self.assertGreater(len(names), 8)
+        self.assertIn("ood_upstream_online", names)
         self.assertLessEqual(names, documented())
 
     def test_dashboard(self) -> None:

@@ -106,7 +106,9 @@ def check_ports(facts: Facts) -> Iterator[Finding]:
 
 def _free_fix(facts: Facts, key: str, port: int) -> str:
     other = {80: 8080, 443: 8443}.get(port, port + 1)
-    while other in facts.listeners or other in facts.ports.values():
+    apps = facts.document.apps.values() if facts.document else ()
+    taken = {*facts.listeners, *facts.ports.values(), *(app.port for app in apps)}
+    while other in taken:
         other += 1
     return f"take another port: ood config --set {key} {other}"
 

@@ -195,6 +195,16 @@ CASES: tuple[tuple[Any, dict[str, Any], str, str, str], ...] = (
     (
         service.check_ports,
         {
+            "listeners": {**HEALTHY.listeners, 80: Listener(7, "nginx", "root")},
+            "document": a_document({"a": App(cwd="/", port=8080)}),
+        },
+        FAIL,
+        "port 80 (httpPort) is held by nginx",
+        "ood config --set httpPort 8081",
+    ),
+    (
+        service.check_ports,
+        {
             "root": False,
             "user": "eve",
             "service_version": "",
