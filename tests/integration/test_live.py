@@ -110,6 +110,7 @@ class LiveTests(SynchronousTestCase):
             "ood_certificate_",
             "ood_tls_",
             "ood_access_log_",
+            "ood_upstream_",
         )  # nothing uses these
         wanted = {name for name in wanted if not name.startswith(absent)}
 
