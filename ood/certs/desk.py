@@ -151,9 +151,7 @@ class Desk:
             self._keeper.own.remove(status.name)
             self._keeper.want()
         elif status.source == "acme" and status.name not in self._keeper.plan.public:
-            self._keeper.store.remove(status.name)
-            self._keeper.journal.forget(status.name)
-            del self._keeper.held[status.name]
+            self._keeper.forget(status.name)
         else:
             users = ", ".join(status.apps) or "this machine"
             raise ConflictError(f"{status.name} is in use by {users}", "stop that first")

@@ -194,7 +194,7 @@ class Keeper:
             self.acme = self._make_acme(settings)
             self.want()
             await self.acme.start()
-        except OodError as error:
+        except (OodError, OSError) as error:
             self.acme_trouble = str(error)
             self.log.error("no certificates from a CA: {error}", error=error)
         finally:
@@ -231,6 +231,14 @@ class Keeper:
             self.tell(name, f"no new certificate for {name}: {entry.problem}", "failed")
         self._failures_told[name] = entry.failures
 
+    def forget(self, name: str) -> None:
+        """Have no certificate of a CA for a name any more, and know nothing of it."""
+        self.store.remove(name)
+        self.journal.forget(name)
+        del self.held[name]
+        if self.acme is not None:
+            self.acme.service.held.pop(name, None)  # else it would never order another
+
     # what is served
 
     def tabulate(self) -> None:
@@ -252,20 +260,29 @@ class Keeper:
 
     def find(self, server_name: str) -> Certificate | None:
         """Return the certificate for a host."""
-        found = self._table.get(server_name)
-        if found is not None:
-            return found
-        if server_name in self.plan.local:
+        found = self._tabled(server_name)
+        if found is None and server_name in self.plan.local:
             try:
                 return self.local.get(server_name)
             except OSError as error:
                 self.log.error("no certificate for {name}: {e}", name=server_name, e=error)
-                return None
-        return self._table.get(wildcard_of(server_name))
+        return found
+
+    def _tabled(self, name: str) -> Certificate | None:
+        """Return what a CA or a file has for a name.
+
+        A valid one before one that has expired, then one's own before a CA's: that is not
+        renewed any more.  Then the one for just that name before a wildcard.
+        """
+        exact, wild = self._table.get(name), self._table.get(wildcard_of(name))
+        if exact is None or wild is None:
+            return exact or wild
+        now = self.now()
+        return max(exact, wild, key=lambda one: (one.not_after > now, one.source == "file"))
 
     def state_of(self, name: str) -> NameState:
         """Return how a public name stands."""
-        found = self._table.get(name) or self._table.get(wildcard_of(name))
+        found = self._tabled(name)
         if found is not None and found.not_after <= self.now():
             found = None
         return NameState(found, self._trouble(name))

@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 from ood.certs.keeper import LOOK_SECONDS
 from ood.certs.local import LEAF_DAYS
 from ood.certs.part import CertificatesPart
+from ood.certs.report import rfc3339
 from ood.certs.store import DirectoryStore
 from ood.errors import ConflictError, NotFoundError
 from ood.interfaces import ICertificateDesk, ICertificates
@@ -102,6 +103,36 @@ class ServedTests(PartCase):
         self.assertEqual(self.source(SHOP), "file")
         self.clock.advance(91 * 86_400)
         self.assertIsNotNone(self.part.find(SHOP))
+
+    def test_own_wildcard(self) -> None:
+        """One's own wildcard serves what it is for: no CA is asked for that any more."""
+        self.keep(SHOP)
+        self.begin(SHOP)
+        self.assertEqual(self.source(SHOP), "acme")
+        self.add("*.example.com")
+        self.assertEqual(self.source(SHOP), "file")
+        self.assertEqual(self.part.app_certificate("shop").not_after, self.ends(SHOP))
+
+    def test_expired_before_wildcard(self) -> None:
+        """A CA's wildcard serves a name whose own certificate has ended."""
+        self.keep(SHOP, timedelta(days=10))
+        self.keep("*.example.com")
+        self.begin(SHOP)
+        self.assertEqual(self.part.find(SHOP).names, (SHOP,))
+        self.clock.advance(11 * 86_400)
+        self.assertEqual(self.part.find(SHOP).names, ("*.example.com",))
+        self.assertEqual(self.part.app_certificate("shop").state, "valid")
+
+    def test_own_wildcard_of_this_network(self) -> None:
+        """One's own wildcard goes before what ood itself would make."""
+        self.converge("shop.corp.internal")
+        self.assertEqual(self.source("shop.corp.internal"), "self-signed")
+        self.add("*.corp.internal")
+        self.assertEqual(self.source("shop.corp.internal"), "file")
+        self.assertEqual(self.source("other.corp.internal"), "file")
+
+    def ends(self, name: str) -> str:
+        return rfc3339(self.part.find(name).not_after)
 
     def test_swapped(self) -> None:
         """A changed file is served at the next look, and who subscribed is told."""
@@ -246,6 +277,22 @@ class SaidTests(PartCase):
         self.successResultOf(self.part.remove_certificate(SHOP))
         self.assertIsNone(self.part.find(SHOP))
         self.assertEqual(list((self.directory / "acme").iterdir()), [])
+
+    def test_remove_with_a_ca(self) -> None:
+        """What is removed is ordered anew when the name is wanted again."""
+        self.keep(SHOP)
+        self.begin(SHOP)
+        self.converge(SHOP, agreed=True)
+        self.converge(SHOP, running=False, agreed=True)
+        self.successResultOf(self.part.remove_certificate(SHOP))
+        self.assertEqual(self.part._keeper.acme.service.held, {})
+
+    def test_account_that_cannot_be_kept(self) -> None:
+        """Where no account's key can be written, that is what is said."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "accounts").write_bytes(b"a file in its place")
+        self.converge(SHOP, agreed=True)
+        self.assertIn("Not a directory", " ".join(self.app().trouble))
 
     def test_renew_of_ones_own(self) -> None:
         """A certificate that ood makes itself needs nobody to renew it."""
