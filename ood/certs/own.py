@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +15,7 @@ from twisted.logger import Logger
 from ood.certs.errors import CertificateError
 from ood.certs.files import make_private, read_record, write_private, write_record
 from ood.certs.pem import Leaf, load_objects, load_pair, split_pem
+from ood.certs.strength import weakness
 from ood.errors import ConflictError, NotFoundError
 from ood.interfaces import Certificate
 
@@ -141,7 +144,10 @@ class OwnCertificates:
 
     def _keep(self, name: str, own: OwnCertificate) -> None:
         pem = own.certificate.key_pem + own.certificate.chain_pem
-        write_private(self._copy(name), pem)
+        try:
+            write_private(self._copy(name), pem)
+        except OSError as error:  # serving it matters more than having a copy
+            self.log.error("no copy of {name} can be kept: {error}", name=name, error=error)
         self.certificates[name] = own
 
     def _write_list(self) -> None:
@@ -157,6 +163,9 @@ class OwnCertificates:
             certificate, leaf = load_pair(_content(place.key), chain, "file")
         except CertificateError as error:
             raise CertificateError(f"{place.cert}: {error.message}", error.hint) from None
+        weak = weakness(certificate.chain_pem)
+        if weak:
+            raise CertificateError(f"{place.cert}: {weak}", "browsers would refuse it")
         if not leaf.names:
             raise CertificateError(f"{place.cert} names no host", "browsers want subjectAltName")
         now = self._now().timestamp()
@@ -181,7 +190,9 @@ def absolute(cert: str, key: str, chain: str) -> Place:
 
 def _content(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise CertificateError(f"{path} is not a file")
             content = file.read(FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) else error
@@ -189,6 +200,11 @@ def _content(path: str) -> bytes:
     if len(content) > FILE_BYTES_MAX:
         raise CertificateError(f"{path} is far too long for a certificate")
     return content
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe would have the whole service wait for who writes into it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _stamp(place: Place) -> Stamp:

@@ -153,7 +153,11 @@ def load_pair(key: bytes, chain: bytes, source: str) -> tuple[Certificate, Leaf]
 
 
 def _public_bytes(certificate: x509.Certificate) -> bytes:
-    return certificate.public_key().public_bytes(
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise CertificateError("the certificate's kind of key is not known") from None
+    return key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
 
