@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from ood.certs.report import TERMS, rfc3339
 from ood.errors import ConflictError, NotFoundError
 from ood.interfaces import Certificate
 from ood.model.certificates import CertificateStatus
+from ood.model.kinds import parse_domain
 
 
 class Desk:
@@ -86,6 +88,8 @@ class Desk:
     def status(self, name: str) -> CertificateStatus:
         """Return the certificate that is called so, or else is valid for the name."""
         every = self.statuses()
+        with suppress(ValueError):  # a certificate may be called what is no host name
+            name = parse_domain(name)
         for one in every:
             if one.name == name:
                 return one

@@ -265,7 +265,14 @@ class SaidTests(PartCase):
         self.converge("*.example.com")
         self.add("*.example.com", "example.com")
         self.assertEqual(self.part.certificate("any.example.com").name, "*.example.com")
+        self.assertEqual(self.part.certificate("Example.COM.").name, "*.example.com")
         self.assertRaises(NotFoundError, self.part.certificate, "other.com")
+        self.assertRaises(NotFoundError, self.part.certificate, "no name")
+
+    def test_find_by_a_name_with_other_letters(self) -> None:
+        """A name is found as people write it, not only as the DNS has it."""
+        self.converge("xn--bcher-kva.example")
+        self.assertEqual(self.part.certificate("bücher.example").state, "pending")
 
     def test_remove(self) -> None:
         """Stored ones that no running app needs can go; others not."""
