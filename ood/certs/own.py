@@ -89,7 +89,7 @@ class OwnCertificates:
             certificate, leaf = self._read(place)
             trouble = ""
         except CertificateError as error:
-            trouble = str(error)
+            trouble = _unused(place, error)
             try:
                 copy = self._copy(name).read_bytes()
                 certificate, leaf = load_objects(split_pem(copy), "file")
@@ -124,23 +124,30 @@ class OwnCertificates:
 
     def look(self) -> list[str]:
         """Read again what has changed; return the names of those that did."""
-        changed = []
-        for name, own in self.certificates.items():
-            stamp = _stamp(own.place)
-            if stamp == own.stamp:
-                continue
-            own.stamp = stamp
-            changed.append(name)
-            try:
-                certificate, leaf = self._read(own.place)
-                if not self._useful(leaf.names):
-                    raise CertificateError(f"it is valid only for {', '.join(leaf.names)}")
-            except CertificateError as error:
-                own.trouble = f"what is in {own.place.cert} now is not used: {error}"
-                self.log.warn("{name}: {trouble}", name=name, trouble=own.trouble)
-            else:
-                self._keep(name, OwnCertificate(own.place, stamp, certificate, leaf))
-        return changed
+        return [name for name in tuple(self.certificates) if self._look(name)]
+
+    def _look(self, name: str) -> bool:
+        """Return whether something is different.
+
+        What was refused is read at each look: it becomes valid with time, readable with other
+        rights, and of use with another app, and no file need change for that.
+        """
+        own = self.certificates[name]
+        before, own.stamp = (own.stamp, own.trouble), _stamp(own.place)
+        if before == (own.stamp, ""):
+            return False
+        try:
+            certificate, leaf = self._read(own.place)
+            if not self._useful(leaf.names):
+                raise CertificateError(f"it is valid only for {', '.join(leaf.names)}")
+        except CertificateError as error:
+            own.trouble = _unused(own.place, error)
+            if before == (own.stamp, own.trouble):
+                return False
+            self.log.warn("{name}: {trouble}", name=name, trouble=own.trouble)
+        else:
+            self._keep(name, OwnCertificate(own.place, own.stamp, certificate, leaf))
+        return True
 
     def _keep(self, name: str, own: OwnCertificate) -> None:
         pem = own.certificate.key_pem + own.certificate.chain_pem
@@ -186,6 +193,10 @@ def absolute(cert: str, key: str, chain: str) -> Place:
         if not path.startswith("/"):
             raise ConflictError(f"{path} is not an absolute path", "begin it with /")
     return Place(cert, key, chain)
+
+
+def _unused(place: Place, error: CertificateError) -> str:
+    return f"what is in {place.cert} now is not used: {error}"
 
 
 def _content(path: str) -> bytes:

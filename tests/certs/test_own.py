@@ -176,6 +176,23 @@ class ChangeTests(OwnCase):
         self.assertEqual(self.own.certificates[name].trouble, "")
         self.assertNotEqual(self.own.certificates[name].certificate, before)
 
+    def test_refused_for_a_while(self) -> None:
+        """What was refused is taken once it is in order, though no file changes then."""
+        name = self.add()
+        before = self.own.certificates[name].certificate
+        self.now += timedelta(days=2)
+        self.write(["shop.example.com"])
+        self.now -= timedelta(days=1)
+        self.assertEqual(self.own.look(), [name])
+        self.assertIn("not valid yet", self.own.certificates[name].trouble)
+        self.assertEqual(self.own.look(), [])
+        self.assertEqual(self.begin().look(), [])
+        self.now += timedelta(days=1)
+        self.assertEqual(self.own.look(), [name])
+        self.assertEqual(self.own.certificates[name].trouble, "")
+        self.assertNotEqual(self.own.certificates[name].certificate, before)
+        self.assertEqual(self.own.look(), [])
+
     def test_no_copy(self) -> None:
         """A new pair is served even if no copy of it can be kept."""
         name = self.add()
