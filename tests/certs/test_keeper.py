@@ -154,6 +154,7 @@ class ServedTests(PartCase):
         self.assertIn("key can't be read", self.part.certificate(SHOP).trouble)
         self.assertEqual(self.events[-1][3]["outcome"], "refused")
         self.assertEqual(self.events[-1][2], "shop")
+        self.assertIn("key can't be read", self.part.app_certificate("shop").trouble[0])
 
     def test_local(self) -> None:
         """Names of this machine get theirs at the first question, and a new one in time."""
@@ -232,6 +233,16 @@ class SaidTests(PartCase):
         states = {one.source: one.state for one in self.part.certificates()}
         self.assertEqual(states, {"file": "expired", "acme": "pending"})
         self.assertEqual(self.app().state, "terms")
+
+    def test_nobody_needs_it(self) -> None:
+        """What a deleted app has left behind is listed, and no reason for an alarm."""
+        self.keep("gone.example.com", timedelta(days=1))
+        self.begin(SHOP)
+        self.clock.advance(2 * 86_400)
+        states = {one.name: one.state for one in self.part.certificates()}
+        self.assertEqual(states["gone.example.com"], "expired")
+        names = {measure.labels["name"] for measure in self.part.measures()}
+        self.assertEqual(names, {SHOP})
 
     def test_partial(self) -> None:
         """Some names have one."""
