@@ -75,6 +75,7 @@ class Keeper:
         self.settings: Settings | None = None
         self.acme: Acme | None = None
         self.acme_trouble = ""
+        self._files: tuple[tuple[int, int], ...] = ()
         self._failures_told: dict[str, int] = {}
         self._swapping = DeferredLock()
         self._background = Background()
@@ -134,6 +135,8 @@ class Keeper:
         if changed or ended or self.local.renew():
             self.want()
             self.tabulate()
+        if self._files_changed():
+            self._change_ca()
 
     def look_now(self) -> None:
         """Look at the files without waiting."""
@@ -163,11 +166,21 @@ class Keeper:
         self.plan = plan
         before, self.settings = self.settings, settings
         if _acme_of(settings) != (None if before is None else _acme_of(before)):
-            if before is not None:
-                self.journal.retry_all()
-                self._failures_told.clear()
-            self._background.run("changing the CA", self._swap())
+            if before is None:
+                self._background.run("choosing the CA", self._swap())
+            else:
+                self._change_ca()
         self.want()
+
+    def _change_ca(self) -> None:
+        """Let everything be tried anew."""
+        self.journal.retry_all()
+        self._failures_told.clear()
+        self._background.run("changing the CA", self._swap())
+
+    def _files_changed(self) -> bool:
+        """Tell whether the files that the settings name are others than when they were read."""
+        return self.settings is not None and self._files != _files_of(self.settings)
 
     def want(self) -> None:
         """Ask the CA for what it shall vouch for."""
@@ -177,7 +190,7 @@ class Keeper:
 
     async def look_again(self) -> None:
         """Ask the CA after all, if what the settings name was not in order and now is."""
-        if self.acme_trouble:
+        if self.acme_trouble or self._files_changed():
             await self._swap()
 
     async def _swap(self) -> None:
@@ -189,6 +202,7 @@ class Keeper:
                 await old.stop()
             self.acme_trouble = ""
             settings = self.settings
+            self._files = () if settings is None else _files_of(settings)
             if settings is None or not settings.acme_agree_tos:
                 return
             self.acme = self._make_acme(settings)
@@ -315,3 +329,17 @@ def _acme_of(settings: Settings) -> tuple[Any, ...]:
         settings.acme_eab_key_file,
         settings.acme_ca_file,
     )
+
+
+def _files_of(settings: Settings) -> tuple[tuple[int, int], ...]:
+    """Return what changes when the files do that are read for the CA, or their rights."""
+    paths = (settings.acme_eab_key_file, settings.acme_ca_file)
+    return tuple(_stamp(path) for path in paths if path)
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return 0, 0
+    return found.st_ino, found.st_ctime_ns

@@ -332,6 +332,15 @@ class SaidTests(PartCase):
             renewed = self.part.renew_certificate(SHOP)
             self.assertIn(problem, str(self.failureResultOf(renewed, ConflictError).value))
 
+    def test_roots_are_watched(self) -> None:
+        """The file is looked at again when it has changed, without being asked for that."""
+        roots = self.directory / "roots.pem"
+        self.converge(SHOP, agreed=True, ca_file=str(roots))
+        self.assertIn("No such file", " ".join(self.app().trouble))
+        roots.write_bytes(b"")
+        self.clock.advance(LOOK_SECONDS)
+        self.assertIn("there is no certificate in it", " ".join(self.app().trouble))
+
     def test_renew(self) -> None:
         """Without a CA there is nothing to renew with; a file is read again at once."""
         self.failureResultOf(self.part.renew_certificate(SHOP), ConflictError)
