@@ -142,6 +142,15 @@ class RedirectTests(HttpsTestCase):
         self.configure(https="off")
         self.assertIn(b"200 OK", await self.plain("plain.org", path))
 
+    async def test_validations_over_https(self) -> None:
+        """A server that has port 80 in our place may have sent the CA here."""
+        path = "/.well-known/acme-challenge/tok"
+        self.certificates.tokens["site.org", "tok"] = b"tok.key"
+        self.configure()
+        found = await self.ask(request(path, host="site.org"))
+        self.assertTrue(found.endswith(b"\r\n\r\ntok.key"), found)
+        self.assertNotIn(b"tok.key", await self.ask(request(f"{path}en", host="site.org")))
+
     async def test_hsts(self) -> None:
         """Browsers are told over HTTPS, and only there."""
         self.configure(hsts=600)
