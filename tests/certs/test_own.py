@@ -14,9 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from ood.certs.errors import CertificateError
 from ood.certs.own import OwnCertificates, Place, absolute
 from ood.certs.pem import key_pem, load_signer, unsigned
+from ood.clock import wall_time
 from ood.errors import ConflictError, NotFoundError
 from tests.certs.ca import EPOCH
-from tests.certs.pki import make_pair, write_pair
+from tests.certs.pki import Authority, make_pair, write_pair
 
 
 class OwnCase(SynchronousTestCase):
@@ -141,6 +142,28 @@ class AddTests(OwnCase):
         self.own.add(Place(place.cert, place.key, str(chain)))
         served = self.own.certificates["shop.example.com"].certificate.chain_pem
         self.assertEqual(served, Path(place.cert).read_bytes() + between)
+
+    def test_order(self) -> None:
+        """A chain is served in its order, and each of it once, however it stands in the files."""
+        root = Authority("root")
+        high = Authority("high", issuer=root)
+        low = Authority("low", issuer=high)
+        leaf, key = low.pair("shop.example.com")
+        self.now = wall_time()
+        place = self.write(["shop.example.com"])
+        Path(place.key).write_bytes(key)
+        chain = self.files / "chain.pem"
+        for first, others in (
+            (leaf, (low.pem, high.pem)),
+            (leaf, (high.pem, low.pem)),
+            (low.pem, (leaf, high.pem)),
+            (leaf, (leaf, low.pem, high.pem)),
+        ):
+            Path(place.cert).write_bytes(first)
+            chain.write_bytes(b"".join(others))
+            self.own.add(Place(place.cert, place.key, str(chain)))
+            served = self.own.certificates["shop.example.com"].certificate.chain_pem
+            self.assertEqual(served, leaf + low.pem + high.pem)
 
     def test_relative(self) -> None:
         """Where a service stands is nobody's business."""
