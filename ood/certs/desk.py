@@ -65,7 +65,7 @@ class Desk:
             own.certificate,
             own.leaf,
             apps=apps,
-            trouble=own.trouble,
+            trouble=own.trouble or own.lacking,
             files=own.place.files(),
         )
 

@@ -305,8 +305,9 @@ class Keeper:
         """Return what keeps a name from a new certificate, and when it is tried again."""
         entry = self.journal.entry(name)
         for own in self.own.certificates.values():
-            if own.trouble and covers(own.certificate.names, name):
-                return own.trouble
+            trouble = own.trouble or own.lacking
+            if trouble and covers(own.certificate.names, name):
+                return trouble
         if self.acme_trouble and name in self.plan.public:
             return self.acme_trouble
         if not entry.failures or not entry.next_try or name not in self.plan.public:

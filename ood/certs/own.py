@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from ood.certs.errors import CertificateError
 from ood.certs.files import make_private, read_record, write_private, write_record
 from ood.certs.pem import Leaf, load_objects, load_pair, split_pem
-from ood.certs.strength import weakness
+from ood.certs.strength import missing_signer, weakness
 from ood.errors import ConflictError, NotFoundError
 from ood.interfaces import Certificate
 
@@ -48,6 +48,7 @@ class OwnCertificate:
     """One certificate from files.
 
     :ivar trouble: why what is in the files now is not used; empty if it is.
+    :ivar lacking: what many clients will not trust it for.
     """
 
     place: Place
@@ -55,6 +56,17 @@ class OwnCertificate:
     certificate: Certificate
     leaf: Leaf
     trouble: str = ""
+    lacking: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Look what is missing."""
+        signer = missing_signer(self.certificate.chain_pem)
+        self.lacking = (
+            f"the certificate of {signer}, who signed it, is missing in {self.place.cert}: "
+            "many clients don't trust it (add it there, or with --chain)"
+            if signer
+            else ""
+        )
 
 
 class OwnCertificates:

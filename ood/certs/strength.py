@@ -6,11 +6,14 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.x509.oid import ExtensionOID
 
 RSA_BITS_MIN = 2048
 """OpenSSL's security level 2 wants so many; so does every browser."""
 CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 """Those that TLS has signatures for which clients offer."""
+
+_LOGGED = ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS
 
 
 def weakness(chain_pem: bytes) -> str:
@@ -49,3 +52,19 @@ def _weak_signature(certificate: x509.Certificate) -> str:
     except UnsupportedAlgorithm:
         return "its signature is of a kind that is not known"
     return f"signed with {used.name}" if isinstance(used, hashes.SHA1 | hashes.MD5) else ""
+
+
+def missing_signer(chain_pem: bytes) -> str:
+    """Return who signed a certificate, if clients need that one's certificate and do not get it.
+
+    That is seen of public CAs' only, whose certificates are in public logs: they never sign
+    hosts by a root.  A CA of one's own may.
+    """
+    leaf, *others = x509.load_pem_x509_certificates(chain_pem)
+    if any(one.subject == leaf.issuer for one in others):
+        return ""
+    try:
+        leaf.extensions.get_extension_for_oid(_LOGGED)
+    except (x509.ExtensionNotFound, ValueError):
+        return ""
+    return leaf.issuer.rfc4514_string()

@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from ood.certs.pem import key_pem, unsigned
 
@@ -59,13 +59,18 @@ class Authority:
         self.pem = signed.public_bytes(serialization.Encoding.PEM)
 
     def pair(
-        self, *names: str, ends: timedelta = timedelta(days=30), client: bool = False
+        self,
+        *names: str,
+        ends: timedelta = timedelta(days=30),
+        client: bool = False,
+        logged: bool = False,
     ) -> tuple[bytes, bytes]:
         """Return a certificate and its key as PEM.
 
         :param names: host names and addresses that it is for.
         :param ends: when it ends, from now.
         :param client: it is only good for clients.
+        :param logged: it stands in a public log, as those of public CAs do.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_named("test"), self._name, key, ends)
@@ -75,6 +80,13 @@ class Authority:
         if client:
             usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
             builder = builder.add_extension(usage, critical=False)
+        if logged:
+            # one stamp: version, log, time, no extensions, ECDSA with SHA-256, a signature
+            stamp = b"\0" + b"L" * 32 + bytes(8) + b"\0\0" + b"\4\3" + b"\0\1s"
+            listed = b"\4\x34" + b"\0\x32" + b"\0\x30" + stamp
+            oid = ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS
+            extension = x509.UnrecognizedExtension(oid, listed)
+            builder = builder.add_extension(extension, critical=False)
         signed = builder.sign(self._key, hashes.SHA256())
         return signed.public_bytes(serialization.Encoding.PEM), key_pem(key)
 

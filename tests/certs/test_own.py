@@ -165,6 +165,24 @@ class AddTests(OwnCase):
             served = self.own.certificates["shop.example.com"].certificate.chain_pem
             self.assertEqual(served, leaf + low.pem + high.pem)
 
+    def test_signer_missing(self) -> None:
+        """It is said that the certificate between is missing, where there must be one."""
+        self.now = wall_time()
+        low = Authority("low", issuer=Authority("root"))
+        place = self.write(["shop.example.com"])
+        for logged, chain, missing in (
+            (True, b"", True),
+            (True, low.pem, False),
+            (False, b"", False),
+        ):
+            leaf, key = low.pair("shop.example.com", logged=logged)
+            Path(place.cert).write_bytes(leaf + chain)
+            Path(place.key).write_bytes(key)
+            self.own.add(place)
+            own = self.own.certificates["shop.example.com"]
+            self.assertEqual("CN=low, who signed it, is missing" in own.lacking, missing)
+            self.assertEqual(own.trouble, "")
+
     def test_relative(self) -> None:
         """Where a service stands is nobody's business."""
         self.assertRaises(ConflictError, absolute, "cert.pem", "/key.pem", "")
