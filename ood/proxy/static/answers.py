@@ -79,10 +79,13 @@ def _site(app: App) -> StaticSite:
     )
 
 
-def answer_to(request: Request, site: StaticSite, now: float) -> Answer | Page:
+def answer_to(
+    request: Request, site: StaticSite, now: float, *, below: bytes = b""
+) -> Answer | Page:
     """Find the file that is asked for; whoever gets an answer closes it.
 
     :param now: seconds since the epoch.
+    :param below: the path that clients know the site's root by, if that is not ``/``.
     """
     if request.method not in {b"GET", b"HEAD"}:
         return _METHOD
@@ -94,7 +97,7 @@ def answer_to(request: Request, site: StaticSite, now: float) -> Answer | Page:
     except OSError:
         return _NO_ROOT
     with root:
-        return _Search(request, site, root, now).look(place)
+        return _Search(request, site, root, now, below).look(place)
 
 
 class _Search(msgspec.Struct, frozen=True):
@@ -104,6 +107,7 @@ class _Search(msgspec.Struct, frozen=True):
     site: StaticSite
     root: Root
     now: float
+    below: bytes
 
     def look(self, place: Place) -> Answer | Page:
         """Return the answer for what is at ``place``, or instead of it."""
@@ -111,7 +115,7 @@ class _Search(msgspec.Struct, frozen=True):
         try:
             file = self.root.open(path)
             if file is None and not place.directory:
-                location = b"Location: %b\r\n" % place.as_directory()
+                location = b"Location: %b\r\n" % place.as_directory(self.below)
                 return Page(301, "Its address has a slash at its end.", fields=location)
             if file is None:
                 path = b"/".join((*place.names, self.site.index))

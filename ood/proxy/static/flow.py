@@ -61,7 +61,8 @@ class StaticFlow:
             name = self._errand.app
             self._page(pages.unavailable("the site is stopped", f"Start it: ood start {name}"))
             return
-        answer = answer_to(self._errand.request, self._site, wall_time().timestamp())
+        errand, now = self._errand, wall_time().timestamp()
+        answer = answer_to(errand.request, self._site, now, below=errand.below)
         if isinstance(answer, Page):
             self._page(answer)
         else:

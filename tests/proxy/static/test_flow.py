@@ -14,6 +14,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from ood.model.document import App, Document
+from ood.model.rules import Route
 from ood.net.stream import WRITE_HIGH_BYTES, Stream
 from ood.proxy.core.framing import ChunkedBody
 from ood.proxy.static.flow import TURN_BYTES
@@ -93,6 +94,25 @@ class StaticTests(ProxyTestCase):
         (self.root / "small.txt").write_text("9876543210")
         _, after = await self.ask(client, "HEAD /small.txt")
         self.assertNotEqual(before["etag"], after["etag"])
+
+    async def test_below_a_route(self) -> None:
+        """A directory below a route that strips its path is found where the client knows it."""
+        (self.root / "guide" / "first steps").mkdir(parents=True)
+        files = App(type="static", cwd=str(self.root), port=free_port(), running=True)
+        routes = {"/docs": Route("files", strip=True), "/guide": Route("files")}
+        site = App(cwd="/", port=free_port(), routes=routes, default=True)
+        apps = {"site": site, "files": files}
+        self.proxy.converge(Document(apps=apps))
+        client = await self.client()
+        for path, location in {
+            "/docs/guide": "/docs/guide/",
+            "//docs/./guide/first%20steps?a=%2F": "/docs/guide/first%20steps/?a=%2F",
+            "/guide": "/guide/",
+        }.items():
+            line, fields = await self.ask(client, f"GET {path}")
+            self.assertEqual(("HTTP/1.1 301 Moved Permanently", location),
+                             (line, fields["location"]))  # fmt: skip
+            await client.take(int(fields["content-length"]))
 
     async def test_fallback(self) -> None:
         """Pages that only the browser knows get the application; missing files are missing."""

@@ -17,7 +17,7 @@ from ood.proxy.core.request import Request
 from ood.proxy.core.rules.auth import Check, Door, Verdicts, credentials, without_credentials
 from ood.proxy.core.rules.headers import FieldChange, HeaderChange
 from ood.proxy.core.rules.networks import Access, among
-from ood.proxy.core.rules.places import Redirects, Rewrites, Routes
+from ood.proxy.core.rules.places import Redirects, Rewrites, Routes, Way
 from ood.proxy.core.rules.rate import RateLimit
 from ood.proxy.core.rules.settings import SiteSettings
 from ood.proxy.core.rules.trace import Fresh, named
@@ -149,7 +149,7 @@ class Site:
         found = self._redirects.find(request.host, peer.scheme, path)
         return None if found is None else self.dressed(pages.redirect(*found))
 
-    def placed(self, path: UrlPath) -> tuple[str, bytes]:
+    def placed(self, path: UrlPath) -> Way:
         """Return which app answers, and with which target."""
         target = path.sent + path.rest
         if self._rewrites is not None:
@@ -161,7 +161,7 @@ class Site:
             found = self._routes.find(path)
             if found is not None:
                 return found
-        return self.name, target
+        return Way(self.name, target)
 
     def sent(self, request: Request, target: bytes, peer: Peer, moment: Moment) -> Request:
         """Return the request as the app is to see it."""
@@ -212,11 +212,12 @@ def decide(
     used, refused = _unlocked(site, request, path, moment)
     if refused is not None:
         return refused
-    app, target = site.placed(path)
+    way = site.placed(path)
+    app = way.app
     longest = site.app.body_limit
     if app != name and app in sites:
         there = sites[app]
-        used_there, kept_out = _entered(there, request, target, peer, moment)
+        used_there, kept_out = _entered(there, request, way.target, peer, moment)
         if kept_out is not None:
             return kept_out
         used = used or used_there
@@ -225,8 +226,15 @@ def decide(
         )
     if used:
         request = msgspec.structs.replace(request, fields=without_credentials(request.fields))
-    request = site.sent(request, target, peer, moment)
-    return Errand(app, request, peer, changes=site.changes, body_bytes_max=longest, site=name)
+    return Errand(
+        app,
+        site.sent(request, way.target, peer, moment),
+        peer,
+        changes=site.changes,
+        body_bytes_max=longest,
+        site=name,
+        below=way.below,
+    )
 
 
 def _unlocked(
