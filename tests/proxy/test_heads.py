@@ -18,6 +18,7 @@ from ood.proxy.core.response import (
 )
 
 PEER = Peer("192.0.2.7", 4711, b"http", 8080)
+DATE = b"Thu, 01 Jan 1970 00:00:00 GMT"
 
 
 def request(*fields: str, line: str = "GET / HTTP/1.1", host: str = "a") -> Request:
@@ -241,7 +242,7 @@ class PageTests(SynchronousTestCase):
             (b"*/*", "text/plain"),
             (b"", "text/plain"),
         ):
-            data = pages.render(page, accept=accept, to_head=False, close=False)
+            data = pages.render(page, date=DATE, accept=accept, to_head=False, close=False)
             head = parse_response(data, to_head=False)
             assert head is not None
             self.assertEqual(head.length, len(data) - head.end)
@@ -250,19 +251,19 @@ class PageTests(SynchronousTestCase):
 
     def test_html_is_escaped(self) -> None:
         page = pages.no_site(b"<script>")
-        data = pages.render(page, accept=b"text/html", to_head=False, close=False)
+        data = pages.render(page, date=DATE, accept=b"text/html", to_head=False, close=False)
         self.assertNotIn(b"<script>", data)
 
     def test_head_has_no_body(self) -> None:
         """A HEAD request gets the head that GET would get, and nothing more."""
         page = pages.bad_upstream("a")
-        full = pages.render(page, accept=b"", to_head=False, close=True)
-        head = pages.render(page, accept=b"", to_head=True, close=True)
+        full = pages.render(page, date=DATE, accept=b"", to_head=False, close=True)
+        head = pages.render(page, date=DATE, accept=b"", to_head=True, close=True)
         self.assertTrue(full.startswith(head) and head.endswith(b"\r\n\r\n"))
 
     def test_json(self) -> None:
         page = pages.unavailable("the app a is stopped", "ood start a")
-        data = pages.render(page, accept=b"application/json", to_head=False, close=False)
+        data = pages.render(page, date=DATE, accept=b"application/json", to_head=False, close=False)
         head, _, body = data.partition(b"\r\n\r\n")
         error = {"code": 503, "message": "The app a is stopped.", "hint": "ood start a"}
         self.assertEqual({"error": error}, json.loads(body))

@@ -25,6 +25,9 @@ from ood.proxy.core.rules.trace import Fresh, named
 RETRY_SECONDS = 120
 """After which time a client may ask again during maintenance: nobody knows how long it takes."""
 
+LASTING_STATUSES = frozenset((301, 308))
+"""Redirects that browsers may remember: their administrator wrote the status down."""
+
 
 class Hold(msgspec.Struct, frozen=True):
     """A request that waits for the end of maintenance.
@@ -147,7 +150,9 @@ class Site:
         if self._redirects is None:
             return None
         found = self._redirects.find(request.host, peer.scheme, path)
-        return None if found is None else self.dressed(pages.redirect(*found))
+        if found is None:
+            return None
+        return self.dressed(pages.redirect(*found, lasting=found[0] in LASTING_STATUSES))
 
     def placed(self, path: UrlPath) -> Way:
         """Return which app answers, and with which target."""
