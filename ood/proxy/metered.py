@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ood.clock import wall_time
+from ood.net.filepart import FilePart
 from ood.proxy.context import Context
 from ood.proxy.core import pages
 from ood.proxy.core.forward import Peer
@@ -42,6 +43,7 @@ class Metered:
         "_downstream",
         "_entry",
         "_flow",
+        "_part",
         "_peer",
         "_request",
         "_size",
@@ -69,6 +71,7 @@ class Metered:
         self._source: Flow | None = None
         self._status = 0
         self._size = 0
+        self._part: FilePart | None = None
         self._entry: AppTraffic | None = context.traffic.of(app)
         self._entry.in_flight += 1
         self._began = context.traffic.now() if began is None else began
@@ -116,16 +119,17 @@ class Metered:
         self._size += len(payload)
         self._downstream.data(payload)
 
-    def file(self, file: File, start: int, length: int) -> bool:
-        """Have a part of a file sent as data; false if only :meth:`data` can send it.
+    def file(self, file: File, start: int, length: int) -> FilePart | None:
+        """Have a part of a file sent as data; None if only :meth:`data` can send it.
 
-        After true the file is the connection's.
+        Else the file is the connection's.
         """
         send = getattr(self._downstream, "file", None)
-        if send is None or not send(file, start, length):
-            return False
-        self._size += length
-        return True
+        if send is not None:
+            self._part = send(file, start, length)
+        if self._part is not None:
+            self._size += length
+        return self._part
 
     def end(self, payload: bytes = b"", trailers: bytes = b"") -> None:
         """Note the end, unless it is a tunnel's."""
@@ -137,8 +141,7 @@ class Metered:
     def page(self, page: Page) -> None:
         """Note the status, and the end."""
         self._status = page.status
-        if self._entry is not None and self._entry.form != OFF:
-            self._size = self._length(page)
+        self._size = self._length(page)
         self._over(PAGE)
         self._downstream.page(page)
 
@@ -248,6 +251,8 @@ class Metered:
         way = way or self._way()
         now = self._context.traffic.now()
         seconds = now - self._began
+        if self._part is not None:  # the client may have left in its midst
+            self._size -= self._part.left
         status = self._status or CLIENT_LEFT
         worker: int | None = getattr(self._source, "worker", None)
         self._flow = self._source = None  # the flow knows this object: no circle must be left

@@ -153,7 +153,9 @@ class StaticFlow:
         """Let the kernel send the rest, where it can."""
         file = self._file
         send = getattr(self._downstream, "file", None)
-        if file is not None and send is not None and send(file, self._position, self._left):
+        if file is None or send is None:
+            return
+        if send(file, self._position, self._left) is not None:
             self._file = None
             self._left = 0
 

@@ -164,7 +164,7 @@ class StaticTests(ProxyTestCase):
             highest.append(stream.backlog)
 
         with (
-            mock.patch.object(Stream, "write_file", lambda *_: False),
+            mock.patch.object(Stream, "write_file", lambda *_: None),
             mock.patch.object(Stream, "write", noted),
         ):
             client = await self.client()
@@ -211,10 +211,26 @@ class StaticTests(ProxyTestCase):
         return client
 
     async def test_client_leaves(self) -> None:
-        """A client that goes away leaves no file open."""
+        """A client that goes away leaves no file open; what it got is counted, not the rest."""
         client = await self.stalled()
         client.abort()
         await self.eventually(lambda: self.open_files() == 0)
+        tally = self.proxy._context.traffic.of("site").tallies["static"]
+        self.assertEqual([0, 0, 1, 0, 0, 0], tally.classes)
+        before = tally.size
+        self.assertTrue(0 < before < LARGE_BYTES, before)
+        client = await self.client()
+        await self.ask(client, "GET /large.bin", "Connection: close")
+        await client.end()
+        self.assertEqual(before + LARGE_BYTES, tally.size)
+
+    async def test_pages_count(self) -> None:
+        """The bodies of ood's own answers are counted, whether they are written down or not."""
+        client = await self.client()
+        _, fields = await self.ask(client, "GET /missing.js")
+        await self.ask(client, "HEAD /missing.js")
+        tally = self.proxy._context.traffic.of("site").tallies["page"]
+        self.assertEqual((2, int(fields["content-length"])), (sum(tally.classes), tally.size))
 
     async def test_client_stalls(self) -> None:
         """One that takes nothing for a minute is cut off."""
