@@ -27,13 +27,14 @@ class Asked(msgspec.Struct, frozen=True):
     """A request on its way through the rules.
 
     :ivar app: the app that its Host, or its port, names.
-    :ivar waited: for what it has waited already; for each it waits once.
+    :ivar waited: for what it has waited already, maintenance of an app or the check of a
+        password; for each it waits once.
     """
 
     app: str
     request: Request
     peer: Peer
-    waited: frozenset[type] = frozenset()
+    waited: frozenset[str | bytes] = frozenset()
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -109,7 +110,10 @@ def flow_of(context: Context, downstream: Downstream, errand: Errand) -> Flow:
 
 def _waiting(context: Context, downstream: Metered, asked: Asked, verdict: Verdict) -> Flow | None:
     """Return what waits before the rules are asked again; None if it must not wait."""
-    if isinstance(verdict, Errand | Page) or type(verdict) in asked.waited:
+    if isinstance(verdict, Errand | Page):
+        return None
+    what = verdict.app if isinstance(verdict, Hold) else verdict.check.key
+    if what in asked.waited:
         return None
     if isinstance(verdict, Hold):
         ready, seconds = context.sites.held(verdict.app), verdict.seconds
@@ -118,6 +122,6 @@ def _waiting(context: Context, downstream: Metered, asked: Asked, verdict: Verdi
         seconds = limits.PASSWORD_SECONDS
     if ready is None:
         return None
-    later = msgspec.structs.replace(asked, waited=asked.waited | {type(verdict)})
+    later = msgspec.structs.replace(asked, waited=asked.waited | {what})
     go_on = partial(_ask, context, downstream, later)
     return Waiting(downstream, ready, seconds=seconds, late=verdict.page, go_on=go_on)

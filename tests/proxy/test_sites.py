@@ -16,10 +16,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from ood.model import passwords
 from ood.model.document import App, Document, Settings
 from ood.model.passwords import make_hash
-from ood.model.rules import Maintenance
+from ood.model.rules import Maintenance, Route
 from ood.proxy import errorpages, limits
 from ood.proxy.errorpages import read_pages
 from tests.proxy.support import ProxyTestCase, Wire
+from tests.support.ports import free_port
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GET = b"GET / HTTP/1.1\r\nHost: site.localhost\r\n\r\n"
@@ -154,6 +155,25 @@ class PasswordTests(SitesTestCase):
         self.assertNotIn(b"uthorization", head)
         await self.answered(await self.client(), self.request("ann:secret"))
         self.assertEqual(1, self.calls)
+
+    async def test_two_doors(self) -> None:
+        """Where a route leads to an app with passwords of its own, both are checked."""
+        users = {"ann": make_hash(b"secret", b"0123456789abcdef")}
+        door = App(cwd="/", port=self.ports["site"], basic_auth=users)
+        for salt, answer in ((b"fedcba9876543210", b" 200 "), (b"0000000000000000", b" 401 ")):
+            password = b"secret" if answer == b" 200 " else b"other"
+            own = {"ann": make_hash(password, salt)}
+            routed = msgspec.structs.replace(door, routes={"/": Route("below")}, default=True)
+            below = App(cwd="/", port=free_port(), basic_auth=own)
+            self.pool.add("below", self.listen(self.backend))
+            self.proxy.converge(Document(apps={"site": routed, "below": below}))
+            client = await self.client()
+            if answer == b" 401 ":
+                client.send(self.request("ann:secret"))
+                self.assertIn(answer, await client.until(b"here.\n"))
+            else:
+                await self.answered(client, self.request("ann:secret"))
+        self.assertEqual(3, self.calls)
 
     async def test_at_the_same_time(self) -> None:
         """Six connections of one browser cost one check."""
