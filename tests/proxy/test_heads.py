@@ -196,12 +196,20 @@ class ResponseTests(SynchronousTestCase):
             b"HTTP/1.1 600 OK\r\n\r\n",
             b"HTTP/2 200\r\n\r\n",
             b"SSH-2.0-x\r\n\r\n",
+            b"SSH-2.0-x\r\n",
+            b"\r\n",
+            b"HTTP/2",
+            b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+            b"HTTP/1.1 200 OK\r\nA: b\n",
             b"x" * RESPONSE_HEAD_BYTES_MAX,
         ):
             self.assertRaises(MalformedError, parse_response, data, to_head=False)
 
     def test_incomplete(self) -> None:
-        self.assertIsNone(parse_response(b"HTTP/1.1 200 OK\r\nA: b\r\n", to_head=False))
+        """Each beginning of a head is waited for."""
+        head = b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n"
+        for end in range(len(head)):
+            self.assertIsNone(parse_response(head[:end], to_head=False), head[:end])
 
     def test_forwarded(self) -> None:
         """Hop-by-hop fields go, our own framing and connection are set, others stay in order."""
