@@ -87,7 +87,7 @@ def _ask(context: Context, downstream: Metered, asked: Asked) -> None:
     if isinstance(verdict, Errand):
         if context.secured is not None:
             verdict = context.secured.marked(asked.app, verdict)
-        downstream.named = verdict.request.fields
+        downstream.named, downstream.user = verdict.request.fields, verdict.user
         flow = flow_of(context, downstream, verdict)
     else:
         flow = _waiting(context, downstream, asked, verdict)

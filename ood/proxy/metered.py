@@ -35,6 +35,7 @@ class Metered:
 
     :param began: when the request came, if that is not now.
     :ivar named: the request's fields, with the name that the rules gave it.
+    :ivar user: who gave ood a password.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class Metered:
         "_source",
         "_status",
         "named",
+        "user",
     )
 
     def __init__(
@@ -66,6 +68,7 @@ class Metered:
         self._downstream = downstream
         self._request = request
         self.named = request.fields
+        self.user = ""
         self._peer = peer
         self._flow: Flow | None = None
         self._source: Flow | None = None
@@ -272,6 +275,7 @@ class Metered:
         return Record(
             time=wall_time().timestamp(),
             client=self._peer.address,
+            user=self.user,
             method=request.method.decode("ascii"),
             target=request.target.decode("latin-1"),
             version=getattr(self._downstream, "version", "") or f"1.{request.minor}",

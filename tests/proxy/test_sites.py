@@ -20,6 +20,7 @@ from ood.model.rules import Maintenance, Route
 from ood.proxy import errorpages, limits
 from ood.proxy.errorpages import read_pages
 from tests.proxy.support import ProxyTestCase, Wire
+from tests.proxy.test_brief import Lines
 from tests.support.ports import free_port
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -151,8 +152,11 @@ class PasswordTests(SitesTestCase):
         client = await self.client()
         client.send(GET)
         self.assertIn(b" 401 ", await client.until(b"here.\n"))
+        log = Lines()
+        self.proxy._context.traffic.of("site").configure("combined", log)
         head = await self.answered(client, self.request("ann:secret"))
         self.assertNotIn(b"uthorization", head)
+        self.assertEqual(["ann"], [one.user for one in log.records])
         await self.answered(await self.client(), self.request("ann:secret"))
         self.assertEqual(1, self.calls)
 

@@ -45,6 +45,7 @@ class Errand(msgspec.Struct, frozen=True):
     :ivar body_bytes_max: longest body that is forwarded; None is any.
     :ivar site: the app whose rules were asked; empty if it is ``app``, and has none.
     :ivar below: the path that a route took away from the front of the target.
+    :ivar user: whose password was given to ood; empty if none was needed.
     """
 
     app: str
@@ -54,6 +55,7 @@ class Errand(msgspec.Struct, frozen=True):
     body_bytes_max: int | None = None
     site: str = ""
     below: bytes = b""
+    user: str = ""
 
 
 def changed(

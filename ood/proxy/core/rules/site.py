@@ -114,18 +114,18 @@ class Site:
 
     def unlock(
         self, request: Request, path: bytes, moment: Moment
-    ) -> tuple[bool, Page | Pending | None]:
-        """Return whether credentials were used, and what is between the client and the site."""
+    ) -> tuple[str, Page | Pending | None]:
+        """Return whose credentials were used, and what is between the client and the site."""
         if self._door is None or not self._door.guards(path):
-            return False, None
+            return "", None
         page = self.dressed(pages.unauthorized(self.name))
         given = credentials(request.fields)
         if given is None:
-            return False, page
+            return "", page
         verdict = self._door.check(given, moment.verdicts)
         if isinstance(verdict, Check):
-            return False, Pending(verdict, self.dressed(pages.busy()))
-        return (True, None) if verdict else (False, page)
+            return "", Pending(verdict, self.dressed(pages.busy()))
+        return (given.user, None) if verdict else ("", page)
 
     def body_limit(self, request: Request) -> Page | None:
         """Return the answer to a body that is too long by its own word."""
@@ -214,7 +214,7 @@ def decide(
     stop = site.admit(peer, moment) or site.away(request, peer, path)
     if stop is not None:
         return stop
-    used, refused = _unlocked(site, request, path, moment)
+    user, refused = _unlocked(site, request, path, moment)
     if refused is not None:
         return refused
     way = site.placed(path)
@@ -222,14 +222,14 @@ def decide(
     longest = site.app.body_limit
     if app != name and app in sites:
         there = sites[app]
-        used_there, kept_out = _entered(there, request, way.target, peer, moment)
+        user_there, kept_out = _entered(there, request, way.target, peer, moment)
         if kept_out is not None:
             return kept_out
-        used = used or used_there
+        user = user or user_there
         longest = min(
             (one for one in (longest, there.app.body_limit) if one is not None), default=None
         )
-    if used:
+    if user:
         request = msgspec.structs.replace(request, fields=without_credentials(request.fields))
     return Errand(
         app,
@@ -239,24 +239,25 @@ def decide(
         body_bytes_max=longest,
         site=name,
         below=way.below,
+        user=user,
     )
 
 
 def _unlocked(
     site: Site, request: Request, path: UrlPath, moment: Moment
-) -> tuple[bool, Page | Pending | None]:
-    """Return whether ood itself used the credentials, and what refuses the request."""
-    used, closed = site.unlock(request, path.wide, moment)
-    return used, closed or site.body_limit(request)
+) -> tuple[str, Page | Pending | None]:
+    """Return whose credentials ood itself used, and what refuses the request."""
+    user, closed = site.unlock(request, path.wide, moment)
+    return user, closed or site.body_limit(request)
 
 
 def _entered(
     site: Site, request: Request, target: bytes, peer: Peer, moment: Moment
-) -> tuple[bool, Page | Hold | Pending | None]:
+) -> tuple[str, Page | Hold | Pending | None]:
     """Ask the gates of an app that another app's route leads to, as :func:`_unlocked` does."""
     moved = msgspec.structs.replace(request, target=target)
     path = site.path(moved)
     if isinstance(path, Page):
-        return False, path
+        return "", path
     stop = site.admit(peer, moment)
-    return (False, stop) if stop is not None else _unlocked(site, moved, path, moment)
+    return ("", stop) if stop is not None else _unlocked(site, moved, path, moment)
