@@ -88,7 +88,7 @@ def _ask(context: Context, downstream: Metered, asked: Asked) -> None:
         if context.secured is not None:
             verdict = context.secured.marked(asked.app, verdict)
         downstream.named, downstream.user = verdict.request.fields, verdict.user
-        flow = flow_of(context, downstream, verdict)
+        flow = flow_of(context, downstream, verdict, asked.request)
     else:
         flow = _waiting(context, downstream, asked, verdict)
         if flow is None:
@@ -98,12 +98,18 @@ def _ask(context: Context, downstream: Metered, asked: Asked) -> None:
     flow.start()
 
 
-def flow_of(context: Context, downstream: Downstream, errand: Errand) -> Flow:
-    """Return what serves an errand; it is not started yet."""
+def flow_of(context: Context, downstream: Downstream, errand: Errand, asked: Request) -> Flow:
+    """Return what serves an errand; it is not started yet.
+
+    :param asked: what the client itself asked for: what ood does by it, ``requestHeaders``,
+        which are for the app, don't change.
+    """
     if errand.app in context.compressing:
-        changes = (*errand.changes, Compression(errand.request))
+        changes = (*errand.changes, Compression(asked))
         errand = msgspec.structs.replace(errand, changes=changes)
     if errand.app in context.statics:
+        request = msgspec.structs.replace(errand.request, fields=asked.fields)
+        errand = msgspec.structs.replace(errand, request=request)
         return StaticFlow(context, downstream, errand, context.statics[errand.app])
     return Exchange(context, downstream, errand)
 

@@ -123,6 +123,24 @@ class HoldTests(SitesTestCase):
         self.assertIn(b" 503 ", await client.end())
 
 
+class RequestHeaderTests(SitesTestCase):
+    async def test_compression(self) -> None:
+        """Who compresses asks the client's own Accept-Encoding, whatever the app gets for it."""
+        body = b"x" * 4000
+        answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4000\r\n\r\n"
+        for sent, accepted, coded in (("", b"gzip", True), ("gzip", b"identity", False)):
+            self.rules(compress=True, request_headers={"Accept-Encoding": sent})
+            client = await self.client()
+            own = b"Accept-Encoding: %b\r\n\r\n" % accepted
+            wire, head = await self.exchange(client, GET[:-2] + own, answer + body)
+            self.assertEqual(bool(sent), b"Accept-Encoding: gzip" in head)
+            shown = await client.until(b"\r\n\r\n")
+            self.assertEqual(coded, b"Content-Encoding: gzip" in shown, shown)
+            client.close()
+            wire.close()
+            await self.settle()
+
+
 class PasswordTests(SitesTestCase):
     def setUp(self) -> None:
         super().setUp()
