@@ -23,7 +23,8 @@ CLIENT_LEFT = 499
 PAGE = "page"
 """The way of what ood answers itself."""
 
-_TOLD = re.compile(rb"\n(?i:(referer|user-agent|x-request-id)):[ \t]*([^\r]*)")
+_TOLD = re.compile(rb"\n(?i:(referer|user-agent)):[ \t]*([^\r]*)")
+_NAMED = re.compile(rb"\n(?i:x-request-id):[ \t]*([^\r]*)")
 
 
 class Metered:
@@ -271,7 +272,8 @@ class Metered:
         self, app: str, status: int, seconds: float, way: str, worker: int | None
     ) -> Record:
         request = self._request
-        told = {name.lower(): value for name, value in _TOLD.findall(b"\n" + self.named)}
+        told = {name.lower(): value for name, value in _TOLD.findall(b"\n" + request.fields)}
+        named = _NAMED.findall(b"\n" + self.named)
         return Record(
             time=wall_time().timestamp(),
             client=self._peer.address,
@@ -288,5 +290,5 @@ class Metered:
             app=app,
             via=way,
             worker=worker,
-            request_id=told.get(b"x-request-id", b"").rstrip().decode("latin-1"),
+            request_id=named[-1].rstrip().decode("latin-1") if named else "",
         )

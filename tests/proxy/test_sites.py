@@ -140,6 +140,19 @@ class RequestHeaderTests(SitesTestCase):
             wire.close()
             await self.settle()
 
+    async def test_the_log(self) -> None:
+        """The log has what the client said of itself, not what the app is told."""
+        changes = {"User-Agent": "ood", "Referer": "", "X-Request-Id": "7"}
+        self.rules(request_headers=changes)
+        log = Lines()
+        self.proxy._context.traffic.of("site").configure("combined", log)
+        head = await self.answered(
+            await self.client(), GET[:-2] + b"User-Agent: curl\r\nReferer: http://r/\r\n\r\n"
+        )
+        self.assertIn(b"User-Agent: ood\r\n", head)
+        seen = [(one.agent, one.referer, one.request_id) for one in log.records]
+        self.assertEqual([("curl", "http://r/", "7")], seen)
+
 
 class PasswordTests(SitesTestCase):
     def setUp(self) -> None:
