@@ -144,6 +144,9 @@ class Metered:
 
     def page(self, page: Page) -> None:
         """Note the status, and the end."""
+        secured = self._context.secured
+        if secured is not None and self._entry is not None:
+            page = secured.marked_page(self._entry.app, page, self._peer)
         self._status = page.status
         self._size = self._length(page)
         self._over(PAGE)
