@@ -23,7 +23,7 @@ class ProcessTests(ProcessCase):
     async def shell(self, line: str) -> str:
         """Return what a shell line that runs ``ood`` leaves on stderr, and its status."""
         environ = {**os.environ, "OOD_HOME": str(self.home)}
-        environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
         words = f'ood() {{ "{sys.executable}" -m ood.cli.main "$@"; }}; {line}; echo $? >&2'
         _, err, _ = await getProcessOutputAndValue("/bin/sh", ("-c", words), environ)
         return err.decode()
