@@ -142,3 +142,10 @@ class Secured:
         if change is None or errand.peer.scheme != b"https":
             return errand
         return msgspec.structs.replace(errand, changes=(*errand.changes, change))
+
+    def marked_page(self, app: str, page: Page, peer: Peer) -> Page:
+        """Return a page of ood's for ``app`` with what HTTPS adds, as :meth:`marked` does."""
+        change = self._hsts.get(app)
+        if change is None or peer.scheme != b"https" or change.is_said(page.own_fields):
+            return page
+        return msgspec.structs.replace(page, fields=page.fields + change.line)

@@ -5,6 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ood.errors import InvalidError
 from ood.model.document import App, Document
+from ood.model.rules import Redirect
 from ood.model.schema import check_app
 from ood.proxy.core.request import Request, parse_request
 from ood.proxy.core.response import Response, parse_response
@@ -157,3 +158,19 @@ class RedirectTests(HttpsTestCase):
         found = await self.ask(request("/s"))
         self.assertIn(b"\r\nStrict-Transport-Security: max-age=600\r\n", found)
         self.assertNotIn(b"Strict", await self.plain("site.localhost", "/"))
+
+    async def test_hsts_on_pages(self) -> None:
+        """So they are by what ood answers itself: a browser may see nothing else of a host."""
+        redirects = {"www.site.org": Redirect("site.org", 308), "/old": Redirect("/new")}
+        line = b"\r\nStrict-Transport-Security: max-age=600\r\n"
+        self.configure(hsts=600, redirects=redirects)
+        for target, host, status in (("/x", "www.site.org", b" 308 "),
+                                     ("/old", "site.localhost", b" 302 ")):  # fmt: skip
+            found = await self.ask(request(target, host=host))
+            self.assertIn(status, found)
+            self.assertEqual(1, found.count(line), found)
+        self.assertNotIn(b"Strict", await self.plain("site.localhost", "/old"))
+        own = {"strict-transport-security": "max-age=1"}
+        self.configure(hsts=600, redirects=redirects, headers=own)
+        found = await self.ask(request("/old"))
+        self.assertEqual((0, 1), (found.count(line), found.count(b"max-age=1\r\n")))
