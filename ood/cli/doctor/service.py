@@ -89,7 +89,7 @@ def check_ports(facts: Facts) -> Iterator[Finding]:
     """The service has the ports that it shall have, or can get them."""
     for key, port in facts.ports.items():
         holder = facts.listeners.get(port)
-        free = _free_fix(key, port)
+        free = _free_fix(facts, key, port)
         if holder is not None and not _is_service(facts, holder):
             text = f"port {port} ({key}) is held by {holder}"
             yield Finding(FAIL, "ports", text, f"stop that program, or {free}")
@@ -105,8 +105,10 @@ def check_ports(facts: Facts) -> Iterator[Finding]:
             yield Finding(OK, "ports", f"port {port} ({key}) is free")
 
 
-def _free_fix(key: str, port: int) -> str:
+def _free_fix(facts: Facts, key: str, port: int) -> str:
     other = {80: 8080, 443: 8443}.get(port, port + 1)
+    while other in facts.listeners or other in facts.ports.values():
+        other += 1
     return f"take another port: ood config --set {key} {other}"
 
 

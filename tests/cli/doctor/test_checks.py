@@ -188,6 +188,13 @@ CASES: tuple[tuple[Any, dict[str, Any], str, str, str], ...] = (
     ),
     (
         service.check_ports,
+        {"listeners": {80: Listener(7, "nginx", "root"), 8080: Listener(8, "jetty", "root")}},
+        FAIL,
+        "port 80 (httpPort) is held by nginx",
+        "ood config --set httpPort 8081",
+    ),
+    (
+        service.check_ports,
         {
             "root": False,
             "user": "eve",
