@@ -159,6 +159,15 @@ class Verbs(ControllerCase):
         self.assertEqual(error.log, ("boom",))
         self.assertTrue(self.app().running)
 
+    def test_start_again(self):
+        """A start of an app that is to run already has what died tried at once."""
+        self.successResultOf(self.init())
+        self.successResultOf(self.controller.start("example.com"))
+        self.assertEqual(self.monitor.retried, [])
+        self.successResultOf(self.controller.start("example.com"))
+        self.successResultOf(self.controller.stop("example.com"))
+        self.assertEqual(self.monitor.retried, ["example.com"])
+
     def test_unknown_app(self):
         """Every verb names the apps there are."""
         self.successResultOf(self.init())
