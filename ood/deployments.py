@@ -18,7 +18,7 @@ from ood.events import EventBus
 from ood.interfaces import IProcessMonitor, IReleases, IStore
 from ood.model.apptypes import NODE
 from ood.model.document import App, Document
-from ood.model.release import Order, Release, Step
+from ood.model.release import REMOVING, STARTING, SWITCHING, Order, Release, Step
 from ood.model.status import AppStatus
 
 OWN_DIRECTORY = "cwd"
@@ -123,13 +123,13 @@ class Deployments:
         try:
             app = self._app(name)
             starts = app.running and app.type == NODE
-            tell("starting it beside the old one" if starts else "switching")
+            tell(STARTING if starts else SWITCHING)
             await self._switch(name, release)
         except BaseException:
             with suppress(OodError):  # what is left of it goes with the next deployment
                 await self._releases.remove(name, release)
             raise
-        tell("removing old releases")
+        tell(REMOVING)
         with suppress(OodError):
             await self._releases.prune(name, release)
 

@@ -6,6 +6,12 @@ import msgspec
 
 from ood.model.document import App
 
+STARTING = "starting it beside the old one"
+SWITCHING = "switching"
+REMOVING = "removing old releases"
+CARRIED_OUT = frozenset({STARTING, SWITCHING, REMOVING})
+"""Steps of a deployment from which on it is carried out, whoever still listens."""
+
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What a new release is made of.
