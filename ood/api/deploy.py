@@ -74,7 +74,7 @@ def order_of(body: Mapping[str, Any]) -> Order:
 
     :raises InvalidError: with every fault.
     """
-    kinds = {"source": str, "ref": str, "build": bool}
+    kinds = {"source": str, "ref": str, "build": bool, "script": str}
     faults = [
         Fault(key, "there is no such key", ", ".join(kinds)) for key in body if key not in kinds
     ]

@@ -58,11 +58,19 @@ class Steps:
 
 
 async def deploy(
-    session: Session, app: str, source: str | None, *, ref: str | None, build: bool
+    session: Session,
+    app: str,
+    source: str | None,
+    *,
+    ref: str | None,
+    build: bool,
+    script: str | None,
 ) -> None:
     """Make a release and run it."""
     wanted = _absolute(source) if session.tunnel is None else _there(source)
     body = {"source": wanted, "ref": ref, "build": build}
+    if script is not None:  # one that is not up to date would refuse the key
+        body["script"] = script
     steps = Steps(session)
     try:
         with steps.progress:
