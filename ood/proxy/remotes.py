@@ -127,6 +127,9 @@ class Remotes(Service):
         one = self._apps.get(app)
         return succeed(None) if one is None else one.when_settled()
 
+    def retry(self, app: str) -> None:
+        """There is nothing to start: servers elsewhere are looked at all the time."""
+
     def restart(self, app: str, candidate: App | None = None) -> Deferred[None]:
         """There is nothing to restart: tell whether a server answers."""
         if candidate is not None:
