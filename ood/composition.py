@@ -29,6 +29,7 @@ from ood.certs.part import CertificatesPart
 from ood.clock import MonotonicClock
 from ood.configured import Configured
 from ood.controller import Controller
+from ood.errors import OodError
 from ood.events import EventBus
 from ood.fleet import Fleet
 from ood.home import Home
@@ -80,8 +81,14 @@ class OodService(MultiService):
         self._last = last
 
     def startService(self) -> None:
-        """Start every part, then tell the ``ood`` command where to find the API."""
-        super().startService()  # type: ignore[no-untyped-call]
+        """Start every part, then tell the ``ood`` command where to find the API.
+
+        :raises SystemExit: a part can't be started; the message is one line, not a traceback.
+        """
+        try:
+            super().startService()  # type: ignore[no-untyped-call]
+        except OodError as error:
+            raise SystemExit(f"ood: {error}") from None
         self._home.announce(self._api_port)
         self._supervisor.ready()
 

@@ -23,13 +23,17 @@ import os
 from pathlib import Path
 
 import msgspec
+from twisted.logger import Logger
 
+from ood.atomic import replace_file
 from ood.errors import StartupError
 from ood.paths import ADDRESS_FILE, APPS_DIRECTORY, LOGS_DIRECTORY, RUN_DIRECTORY
 
 
 class Home:
     """The directories and files of one home, and the lock that keeps it to one service."""
+
+    log = Logger()
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
@@ -89,12 +93,21 @@ class Home:
         return f" (process {pid})"
 
     def announce(self, api_port: int) -> None:
-        """Write down where the API listens, for the ``ood`` command."""
+        """Write down where the API listens, for the ``ood`` command.
+
+        On a full disk it is left out: sites are to run there, too, and the command looks
+        at the port of the settings.
+        """
         content = msgspec.json.encode({"port": api_port, "pid": os.getpid()}) + b"\n"
-        fresh = self._address.with_suffix(".new")
-        fresh.write_bytes(content)
-        fresh.chmod(0o644)
-        fresh.replace(self._address)
+        try:
+            replace_file(self._address, content, mode=0o644, durable=False)
+        except OSError as error:
+            self._address.unlink(missing_ok=True)  # that of an earlier service leads astray
+            self.log.error(
+                "can't write {path}: {error}; the ood command looks for the API at apiPort",
+                path=self._address,
+                error=error.strerror,
+            )
 
     def close(self) -> None:
         """Take the announcement down and give the lock back, if it was taken."""

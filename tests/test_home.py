@@ -5,6 +5,7 @@ import os
 import stat
 from pathlib import Path
 
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from ood.errors import StartupError
@@ -55,6 +56,18 @@ class Opening(SynchronousTestCase):
         self.assertEqual(json.loads(file.read_text()), {"port": 2017, "pid": os.getpid()})
         self.home.close()
         self.assertFalse(file.exists())
+
+    def test_announcement_that_cannot_be_written(self):
+        """On a full disk ood goes on: it says so, and an old announcement leads nobody astray."""
+        self.home.open()
+        self.home.announce(2017)
+        (self.home.run / ".api.json.new").mkdir()  # stands for a disk that takes nothing
+        said = []
+        globalLogPublisher.addObserver(said.append)
+        self.addCleanup(globalLogPublisher.removeObserver, said.append)
+        self.home.announce(2018)
+        self.assertFalse((self.home.run / "api.json").exists())
+        self.assertIn("api.json", formatEvent(said[-1]))
 
     def test_no_place_for_it(self):
         """A home that can't be made is one clear error that names it."""
