@@ -27,7 +27,13 @@ from twisted.logger import Logger
 
 from ood.atomic import replace_file
 from ood.errors import StartupError
-from ood.paths import ADDRESS_FILE, APPS_DIRECTORY, LOGS_DIRECTORY, RUN_DIRECTORY
+from ood.paths import (
+    ADDRESS_FILE,
+    APPS_DIRECTORY,
+    CERTS_DIRECTORY,
+    LOGS_DIRECTORY,
+    RUN_DIRECTORY,
+)
 
 
 class Home:
@@ -39,6 +45,7 @@ class Home:
         self.path = path.expanduser().absolute()
         self.logs = self.path / LOGS_DIRECTORY
         self.run = self.path / RUN_DIRECTORY
+        self._certs = self.path / CERTS_DIRECTORY
         self._address = self.path / ADDRESS_FILE
         self.apps = self.path / APPS_DIRECTORY
         self._lock: int | None = None
@@ -52,6 +59,8 @@ class Home:
         self._make(self.path, mode)
         self._make(self.logs, 0o700)
         self._make(self.run, mode)
+        if self._certs.exists():
+            self._make(self._certs, 0o700)
         self._take_lock()
 
     def _make(self, directory: Path, mode: int) -> None:
@@ -59,13 +68,23 @@ class Home:
             directory.mkdir(parents=True, exist_ok=True, mode=mode)
             if directory.stat().st_uid == os.geteuid():
                 directory.chmod(mode)
-            if not os.access(directory, os.W_OK | os.X_OK):
+            if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
-            raise StartupError(
-                f"can't use {directory}: {error.strerror}",
-                "name a directory that you may write to with --home or OOD_HOME",
-            ) from None
+            reason = f"can't use {directory}: {error.strerror}"
+            raise StartupError(reason, self._way_out(directory)) from None
+
+    def _way_out(self, directory: Path) -> str:
+        """Return what helps where ``directory`` can't be used."""
+        try:
+            owner, home_owner = directory.stat().st_uid, self.path.stat().st_uid
+        except OSError:
+            owner = home_owner = os.geteuid()
+        if owner != home_owner == os.geteuid():  # as after a start by root, or a restored copy
+            return (
+                f"others own what is in it; as root: chown -R --reference={self.path} {self.path}"
+            )
+        return "name a directory that you may write to with --home or OOD_HOME"
 
     def _take_lock(self) -> None:
         path = self.run / "lock"

@@ -80,7 +80,8 @@ class FileStore:
             content = self._files.read(self.path)
             return Document() if content is None else decode(content)
         except OSError as error:
-            raise StoreError(f"can't read {self.path}: {error.strerror}") from None
+            reason = f"can't read {self.path}: {error.strerror}"
+            raise StoreError(reason, "look who owns it, and what kind of file it is") from None
         except msgspec.DecodeError as error:
             problem = f"{self.path} is damaged: {error}"
         except InvalidError as error:
@@ -152,7 +153,11 @@ class FileStore:
             self._files.write(fresh, content)
 
     def _failed(self, error: OSError) -> StoreError:
-        hint = "make room and check the disk; the configuration stays as it was"
+        denied = error.errno in (errno.EACCES, errno.EPERM)
+        remedy = (
+            "look who owns it and what is beside it" if denied else "make room and check the disk"
+        )
+        hint = f"{remedy}; the configuration stays as it was"
         return StoreError(f"can't write {self.path}: {error.strerror}", hint)
 
     def _numbers(self) -> list[int]:

@@ -182,6 +182,13 @@ class OnFileSystem(SynchronousTestCase):
         self.successResultOf(self.store.update(with_port(1)))
         self.assertEqual(list((self.home / "versions").iterdir()), [])
 
+    def test_what_can_not_be_read(self):
+        """A document that is no file is an error that says what to look at."""
+        (self.home / "config.json").mkdir()
+        error = self.assertRaises(StoreError, FileStore, self.home, at_once)
+        self.assertIn("Is a directory", error.message)
+        self.assertIn("look who owns it", error.hint)
+
     def test_refused_change(self):
         """What the change raises reaches the caller; the store goes on."""
 
