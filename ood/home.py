@@ -25,7 +25,7 @@ from pathlib import Path
 import msgspec
 from twisted.logger import Logger
 
-from ood.atomic import replace_file
+from ood.atomic import remedy, replace_file
 from ood.errors import StartupError
 from ood.paths import (
     ADDRESS_FILE,
@@ -72,9 +72,9 @@ class Home:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             reason = f"can't use {directory}: {error.strerror}"
-            raise StartupError(reason, self._way_out(directory)) from None
+            raise StartupError(reason, self._way_out(directory, error)) from None
 
-    def _way_out(self, directory: Path) -> str:
+    def _way_out(self, directory: Path, error: OSError) -> str:
         """Return what helps where ``directory`` can't be used."""
         try:
             owner, home_owner = directory.stat().st_uid, self.path.stat().st_uid
@@ -84,7 +84,7 @@ class Home:
             return (
                 f"others own what is in it; as root: chown -R --reference={self.path} {self.path}"
             )
-        return "name a directory that you may write to with --home or OOD_HOME"
+        return remedy(error, "name a directory that you may write to with --home or OOD_HOME")
 
     def _take_lock(self) -> None:
         path = self.run / "lock"

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ood.atomic import FULL_ERRORS
 from ood.background import InThread
 from ood.errors import InvalidError, StoreError
 from ood.interfaces import IStore
@@ -31,8 +32,6 @@ VERSIONS_KEPT = 20
 """How many earlier documents are kept: some weeks of changes by hand."""
 VERSIONS_KEPT_FULL = 2
 """How many are kept of them where the disk is full and a change needs their room."""
-FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
-"""What a write fails with where there is no room."""
 
 _VERSION = re.compile(r"config\.(\d{8})\.json")
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import shutil
 import stat
 from importlib import resources
 from pathlib import Path
 
-from ood.atomic import replace_file
+from ood.atomic import remedy, replace_file
 from ood.errors import StartupError
 
 ENTRY = "guard.cjs"
@@ -39,11 +38,9 @@ def install(run: Path) -> str:
             if not _is_there(target / name, content):
                 replace_file(target / name, content, mode=0o644, durable=False)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise StartupError(
-            f"can't write {target}: {error.strerror}",
-            "make room on the disk" if full else "make the home directory writable",
-        ) from None
+        reason = f"can't write {target}: {error.strerror}"
+        hint = remedy(error, "make the home directory writable")
+        raise StartupError(reason, hint) from None
     return str(target / ENTRY)
 
 
