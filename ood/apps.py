@@ -75,8 +75,8 @@ def check_files(app: App) -> None:
     elif app.interpreter in SCRIPT_INTERPRETERS:
         where = os.path.join(app.cwd, app.script)
         if not os.path.isfile(where):
-            faults.append(
-                Fault("script", f"there is no file {where}", "an existing file, relative to cwd")
-            )
+            moved = "" if app.release is None else "; if it moved: ood deploy APP --script FILE"
+            allowed = f"an existing file, relative to cwd{moved}"
+            faults.append(Fault("script", f"there is no file {where}", allowed))
     if faults:
         raise InvalidError(faults)

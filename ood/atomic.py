@@ -6,11 +6,21 @@ break each step; everybody else does it here.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 PRIVATE_MODE = 0o600
 """What only ood's own user reads."""
+
+
+FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+"""What a write fails with where there is no room."""
+
+
+def remedy(error: OSError, otherwise: str) -> str:
+    """Return what to do about a write that failed: on a full disk that is plain."""
+    return "make room on the disk" if error.errno in FULL_ERRORS else otherwise
 
 
 def replace_file(

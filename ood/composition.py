@@ -18,7 +18,9 @@ import msgspec
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
 
+import ood
 from ood.api.guard import Mount
 from ood.api.metrics import MetricsResource
 from ood.api.service import ApiService
@@ -29,6 +31,7 @@ from ood.certs.part import CertificatesPart
 from ood.clock import MonotonicClock
 from ood.configured import Configured
 from ood.controller import Controller
+from ood.errors import OodError
 from ood.events import EventBus
 from ood.fleet import Fleet
 from ood.home import Home
@@ -60,30 +63,46 @@ class OodService(MultiService):
     """All parts of one ood.
 
     :param home: its home, which is given back when the last part has stopped.
-    :param api_port: where the API listens, for the announcement.
+    :param settings: those in force; the API's port among them is announced.
     :param supervisor: is told when it has started, and when it is about to end.
     :param last: called one after the other once the other parts have stopped: what
         they say and write until then is still wanted.
     """
 
+    log = Logger(namespace="ood")
+
     def __init__(
         self,
         home: Home,
-        api_port: int,
+        settings: Settings,
         supervisor: Supervisor,
         last: Sequence[Callable[[], Deferred[None]]],
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._home = home
-        self._api_port = api_port
+        self._settings = settings
         self._supervisor = supervisor
         self._last = last
 
     def startService(self) -> None:
-        """Start every part, then tell the ``ood`` command where to find the API."""
-        super().startService()  # type: ignore[no-untyped-call]
-        self._home.announce(self._api_port)
+        """Start every part, then tell the ``ood`` command where to find the API.
+
+        :raises SystemExit: a part can't be started; the message is one line, not a traceback.
+        """
+        try:
+            super().startService()  # type: ignore[no-untyped-call]
+        except OodError as error:
+            raise SystemExit(f"ood: {error}") from None
+        self._home.announce(self._settings.api_port)
         self._supervisor.ready()
+        http, https = self._settings.ports(root=os.geteuid() == 0)
+        self.log.info(
+            "ood {version} is ready: HTTP on port {http}, HTTPS on port {https}, home {home}",
+            version=ood.__version__,
+            http=http or "none",
+            https=https or "none",
+            home=self._home.path,
+        )
 
     def stopService(self) -> Deferred[None]:
         """Stop every part; fire when all they started is gone."""
@@ -185,7 +204,7 @@ class Composition:
             reactor, clock, home.run, self._logs, events=self._events, traffic=self._traffic
         )
         self._releases = Releases(reactor, clock, home.apps)
-        self._remotes = Remotes(reactor, clock, self._tell_upstream)
+        self._remotes = Remotes(reactor, clock, self._tell_upstream, lost=self._logs.remark)
         self._fleet = Fleet(self._monitor, self._remotes, self._traffic)
         self._notifier = Notifier(clock, self._events, Hooks(reactor, clock, os.environ).run)
         self._certificates = self._make_certificates()
@@ -246,7 +265,7 @@ class Composition:
     def service(self) -> OodService:
         """Return all parts as one service, each as the document wants it."""
         last = (self._notifier.stopService, self._access.close)
-        service = OodService(self._home, self._settings.api_port, self._supervisor, last)
+        service = OodService(self._home, self._settings, self._supervisor, last)
         parts = (self._logs, self._monitor, self._remotes, self._releases)
         edges = (self._certificates, self._proxy, self._balancer)
         for part in (*parts, *edges, *self._make_apis()):

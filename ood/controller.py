@@ -137,7 +137,10 @@ class Controller:
         return Deferred.fromCoroutine(self._run(name, running=False))
 
     async def _run(self, name: str, *, running: bool) -> AppStatus:
+        again = running and self._app(name).running
         await self._want(name, running=running)
+        if again:  # it has been tried; whoever asks once more may have mended it
+            self._monitor.retry(name)
         await self._monitor.settled(name)
         return self._status(name)
 

@@ -13,12 +13,13 @@ from twisted.internet.interfaces import IReactorTime
 
 from ood.apps import app_of, check_files, check_has_files
 from ood.background import to_the_end
-from ood.errors import ConflictError, NoReleaseError, NotFoundError, OodError
+from ood.errors import ConflictError, InvalidError, NoReleaseError, NotFoundError, OodError
 from ood.events import EventBus
 from ood.interfaces import IProcessMonitor, IReleases, IStore
 from ood.model.apptypes import NODE
 from ood.model.document import App, Document
-from ood.model.release import Order, Release, Step
+from ood.model.release import REMOVING, STARTING, SWITCHING, Order, Release, Step
+from ood.model.schema import changed_app
 from ood.model.status import AppStatus
 
 OWN_DIRECTORY = "cwd"
@@ -61,9 +62,11 @@ class Deployments:
             told(Step(step=step, elapsed_ms=elapsed_ms, line=line))
 
         check_has_files(name, self._app(name))
+        if order.script is not None:
+            changed_app(name, self._app(name), {"script": order.script})  # it may not be allowed
         with self.alone(name), self._told(name, "deploy", "deployment"):
             release = await self._releases.build(name, self._app(name), order, tell)
-            await to_the_end(self._use_new(name, release, tell))
+            await to_the_end(self._use_new(name, release, order.script, tell))
         return self._monitor.status(name)
 
     async def rollback(self, name: str, release: str | None) -> AppStatus:
@@ -119,34 +122,51 @@ class Deployments:
             raise
         tell("succeeded", f"{name} runs RELEASE after a {noun}")
 
-    async def _use_new(self, name: str, release: str, tell: Callable[[str], None]) -> None:
+    async def _use_new(
+        self, name: str, release: str, script: str | None, tell: Callable[[str], None]
+    ) -> None:
         try:
             app = self._app(name)
             starts = app.running and app.type == NODE
-            tell("starting it beside the old one" if starts else "switching")
-            await self._switch(name, release)
+            tell(STARTING if starts else SWITCHING)
+            await self._switch(name, release, script)
         except BaseException:
             with suppress(OodError):  # what is left of it goes with the next deployment
                 await self._releases.remove(name, release)
             raise
-        tell("removing old releases")
+        tell(REMOVING)
         with suppress(OodError):
             await self._releases.prune(name, release)
 
-    async def _switch(self, name: str, release: str | None) -> None:
-        """Run ``release``, and if that succeeds write it down."""
+    async def _switch(self, name: str, release: str | None, script: str | None = None) -> None:
+        """Run ``release``, and if that succeeds write it down.
+
+        :param script: what to run from then on; None: as before.
+        """
         app = self._app(name)
-        candidate = self._placed(name, app, release)
+        candidate = self._candidate(name, app, release, script)
         check_files(candidate)
+        other = None if candidate.script == app.script else candidate.script
         if app.running:
             await self._monitor.restart(name, candidate)
         try:
-            await self._store.update(lambda document: _with_release(document, name, release))
+            await self._store.update(lambda document: _with_release(document, name, release, other))
         except OodError:
             if app.running and name in self._store.document.apps:
                 with suppress(OodError):  # the first reason is the one to tell
                     await self._monitor.restart(name, self._placed(name, app, app.release))
             raise
+
+    def _candidate(self, name: str, app: App, release: str | None, script: str | None) -> App:
+        """Return what is to be run: what ``release`` was made for if it lacks the app's script."""
+        candidate = self._placed(name, app, release)
+        if script is None:
+            try:
+                check_files(candidate)
+            except InvalidError:
+                made = self._releases.listed(name, None)
+                script = next((one.script for one in made if one.name == release), None)
+        return candidate if script is None else msgspec.structs.replace(candidate, script=script)
 
     def _placed(self, name: str, app: App, release: str | None) -> App:
         return self._releases.placed(name, msgspec.structs.replace(app, release=release))
@@ -186,6 +206,11 @@ def _choice(names: list[str]) -> str:
     return f"releases: {', '.join(names)}" if names else "make one with: ood deploy APP"
 
 
-def _with_release(document: Document, name: str, release: str | None) -> Document:
-    app = app_of(document, name)
-    return document.with_app(name, msgspec.structs.replace(app, release=release))
+def _with_release(
+    document: Document, name: str, release: str | None, script: str | None
+) -> Document:
+    """Return the document with a release, and another script if there is one."""
+    app = msgspec.structs.replace(app_of(document, name), release=release)
+    return document.with_app(
+        name, app if script is None else msgspec.structs.replace(app, script=script)
+    )

@@ -44,6 +44,10 @@ class Fleet:
         """Fire when the app is as the last document wants it."""
         return self._of(app).settled(app)
 
+    def retry(self, app: str) -> None:
+        """Start now what died and waits for its time."""
+        self._of(app).retry(app)
+
     def restart(self, app: str, candidate: App | None = None) -> Deferred[None]:
         """Replace every worker of a running app."""
         wanted = self._document.apps.get(app)

@@ -290,6 +290,9 @@ class IProcessMonitor(IWorkerPool):
         started since the last change can't come up; it carries the last log lines.
         """
 
+    def retry(app: str) -> None:
+        """Start now what died and waits for its time, or was left stopped."""
+
     def restart(app: str, candidate: App | None = None) -> Deferred[None]:
         """Replace every worker of a running app, a new one before each old one.
 

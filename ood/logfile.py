@@ -85,6 +85,8 @@ class LogFile:
 
         :raises OSError: not all of it could be written.
         """
+        if self._descriptor >= 0 and not self._is_there():
+            self.close()
         if self._descriptor < 0:
             self._open()
         if self._size and self._size + len(data) > ROTATE_BYTES:
@@ -103,6 +105,16 @@ class LogFile:
         self._descriptor = os.open(self.path, flags, FILE_MODE)
         self._size = os.fstat(self._descriptor).st_size
         self._torn = self._size > 0 and not self._ends_in_newline()
+
+    def _is_there(self) -> bool:
+        """Tell whether what is open still has its name: people remove logs, and move them away."""
+        own = os.fstat(self._descriptor)
+        try:
+            named = os.stat(self.path)
+        except OSError:
+            return False
+        self._size = own.st_size  # it may have been emptied
+        return (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)
 
     def _ends_in_newline(self) -> bool:
         with open(self.path, "rb") as file:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ood.atomic import replace_file
+from ood.atomic import remedy, replace_file
 
 
 class ReplaceTests(SynchronousTestCase):
@@ -27,6 +28,16 @@ class ReplaceTests(SynchronousTestCase):
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o644)
         self.assertEqual(self.path.read_bytes(), b"newer")
         self.assertEqual(list(self.directory.iterdir()), [self.path])
+
+    def test_remedy(self) -> None:
+        """A full disk and a full quota want room, whatever else might help otherwise."""
+        for number, wanted in (
+            (errno.ENOSPC, "make room on the disk"),
+            (errno.EDQUOT, "make room on the disk"),
+            (errno.EACCES, "look at its owner"),
+        ):
+            error = OSError(number, os.strerror(number))
+            self.assertEqual(remedy(error, "look at its owner"), wanted)
 
     def test_readers_keep_the_old_one(self) -> None:
         """Whoever has the file open goes on reading what it was."""

@@ -159,6 +159,15 @@ class Verbs(ControllerCase):
         self.assertEqual(error.log, ("boom",))
         self.assertTrue(self.app().running)
 
+    def test_start_again(self):
+        """A start of an app that is to run already has what died tried at once."""
+        self.successResultOf(self.init())
+        self.successResultOf(self.controller.start("example.com"))
+        self.assertEqual(self.monitor.retried, [])
+        self.successResultOf(self.controller.start("example.com"))
+        self.successResultOf(self.controller.stop("example.com"))
+        self.assertEqual(self.monitor.retried, ["example.com"])
+
     def test_unknown_app(self):
         """Every verb names the apps there are."""
         self.successResultOf(self.init())
@@ -354,6 +363,31 @@ class Deployments(ControllerCase):
             status = self.successResultOf(self.controller.rollback(self.NAME, wanted))
             self.assertEqual((self.app().release, status.release), (release, release or ""))
         self.assertEqual(self.monitor.candidates[-1].cwd, str(self.site))
+
+    def test_script_moved(self):
+        """A release may name another script; a way back takes the one that was run there."""
+        self.start_app()
+        self.successResultOf(self.deploy())
+        self.releases.file = "main.js"
+        self.successResultOf(self.deploy(script="main.js"))
+        self.assertEqual(self.app().script, "main.js")
+        self.assertEqual(self.monitor.candidates[-1].script, "main.js")
+        self.successResultOf(self.controller.rollback(self.NAME, None))
+        self.assertEqual(self.app().script, "server.js")
+        self.successResultOf(self.controller.rollback(self.NAME, self.names()[0]))
+        self.assertEqual(self.app().script, "main.js")
+
+    def test_script_moved_in_vain(self):
+        """If such a release does not come up, what is run stays what it was."""
+        self.start_app()
+        self.releases.file = "main.js"
+        first = release_directory(str(self.directory / "apps"), self.NAME, "20260102-030400-0000")
+        self.monitor.bad_directories.add(first)
+        self.failureResultOf(self.deploy(script="main.js"), WorkerError)
+        error = self.failureResultOf(self.deploy(script="nothing.js"), InvalidError).value
+        self.assertIn("ood deploy APP --script FILE", str(error))
+        self.failureResultOf(self.deploy(script="a\nb"), InvalidError)
+        self.assertEqual((self.app().script, self.app().release), ("server.js", None))
 
     def test_rollback_refused(self):
         """Nothing to go back to, an unknown release, the current one."""

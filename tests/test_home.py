@@ -2,14 +2,21 @@
 
 import json
 import os
+import shutil
 import stat
+import tempfile
 from pathlib import Path
+from unittest import SkipTest
 
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from ood.errors import StartupError
 from ood.home import Home
 from ood.paths import default_home
+
+STRANGER = 54321
+"""A user that owns nothing."""
 
 
 class Opening(SynchronousTestCase):
@@ -56,6 +63,18 @@ class Opening(SynchronousTestCase):
         self.home.close()
         self.assertFalse(file.exists())
 
+    def test_announcement_that_cannot_be_written(self):
+        """On a full disk ood goes on: it says so, and an old announcement leads nobody astray."""
+        self.home.open()
+        self.home.announce(2017)
+        (self.home.run / ".api.json.new").mkdir()  # stands for a disk that takes nothing
+        said = []
+        globalLogPublisher.addObserver(said.append)
+        self.addCleanup(globalLogPublisher.removeObserver, said.append)
+        self.home.announce(2018)
+        self.assertFalse((self.home.run / "api.json").exists())
+        self.assertIn("api.json", formatEvent(said[-1]))
+
     def test_no_place_for_it(self):
         """A home that can't be made is one clear error that names it."""
         file = Path(self.mktemp())
@@ -63,6 +82,35 @@ class Opening(SynchronousTestCase):
         error = self.assertRaises(StartupError, Home(file / "home").open)
         self.assertIn(str(file), error.message)
         self.assertIn("--home", error.hint)
+
+    def test_certificates_that_can_not_be_read(self):
+        """A directory of ood's own is made its own again, and one of others is named."""
+        certificates = self.path / "certs"
+        certificates.mkdir(parents=True)
+        certificates.chmod(0)
+        self.home.open()
+        self.assertEqual(self.mode(certificates), 0o700)
+        self.home.close()
+        certificates.rmdir()
+        certificates.write_text("")
+        error = self.assertRaises(StartupError, self.home.open)
+        self.assertIn(str(certificates), error.message)
+
+    def test_directory_of_another_user(self):
+        """After a start by root it is said who can mend what: not by another home."""
+        if os.geteuid() != 0:
+            raise SkipTest("only root can give directories to others and be one of them")
+        path = Path(tempfile.mkdtemp(prefix="ood-home-", dir="/tmp"))  # everybody gets there
+        self.addCleanup(shutil.rmtree, path)
+        (path / "certs").mkdir(mode=0o700)
+        os.chown(path, STRANGER, STRANGER)
+        os.seteuid(STRANGER)
+        try:
+            error = self.assertRaises(StartupError, Home(path).open)
+        finally:
+            os.seteuid(0)
+        self.assertIn("certs: Permission denied", error.message)
+        self.assertIn(f"chown -R --reference={path} {path}", error.hint)
 
     def test_default(self):
         """OOD_HOME names it; else it depends on who runs ood."""

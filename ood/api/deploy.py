@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 
 from ood.api.follow import Follower
@@ -25,7 +26,8 @@ class Stream:
     """
 
     def __init__(self, request: WebRequest) -> None:
-        self.follower = Follower(request)
+        self.follower = Follower(request, apology=self._missed)
+        self._step = Step(step="", elapsed_ms=0)
         self._begun = False
         self._ended = False
 
@@ -46,17 +48,21 @@ class Stream:
             last = problem(error)
         finally:
             self._ended = True
-        self._send(last)
-        self.follower.finish()
+        self._begin()
+        self.follower.end(last)
 
     def _told(self, step: Step) -> None:
-        self._send(step)
+        self._begin()
+        self._step = step
+        self.follower.send(step)
 
-    def _send(self, value: object) -> None:
+    def _missed(self, count: int) -> Step:
+        return msgspec.structs.replace(self._step, line=f"... {count} more lines ...")
+
+    def _begin(self) -> None:
         if not self._begun:
             self._begun = True
             self.follower.start(())
-        self.follower.send(value)
 
     def _left(self, command: Deferred[AppStatus]) -> None:
         if not self._ended:
@@ -68,7 +74,7 @@ def order_of(body: Mapping[str, Any]) -> Order:
 
     :raises InvalidError: with every fault.
     """
-    kinds = {"source": str, "ref": str, "build": bool}
+    kinds = {"source": str, "ref": str, "build": bool, "script": str}
     faults = [
         Fault(key, "there is no such key", ", ".join(kinds)) for key in body if key not in kinds
     ]

@@ -30,6 +30,7 @@ from ood.api.types import (
     PREFIX,
     UI_PATH,
 )
+from ood.clock import stamp, wall_time
 from ood.errors import Fault, InvalidError, UnavailableError
 from ood.interfaces import IController
 from ood.model.status import LogLine
@@ -260,7 +261,7 @@ class Handlers:
             raise UnavailableError(
                 f"{len(self._followers)} logs are being followed already", "end one of them first"
             )
-        follower = Follower(request)
+        follower = Follower(request, apology=_missed)
 
         def arrived(line: LogLine) -> None:
             if stream is None or line.stream == stream:
@@ -274,6 +275,12 @@ class Handlers:
         finally:
             self._followers.discard(follower)
             end()
+
+
+def _missed(count: int) -> LogLine:
+    """Return the line that a reader of a log gets for those that came too fast for it."""
+    text = f"{count} lines came faster than they were read; the log has them"
+    return LogLine(time=stamp(wall_time()), instance=-1, stream="ood", text=text)
 
 
 def _stopping() -> UnavailableError:

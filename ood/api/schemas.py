@@ -164,7 +164,7 @@ def _tidy(schema: Schema) -> Schema:
 def _order(schema: Schema) -> Schema:
     """Return what a deployment is asked for with: no text that is empty."""
     properties = dict(schema["properties"])
-    for name in ("source", "ref"):
+    for name in ("source", "ref", "script"):
         properties[name] = {**properties[name], "minLength": 1}
     return {**schema, "properties": properties, "additionalProperties": False}
 

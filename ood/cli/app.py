@@ -188,9 +188,16 @@ def restart(invocation: Invocation, app: str) -> None:
 @click.argument("source", required=False)
 @click.option("--ref", metavar="R", help="Branch, tag or commit of a git repository.")
 @click.option("--build", is_flag=True, help="Run the package's build script.")
+@click.option("--script", metavar="FILE", help="What to run from then on, if it moved.")
 @click.pass_obj
 def deploy(
-    invocation: Invocation, app: str, source: str | None, ref: str | None, build: bool
+    invocation: Invocation,
+    app: str,
+    source: str | None,
+    *,
+    ref: str | None,
+    build: bool,
+    script: str | None,
 ) -> None:
     """Make a release and run it; if it does not come up, the old one serves on.
 
@@ -201,7 +208,7 @@ def deploy(
     async def work(session: Session) -> None:
         from ood.cli.deploy import deploy
 
-        await deploy(session, app, source, ref=ref, build=build)
+        await deploy(session, app, source, ref=ref, build=build, script=script)
 
     invocation.run(work)
 

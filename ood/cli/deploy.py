@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from shutil import get_terminal_size
 from typing import Any
 
+from twisted.internet.defer import CancelledError
+
 from ood.api.types import app_path
 from ood.cli.client import ApiError
 from ood.cli.output import is_terminal
@@ -14,6 +16,7 @@ from ood.cli.progress import Progress
 from ood.cli.session import HereOnlyError, Session
 from ood.cli.status import one_line_status
 from ood.errors import UnavailableError
+from ood.model.release import CARRIED_OUT
 
 BESIDE_CHARACTERS = 14
 """Room for the mark and the time beside a step: a line that wraps can't be redrawn."""
@@ -22,6 +25,7 @@ BESIDE_CHARACTERS = 14
 class Steps:
     """Shows what a deployment does: a line for each step, the present one on a terminal.
 
+    :ivar carried_out: whether it goes on if nobody watches any more.
     :ivar result: the app's state, once it runs the release.
     """
 
@@ -30,6 +34,7 @@ class Steps:
         self._plain = not is_terminal(session.output.err) and not session.output.json
         self.progress = Progress(session.output.err, session.client.clock, "deploying")
         self._step = ""
+        self.carried_out = False
         self.result: Mapping[str, Any] | None = None
         self.error: ApiError | None = None
 
@@ -47,19 +52,33 @@ class Steps:
         self.progress.now((f"{step}: {line}" if line else step)[:room])
         if step != self._step:
             self._step = step
+            self.carried_out = step in CARRIED_OUT
             if self._plain:
                 self._output.remark(f"{elapsed_ms / 1000:6.1f} s  {step}")
 
 
 async def deploy(
-    session: Session, app: str, source: str | None, *, ref: str | None, build: bool
+    session: Session,
+    app: str,
+    source: str | None,
+    *,
+    ref: str | None,
+    build: bool,
+    script: str | None,
 ) -> None:
     """Make a release and run it."""
     wanted = _absolute(source) if session.tunnel is None else _there(source)
     body = {"source": wanted, "ref": ref, "build": build}
+    if script is not None:  # one that is not up to date would refuse the key
+        body["script"] = script
     steps = Steps(session)
-    with steps.progress:
-        await session.client.stream("POST", app_path(app, "deploy"), body, steps.take)
+    try:
+        with steps.progress:
+            await session.client.stream("POST", app_path(app, "deploy"), body, steps.take)
+    except CancelledError:
+        if steps.carried_out:
+            session.output.remark(f"It is carried out nevertheless; see: ood releases {app}")
+        raise
     if steps.error is not None:
         raise steps.error
     if steps.result is None:

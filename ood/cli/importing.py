@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ood.cli.pm2 import Imported, read, translate
+from ood.cli.pm2 import Imported, beside, entries_of, load, translate
 from ood.cli.pm2dump import gather, is_dump
 from ood.cli.session import Invocation, Session
 from ood.errors import OodError
@@ -18,14 +18,18 @@ from ood.errors import OodError
 def import_file(invocation: Invocation, file: str, choice: str | None, *, dry_run: bool) -> None:
     """Add every app of ``file``; one that is refused does not keep the others away."""
     invocation.must_be_here("import")
-    path = Path(file).expanduser().absolute()
+    path = Path(os.path.abspath(Path(file).expanduser()))
     processors = len(os.sched_getaffinity(0))
-    entries: Sequence[Mapping[str, Any]] = read(path, shutil.which("node"))
+    plain = load(path, shutil.which("node"))
+    entries: Sequence[Mapping[str, Any]] = entries_of(path, plain)
     if is_dump(entries):
         entries = gather(entries, os.environ)
     found = [
-        translate(entry, path.parent, choice=choice, processors=processors) for entry in entries
+        translate(entry, path.parent, choice=choice, processors=processors, find=_program)
+        for entry in entries
     ]
+    for note in beside(plain):
+        invocation.output.remark(note)
     if dry_run:
         _report(invocation, found, {}, dry_run=True)
         return
@@ -45,6 +49,10 @@ def import_file(invocation: Invocation, file: str, choice: str | None, *, dry_ru
             f"{len(refused)} of {len(found)} apps were not added: {', '.join(refused)}",
             "the reason stands beside each",
         )
+
+
+def _program(name: str, cwd: str) -> str | None:
+    return None if (Path(cwd) / name).exists() else shutil.which(name)
 
 
 def _report(

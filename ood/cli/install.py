@@ -147,12 +147,10 @@ def install(invocation: Invocation, machine: Machine) -> None:
     _check(machine, "ood install", home)
     invocation.home = str(home)
     installation = Installation(_find_twistd(), home, _find_node(), code_of(machine.package))
-    changed = _write(machine.unit, unit_text(installation))
     sealing = machine.load_module()  # now, as the service looks when it starts
     if sealing:  # else each boot would complain of a module that is not there
         _write(machine.modules, MODULES_TEXT)
-    machine.systemctl("daemon-reload")
-    machine.systemctl("enable", UNIT_NAME)
+    changed = _enable(machine, unit_text(installation))
     # Where unit and ood are what they were it is left running: nobody's site stops for this.
     machine.systemctl("restart" if changed else "start", UNIT_NAME)
     machine.wait(invocation)
@@ -162,6 +160,24 @@ def install(invocation: Invocation, machine: Machine) -> None:
         f"ood runs, and will after each boot.  Home: {home}  Unit: {machine.unit}",
         "Next: go to an app's directory, then: ood init NAME",
     )
+
+
+def _enable(machine: Machine, text: str) -> bool:
+    """Make ``text`` the unit that systemd knows; return whether it was another one.
+
+    What fails on the way, or is interrupted, leaves the unit that was there: else the next
+    call would find nothing changed, and leave the old ood running.
+    """
+    before = machine.unit.read_bytes() if machine.unit.exists() else None
+    changed = _write(machine.unit, text)
+    try:
+        machine.systemctl("daemon-reload")
+        machine.systemctl("enable", UNIT_NAME)
+    except BaseException:
+        if changed and before is not None:
+            replace_file(machine.unit, before, mode=0o644)
+        raise
+    return changed
 
 
 def uninstall(invocation: Invocation, machine: Machine) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ood.cli.pm2command import SPELLINGS, Find, interpreter_of, package_script, spelled_out
 from ood.errors import Fault, InvalidError
 from ood.model.schema import APP_KEYS
 
@@ -25,10 +25,20 @@ FILE_BYTES_MAX = 16 << 20
 EVALUATE_SECONDS_MAX = 20
 """How long an ecosystem file may take to say what it holds."""
 
-_EVALUATE = (
-    "const m = require(process.argv[1]);"
-    "process.stdout.write('\\n\\u0001' + JSON.stringify(m && m.default ? m.default : m))"
+_TELL = "process.stdout.write('\\n\\u0001' + JSON.stringify(m && m.default ? m.default : m))"
+_MODULE = (
+    "(async () => { const path = process.argv[1]; let m;"
+    "try { m = require(path) } catch (error) {"
+    "if (!/^ERR_REQUIRE_(ESM|ASYNC_MODULE)$/.test(error.code)) throw error;"
+    "m = await import(require('url').pathToFileURL(path)) }"
+    f"{_TELL} }})()"
 )
+"""Reads a module; what Node before 20.19 can't require, it imports."""
+_EXPRESSION = (
+    "const text = require('fs').readFileSync(process.argv[1], 'utf8');"
+    f"const m = require('vm').runInNewContext('(' + text + '\\n)'); {_TELL}"
+)
+"""Reads an object that is written as JavaScript has it."""
 
 RENAMED: Mapping[str, str] = {
     "script": "script",
@@ -37,7 +47,6 @@ RENAMED: Mapping[str, str] = {
     "pm_cwd": "cwd",
     "args": "args",
     "node_args": "nodeArgs",
-    "interpreter_args": "nodeArgs",
     "max_memory_restart": "maxMemoryRestart",
     "min_uptime": "minUptime",
     "max_restarts": "maxRestarts",
@@ -80,7 +89,7 @@ NEEDLESS: Mapping[str, str] = {
 
 _LOG_KEYS = ("out_file", "error_file", "err_file", "log_file", "output", "error", "log")
 _ERROR = re.compile(r"\w*Error\b")
-_RUNNERS = ("npm", "pnpm", "yarn")
+_TRUTHS = ("autorestart", "waitReady")
 _OFF = frozenset({"cron_restart", "watch"})
 """Keys for which 0 and false mean that there is none."""
 _DUMP_STATE = re.compile(
@@ -110,24 +119,6 @@ def fitting_name(text: str) -> str:
     return re.sub(r"\.[-.]*", ".", plain).strip("-.")[:60] or "app"
 
 
-def _package_script(entry: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return program and script of an entry such as ``npm`` with ``run start``, else None."""
-    runner = os.path.basename(str(entry.get("script") or entry.get("pm_exec_path") or ""))
-    args = entry.get("args") or ()
-    words = shlex.split(args) if isinstance(args, str) else [str(one) for one in args]
-    words = words[1:] if words[:1] in (["run"], ["run-script"]) else words
-    if runner in _RUNNERS and len(words) == 1 and not words[0].startswith("-"):
-        return runner, words[0]
-    return None
-
-
-def _interpreter(entry: Mapping[str, Any]) -> str | None:
-    name = entry.get("interpreter") or entry.get("exec_interpreter")
-    if name is None or os.path.basename(str(name)) in {"node", "nodejs"}:
-        return None
-    return str(name)
-
-
 def _instances(value: Any, processors: int) -> Any:
     if value in {0, "0", "max"}:
         return "max"
@@ -136,27 +127,42 @@ def _instances(value: Any, processors: int) -> Any:
     return value
 
 
-def _environment(entry: Mapping[str, Any], choice: str | None) -> dict[str, str]:
+def _environment(result: Imported, entry: Mapping[str, Any], choice: str | None) -> dict[str, str]:
     merged: dict[str, Any] = {}
     for key in ("env", f"env_{choice}"):
         part = entry.get(key)
         merged.update(part if isinstance(part, dict) else {})
-    return {
-        name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in merged.items()
-        if value is not None and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)
-    }
+    found: dict[str, str] = {}
+    for name, value in merged.items():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            result.notes.append(f"env: {name} is no name that a variable may have")
+        elif value is None:
+            result.notes.append(f"env.{name}: has no value")
+        else:
+            found[name] = value if isinstance(value, str) else json.dumps(value)
+    return found
+
+
+def _no_program(_name: str, _cwd: str) -> str | None:
+    return None
 
 
 def translate(
-    entry: Mapping[str, Any], base: Path, *, choice: str | None = None, processors: int = 1
+    entry: Mapping[str, Any],
+    base: Path,
+    *,
+    choice: str | None = None,
+    processors: int = 1,
+    find: Find = _no_program,
 ) -> Imported:
     """Return what one of PM2's entries becomes.
 
     :param base: the directory that relative paths start from.
     :param choice: which ``env_<choice>`` is merged into the environment.
     :param processors: what ``instances: -1`` counts down from.
+    :param find: finds programs.
     """
+    entry = spelled_out(entry)
     is_dump = "pm_exec_path" in entry
     name = str(entry.get("name") or Path(str(entry.get("script", "app"))).stem)
     result = Imported(fitting_name(name), {})
@@ -167,10 +173,7 @@ def translate(
             _carry(result, key, value, choice, is_dump=is_dump)
     if "instances" in entry:
         result.values["instances"] = _instances(entry["instances"], processors)
-    interpreter = _interpreter(entry)
-    if interpreter is not None:
-        result.values["interpreter"] = interpreter
-    environment = _environment(entry, choice)
+    environment = _environment(result, entry, choice)
     if environment.pop("PORT", None) is not None:
         result.notes.append("env.PORT: ood says which port; several apps may listen on the same")
     if environment:
@@ -180,17 +183,50 @@ def translate(
         result.notes.append(
             f"env: a dump mixes the app's variables with the shell's; taken as the app's: {taken}"
         )
-    _settle_interpreter(result)
+    _settle_values(result)
     _settle_watch(result)
     _settle_paths(result.values, base)
-    package = _package_script(entry)
-    if package is not None:
-        runner, result.values["script"] = package
-        result.values["interpreter"] = "npm"
-        result.values.pop("args", None)
-        if runner != "npm":
-            result.notes.append(f"script: {runner} runs as npm run {package[1]}")
+    _settle_program(result, entry, find)
     return result
+
+
+def _settle_program(result: Imported, entry: Mapping[str, Any], find: Find) -> None:
+    """Say what runs the script: node, npm, another interpreter, or itself."""
+    package = package_script(entry)
+    if package is not None:
+        result.values |= {"script": package.name, "interpreter": "npm", "args": [*package.args]}
+        if not package.args:
+            del result.values["args"]
+        if package.runner != "npm":
+            result.notes.append(f"script: {package.runner} runs as npm run {package.name}")
+        return
+    interpreter, note = interpreter_of(entry)
+    if note:
+        result.notes.append(note)
+    script = str(entry.get("script") or "")
+    program = find(script, result.values["cwd"]) if script and "/" not in script else None
+    if program is not None and interpreter is None:
+        result.values["script"], interpreter = program, "none"
+    if interpreter is not None:
+        result.values["interpreter"] = interpreter
+        if result.values.pop("nodeArgs", None):
+            result.notes.append(
+                f"interpreter_args: only node gets some; make a script that calls {interpreter}"
+            )
+
+
+def _settle_values(result: Imported) -> None:
+    """Write values as ood's settings take them."""
+    values = result.values
+    for key in ("user", "group"):
+        if isinstance(values.get(key), int):
+            values[key] = str(values[key])
+    for key in _TRUTHS:
+        if values.get(key) in (0, 1):
+            values[key] = bool(values[key])
+    if values.get("maxRestarts") in (0, "0"):
+        del values["maxRestarts"]
+        result.notes.append("max_restarts: 0 is not carried over; autorestart false keeps it down")
 
 
 def _carry(result: Imported, key: str, value: Any, choice: str | None, *, is_dump: bool) -> None:
@@ -215,15 +251,6 @@ def _carry(result: Imported, key: str, value: Any, choice: str | None, *, is_dum
         result.notes.append(f"{key}: ood has no such setting")
 
 
-def _settle_interpreter(result: Imported) -> None:
-    """Leave out what only Node takes."""
-    interpreter = result.values.get("interpreter")
-    if interpreter is not None and result.values.pop("nodeArgs", None):
-        result.notes.append(
-            f"interpreter_args: only node gets some; make a script that calls {interpreter}"
-        )
-
-
 def _settle_watch(result: Imported) -> None:
     """Leave out patterns that are regular expressions: ood takes globs."""
     patterns = result.values.pop("ignoreWatch", [])
@@ -244,10 +271,10 @@ def _settle_watch(result: Imported) -> None:
 def _settle_paths(values: dict[str, Any], base: Path) -> None:
     """Make ``cwd`` absolute and ``script`` relative to it where that is possible."""
     given = values.get("cwd")
-    cwd = Path(os.path.normpath(base / given)) if given else base
+    cwd = Path(os.path.normpath(base / Path(given).expanduser())) if given else base
     script = values.get("script")
     if script is not None:
-        path = Path(os.path.normpath((cwd if given else base) / script))
+        path = Path(os.path.normpath((cwd if given else base) / Path(script).expanduser()))
         if path.is_relative_to(cwd):
             values["script"] = str(path.relative_to(cwd))
         else:
@@ -258,28 +285,59 @@ def _settle_paths(values: dict[str, Any], base: Path) -> None:
 def read(path: Path, node: str | None) -> list[Mapping[str, Any]]:
     """Return the entries of an ecosystem file or a dump.
 
-    :param node: the Node that evaluates a ``.js`` file.
+    :param node: the Node that evaluates what is no plain JSON.
     :raises InvalidError: it can't be read, or holds no apps.
+    """
+    return entries_of(path, load(path, node))
+
+
+def load(path: Path, node: str | None) -> Any:
+    """Return what an ecosystem file or a dump holds.
+
+    :raises InvalidError: it can't be read.
     """
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise _refused(path, f"is longer than {FILE_BYTES_MAX >> 20} MiB")
-        plain = (
-            _evaluate(path, node)
-            if path.suffix in {".js", ".cjs", ".mjs"}
-            else json.loads(path.read_text(encoding="utf-8"))
-        )
+        if path.suffix in {".yaml", ".yml"}:
+            raise _refused(path, "is YAML, which ood does not read: write it as JSON")
+        if path.suffix in {".js", ".cjs", ".mjs"}:
+            return _evaluate(_MODULE, path, node)
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise _refused(path, error.strerror or str(error)) from None
     except ValueError as error:
-        raise _refused(path, f"is not valid JSON: {error}") from None
+        raise _refused(path, f"is no text: {error}") from None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        if node is None:
+            raise _refused(path, f"is not valid JSON: {error}") from None
+    return _evaluate(_EXPRESSION, path, node)  # comments and the like: PM2 does so, too
+
+
+def entries_of(path: Path, plain: Any) -> list[Mapping[str, Any]]:
+    """Return the entries in what ``path`` holds.
+
+    :raises InvalidError: there are none.
+    """
     entries = plain.get("apps", [plain]) if isinstance(plain, dict) else plain
     entries = [entries] if isinstance(entries, dict) else entries
     if not isinstance(entries, list) or not entries:
         raise _refused(path, "holds no apps")
-    if not all(isinstance(one, dict) and {"script", "pm_exec_path"} & set(one) for one in entries):
+    scripts = {"script", "pm_exec_path", *(key for key, to in SPELLINGS.items() if to == "script")}
+    if not all(isinstance(one, dict) and scripts & set(one) for one in entries):
         raise _refused(path, "has an app without a script")
     return entries
+
+
+def beside(plain: Any) -> list[str]:
+    """Return notes on what a file holds beside its apps."""
+    if not isinstance(plain, dict) or "apps" not in plain:
+        return []
+    others = {"deploy": "not carried over; instead: ood deploy APP GIT-URL --ref REF"}
+    keys = [key for key in plain if key != "apps"]
+    return [f"{key}: {others.get(key, 'ood has no such setting')}" for key in keys]
 
 
 def _refused(path: Path, why: str) -> InvalidError:
@@ -287,13 +345,13 @@ def _refused(path: Path, why: str) -> InvalidError:
     return InvalidError([Fault(str(path), why, allowed)])
 
 
-def _evaluate(path: Path, node: str | None) -> Any:
-    """Let Node say what a ``.js`` file exports; only its own process can be hurt by it."""
+def _evaluate(program: str, path: Path, node: str | None) -> Any:
+    """Let Node say what a file holds; only its own process can be hurt by it."""
     if node is None:
         raise _refused(path, "needs Node to be read, and there is none on the PATH")
     try:
         done = subprocess.run(  # noqa: S603 - no shell; the user named this file
-            [node, "-e", _EVALUATE, str(path.absolute())],
+            [node, "-e", program, str(path.absolute())],
             capture_output=True,
             text=True,
             timeout=EVALUATE_SECONDS_MAX,
@@ -305,4 +363,7 @@ def _evaluate(path: Path, node: str | None) -> Any:
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if _ERROR.match(line)]
         raise _refused(path, f"Node says: {lines[0] if lines else 'it failed'}")
-    return json.loads(done.stdout.rpartition("\n\x01")[2])
+    try:
+        return json.loads(done.stdout.rpartition("\n\x01")[2])
+    except ValueError:
+        raise _refused(path, "exports nothing") from None

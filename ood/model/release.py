@@ -6,6 +6,12 @@ import msgspec
 
 from ood.model.document import App
 
+STARTING = "starting it beside the old one"
+SWITCHING = "switching"
+REMOVING = "removing old releases"
+CARRIED_OUT = frozenset({STARTING, SWITCHING, REMOVING})
+"""Steps of a deployment from which on it is carried out, whoever still listens."""
+
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What a new release is made of.
@@ -14,11 +20,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         app's own ``cwd`` if absent.
     :ivar ref: branch, tag or commit of a git repository.
     :ivar build: whether the package's ``build`` script is run.
+    :ivar script: what is run from then on, as the app's setting ``script``; as before if absent.
     """
 
     source: str | None = None
     ref: str | None = None
     build: bool = False
+    script: str | None = None
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -40,12 +48,14 @@ class Release(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     :ivar name: its name, which is also its directory's.
     :ivar time: when it was made: RFC 3339 in UTC.
     :ivar source: what it was made of.
+    :ivar script: what it was made to run; absent if it was made before that was written down.
     :ivar current: whether the app runs it.
     """
 
     name: str
     time: str
     source: str
+    script: str | None = None
     current: bool = False
 
 

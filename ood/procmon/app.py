@@ -211,6 +211,13 @@ class AppContainer:
             death = Death(wall_time(), slot.instance, None, str(error), 0.0, evidence=found)
             self._lost(slot, death, self.context.clock.seconds(), was_online=False)
 
+    def retry(self) -> None:
+        """Start now what died and waits for its time, or was left stopped."""
+        self.failure = None
+        for slot in list(self.slots.values()):
+            if slot.worker is None and slot.state != "launching":
+                self.fill(slot)
+
     def _waits(self, slot: Slot) -> bool:
         """Tell whether the first worker has to wait for apps that this one depends on."""
         missing = self.missing() if slot.proven is None and not slot.restarts else []

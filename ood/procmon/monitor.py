@@ -217,6 +217,12 @@ class ProcessMonitor(Service):
             return succeed(None)
         return container.when_settled()
 
+    def retry(self, app: str) -> None:
+        """Start now what died and waits for its time, or was left stopped."""
+        container = self._apps.get(app)
+        if container is not None:
+            container.retry()
+
     def restart(self, app: str, candidate: App | None = None) -> Deferred[None]:
         """Replace every worker of a running app, a new one before each old one."""
         container = self._apps.get(app)

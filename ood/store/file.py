@@ -8,6 +8,7 @@ into place; so a power cut leaves the old or the new one, never a mixture.  The
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ood.atomic import FULL_ERRORS
 from ood.background import InThread
 from ood.errors import InvalidError, StoreError
 from ood.interfaces import IStore
@@ -28,6 +30,8 @@ from ood.store.files import Files, RealFiles
 
 VERSIONS_KEPT = 20
 """How many earlier documents are kept: some weeks of changes by hand."""
+VERSIONS_KEPT_FULL = 2
+"""How many are kept of them where the disk is full and a change needs their room."""
 
 _VERSION = re.compile(r"config\.(\d{8})\.json")
 
@@ -75,7 +79,8 @@ class FileStore:
             content = self._files.read(self.path)
             return Document() if content is None else decode(content)
         except OSError as error:
-            raise StoreError(f"can't read {self.path}: {error.strerror}") from None
+            reason = f"can't read {self.path}: {error.strerror}"
+            raise StoreError(reason, "look who owns it, and what kind of file it is") from None
         except msgspec.DecodeError as error:
             problem = f"{self.path} is damaged: {error}"
         except InvalidError as error:
@@ -119,7 +124,7 @@ class FileStore:
         files = self._files
         try:
             files.make_directory(self._versions)
-            files.write(fresh, content)
+            self._write_fresh(fresh, content)
             kept = self._keep_version()
             files.rename(fresh, self.path)
         except OSError as error:
@@ -132,8 +137,26 @@ class FileStore:
             raise self._failed(error) from error
         self._prune()
 
+    def _write_fresh(self, fresh: Path, content: bytes) -> None:
+        """Write ``content``; on a full disk in the room of the oldest version.
+
+        Who has an app that fills the disk must be able to stop it, and a stop is a change.
+        """
+        try:
+            self._files.write(fresh, content)
+        except OSError as error:
+            numbers = self._numbers()
+            if error.errno not in FULL_ERRORS or len(numbers) <= VERSIONS_KEPT_FULL:
+                raise
+            self._files.remove(self._version(numbers[0]))
+            self._files.write(fresh, content)
+
     def _failed(self, error: OSError) -> StoreError:
-        hint = "make room and check the disk; the configuration stays as it was"
+        denied = error.errno in (errno.EACCES, errno.EPERM)
+        remedy = (
+            "look who owns it and what is beside it" if denied else "make room and check the disk"
+        )
+        hint = f"{remedy}; the configuration stays as it was"
         return StoreError(f"can't write {self.path}: {error.strerror}", hint)
 
     def _numbers(self) -> list[int]:

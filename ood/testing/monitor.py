@@ -29,6 +29,7 @@ class MemoryMonitor:
         self.document = Document()
         self.broken: set[str] = set()
         self.restarted: list[str] = []
+        self.retried: list[str] = []
         self.candidates: list[App | None] = []
         self.bad_directories: set[str] = set()
 
@@ -42,6 +43,10 @@ class MemoryMonitor:
         if one is not None and one.running and app in self.broken:
             return fail(WorkerError(f"{app} exited with status 1", log=("boom",)))
         return succeed(None)
+
+    def retry(self, app: str) -> None:
+        """Note it."""
+        self.retried.append(app)
 
     def restart(self, app: str, candidate: App | None = None) -> Deferred[None]:
         """Note the restart."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from shutil import rmtree
 
+import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
@@ -49,21 +50,23 @@ class MemoryReleases:
         if self.held is not None:
             gate = Deferred()
             self.held.append(gate)
-        return gate.addCallback(lambda _: self._make(name, order.source or app.cwd))
+        source, script = order.source or app.cwd, order.script or app.script
+        return gate.addCallback(lambda _: self._make(name, source, script))
 
-    def _make(self, name: str, source: str) -> str:
+    def _make(self, name: str, source: str, script: str | None) -> str:
         made = self._made.setdefault(name, [])
         release = f"20260102-0304{len(made):02}-0000"
         directory = Path(release_directory(self._apps, name, release))
         directory.mkdir(parents=True)
         (directory / self.file).touch()
-        made.insert(0, Release(name=release, time="2026-01-02T03:04:05.000Z", source=source))
+        time = "2026-01-02T03:04:05.000Z"
+        made.insert(0, Release(name=release, time=time, source=source, script=script))
         return release
 
     def listed(self, name: str, current: str | None) -> list[Release]:
         """Return what was made, newest first."""
         return [
-            Release(name=one.name, time=one.time, source=one.source, current=one.name == current)
+            msgspec.structs.replace(one, current=one.name == current)
             for one in self._made.get(name, ())
         ]
 

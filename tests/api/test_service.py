@@ -177,14 +177,34 @@ class ServiceTests(TestCase):
         await stopped
         client.transport.resumeProducing()
 
-    async def test_slow_reader_is_dropped(self) -> None:
-        """A reader that falls too far behind loses the connection, and its memory is freed."""
+    async def test_slow_reader_misses_lines(self) -> None:
+        """A reader that falls too far behind is told how much it missed, and then goes on."""
         client = await self._stuck()
-        line = "x" * 65536
-        for _ in range(BACKLOG_BYTES_MAX // len(line) + 2):
+        line, count = "x" * 65536, BACKLOG_BYTES_MAX // 65536 + 5
+        for _ in range(count):
             self.controller.log("shop.example", line)
-        await self._until(lambda: self.controller.followers == 0)
         client.transport.resumeProducing()
+        await client.until(b"the log has them")
+        self.controller.log("shop.example", "afterwards")
+        await client.until(b"afterwards")
+        told = [text for text in client.received.split(b"\r\n") if text.startswith(b"{")]
+        late = [json.loads(text) for text in told if b'"afterwards"' not in text]
+        *held, missed = late[late.index(next(one for one in late if one["text"] == line)) :]
+        number = int(missed["text"].split()[0])
+        self.assertEqual((missed["stream"], missed["instance"]), ("ood", -1))
+        self.assertGreater(number, 4)
+        self.assertEqual(len(held) + number, count)
+
+    async def test_slow_reader_gets_the_end(self) -> None:
+        """What an answer ends with, as how a deployment went, reaches even a slow reader."""
+        client = await self._stuck()
+        [follower] = self.service._site.api._handlers._followers
+        for _ in range(BACKLOG_BYTES_MAX // 65536 + 5):
+            follower.send("x" * 65536)
+        follower.end({"app": "runs"})
+        client.transport.resumeProducing()
+        await client.until(b"0\r\n\r\n")
+        self.assertIn(b'{"app":"runs"}', client.received[-99:])
 
     async def test_slow_reader_catches_up(self) -> None:
         """A reader that pauses for less gets every line, in order."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
 from ood.errors import ReleaseError
+from ood.model.release import Order, Step
+from ood.model.status import AppStatus
 from tests.cli.support import CliCase
 
 
@@ -36,6 +39,20 @@ class DeployTests(CliCase):
             self.assertEqual(self.controller.calls[-1], wanted)
         self.ood("deploy", "shop.example")
         self.assertEqual(self.controller.calls[-1], ("deploy", "shop.example"))
+
+    def test_script(self) -> None:
+        """Another script is passed on with the order."""
+        orders = []
+        deploy = self.controller.deploy
+
+        def noted(name: str, order: Order, told: Callable[[Step], None]) -> Deferred[AppStatus]:
+            orders.append(order.script)
+            return deploy(name, order, told)
+
+        self.controller.deploy = noted
+        self.ood("deploy", "shop.example", "--script", "dist/main.js")
+        self.ood("deploy", "shop.example")
+        self.assertEqual(orders, ["dist/main.js", None])
 
     def test_failure(self) -> None:
         """The command's last lines, then the reason on one line; status 1."""

@@ -107,6 +107,20 @@ class InstallTests(SynchronousTestCase):
             self.assertEqual(self.calls()[-1], f"{verb} ood.service")
         self.assertIn("of 1970-01-01T00:33:20", self.machine.unit.read_text())
 
+    def test_update_that_failed_halfway(self) -> None:
+        """The next try starts the new ood: the one that failed has not left it undone."""
+        install(self.invocation, self.machine)
+        before = self.machine.unit.read_text()
+        self.invocation.home = "/srv/ood"  # stands for another ood, too: another unit
+        for step in ("daemon-reload", "enable"):
+            os.environ["FAIL"] = step
+            self.assertRaises(OodError, install, self.invocation, self.machine)
+            self.assertEqual(self.machine.unit.read_text(), before)
+        os.environ["FAIL"] = ""
+        install(self.invocation, self.machine)
+        self.assertEqual(self.calls()[-1], "restart ood.service")
+        self.assertIn("--home /srv/ood", self.machine.unit.read_text())
+
     def test_uninstall(self) -> None:
         """The service goes, its data stays, and doing it twice harms nothing."""
         install(self.invocation, self.machine)

@@ -8,13 +8,17 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ood.cli.pm2 import fitting_name, read, translate
+from ood.cli.pm2 import beside, fitting_name, read, translate
 from ood.cli.pm2dump import gather
 from ood.errors import InvalidError
 from ood.model.schema import APP_KEYS, check_app
 from tests.cli.support import CliCase
 
 BASE = Path("/srv/site")
+
+
+def _find(name: str, _cwd: str) -> str | None:
+    return "/bin/bash" if name == "bash" else None
 
 
 class TranslateTests(SynchronousTestCase):
@@ -55,6 +59,48 @@ class TranslateTests(SynchronousTestCase):
                 result.values,
                 {"cwd": "/srv/site/apps/web", "script": "start", "interpreter": "npm"},
             )
+
+    def runs(self, entry: dict[str, object]) -> dict[str, object]:
+        """Return what an entry runs, in /srv/site, where there is bash on the PATH."""
+        result = translate(entry, BASE, find=_find)
+        names = ("script", "args", "interpreter", "nodeArgs")
+        return {name: result.values[name] for name in names if name in result.values}
+
+    def test_commands(self) -> None:
+        """All spellings of a command: with arguments for a script, in one text, by other keys."""
+        npm = {"script": "start", "interpreter": "npm", "args": ["--port", "3"]}
+        node = {"script": "x.js", "args": ["--y"], "nodeArgs": ["-r", "dotenv/config", "--z"]}
+        bash = {"script": "/bin/bash", "interpreter": "none", "args": ["-c", "a; b"]}
+        for entry, wanted in (
+            ({"script": "npm", "args": "run start -- --port 3"}, npm),
+            ({"script": "npm run start -- --port", "args": ["3"]}, npm),
+            ({"command": "yarn start --port 3"}, npm),
+            ({"script": "node -r dotenv/config --z x.js --y"}, node),
+            ({"script": "node", "args": "./x.js --y", "node_args": node["nodeArgs"]}, node),
+            ({"script": "bash", "args": ["-c", "a; b"]}, bash),
+            ({"script": "./x.sh"}, {"script": "x.sh", "interpreter": "bash"}),
+            ({"script": "x.py"}, {"script": "x.py", "interpreter": "python3"}),
+            ({"script": "x.py", "interpreter": "pypy"}, {"script": "x.py", "interpreter": "pypy"}),
+            ({"script": "x.js", "interpreter": "node@18"}, {"script": "x.js"}),
+        ):
+            self.assertEqual(self.runs(entry), wanted, entry)
+        for odd in ("npm --prefix x start", "npm run start --silent", "a && b", "npm 'run"):
+            self.assertNotIn("interpreter", self.runs({"script": odd}), odd)
+
+    def test_other_node(self) -> None:
+        """That a Node of the app's own is not used is said."""
+        for name in ("node@18", "/opt/node-16/bin/node"):
+            notes = translate({"script": "x.js", "interpreter": name}, BASE).notes
+            self.assertEqual([note.partition(":")[0] for note in notes], ["interpreter"])
+
+    def test_values_fit(self) -> None:
+        """Values have the types of ood's settings; what has no counterpart is said."""
+        entry = {"script": "x.js", "uid": 33, "gid": 33, "wait_ready": 1, "max_restarts": 0}
+        result = translate(entry | {"cron": "0 4 * * *", "env": {"x.y": 1, "Z": None}}, BASE)
+        values = {"user": "33", "group": "33", "waitReady": True, "cronRestart": "0 4 * * *"}
+        self.assertEqual(result.values, values | {"script": "x.js", "cwd": "/srv/site"})
+        told = [note.partition(":")[0] for note in result.notes]
+        self.assertEqual(sorted(told), ["env", "env.Z", "max_restarts"])
 
     def test_environment(self) -> None:
         """The chosen environment is merged; PORT is ood's; others are named."""
@@ -184,6 +230,45 @@ class ReadTests(SynchronousTestCase):
         error = self.assertRaises(InvalidError, read, broken, node)
         self.assertIn("TypeError: no such thing", str(error))
 
+    def test_like_javascript(self) -> None:
+        """An object may have comments, single quotes and commas at ends, as PM2 takes it."""
+        node = shutil.which("node")
+        if node is None:
+            self.skipTest("node is not installed")
+        text = "// our site\n{ apps: [{ 'script': 'x.js', /* two */ instances: 2, },], }\n// end"
+        path = self.file("ecosystem.json", text)
+        self.assertEqual(read(path, node), [{"script": "x.js", "instances": 2}])
+        for name, bad in (("a.json", "{"), ("a.json", "process.exit()"), ("a.config.js", "")):
+            self.assertRaises(InvalidError, read, self.file(name, bad), node)
+        nothing = self.file("a.config.js", "module.exports = undefined")
+        self.assertIn("nothing", str(self.assertRaises(InvalidError, read, nothing, node)))
+
+    def test_esm(self) -> None:
+        """A module of either kind is read."""
+        node = shutil.which("node")
+        if node is None:
+            self.skipTest("node is not installed")
+        for text in (
+            "export default {apps: [{script: 'x.js'}]}",
+            "export const apps = [{script: 'x.js'}]",
+            "await 1; export const apps = [{script: 'x.js'}]",
+        ):
+            path = self.file("ecosystem.config.mjs", text)
+            self.assertEqual(read(path, node), [{"script": "x.js"}])
+
+    def test_yaml(self) -> None:
+        """That a file is YAML is said."""
+        path = self.file("ecosystem.yaml", "apps:\n  - script: x.js\n")
+        error = self.assertRaises(InvalidError, read, path, None)
+        self.assertIn("YAML", str(error))
+
+    def test_beside_apps(self) -> None:
+        """What a file holds beside its apps is named."""
+        [deploy, other] = beside({"apps": [], "deploy": {"production": {}}, "x": 1})
+        self.assertIn("ood deploy", deploy)
+        self.assertIn("x: ood has no such setting", other)
+        self.assertEqual(beside([{"script": "x.js"}]), [])
+
     def test_refused(self) -> None:
         """What can't be read is named with what would be right."""
         for text in ("{", "[]", '{"apps": [{}]}', "3", '["x"]'):
@@ -211,6 +296,16 @@ class CommandTests(CliCase):
         self.assertEqual((result.status, result.err), (0, ""))
         self.assertIn("namespace: ood has no such setting", result.out)
         self.assertEqual(self.controller.document.apps["one"].script, "1.js")
+
+    def test_path(self) -> None:
+        """An app's directory is written plainly, however the file was named."""
+        file = Path(self.write({"name": "one", "script": "app/1.js"}))
+        (file.parent / "sub").mkdir()
+        result = self.ood("import", f"{file.parent}/sub/../ecosystem.json", "--json")
+        values = result.value[0]["values"]
+        self.assertEqual(
+            (values["cwd"], values["script"]), (str(file.parent.absolute()), "app/1.js")
+        )
 
     def test_dry_run(self) -> None:
         """Nothing is added."""

@@ -12,12 +12,15 @@ import tempfile
 from pathlib import Path
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from ood.api.token import load_or_create_token
 from ood.home import Home
+from ood.model.release import STARTING, Step
+from ood.model.status import AppStatus
 from tests.cli.process import ProcessCase
 
 
@@ -25,7 +28,7 @@ class ProcessTests(ProcessCase):
     async def shell(self, line: str) -> str:
         """Return what a shell line that runs ``ood`` leaves on stderr, and its status."""
         environ = {**os.environ, "OOD_HOME": str(self.home)}
-        environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
         words = f'ood() {{ "{sys.executable}" -m ood.cli.main "$@"; }}; {line}; echo $? >&2'
         _, err, _ = await getProcessOutputAndValue("/bin/sh", ("-c", words), environ)
         return err.decode()
@@ -154,6 +157,18 @@ class ProcessTests(ProcessCase):
         command.transport.signalProcess(signal.SIGINT)
         self.assertEqual(await command.ended, 130)
         self.assertEqual(command.err, b"")
+
+    async def test_interrupted_deployment(self) -> None:
+        """Ctrl-C too late for a deployment says that it goes on; before, it says nothing."""
+        for step, said in (("copying", False), (STARTING, True)):
+            told = Step(step=step, elapsed_ms=0)
+            ended: Deferred[AppStatus] = Deferred()
+            self.controller.deploy = lambda _name, _order, tell, t=told, e=ended: (tell(t), e)[1]
+            command = self.spawn("deploy", "shop.example", terminal=True)
+            await command.until(step.encode())
+            command.transport.signalProcess(signal.SIGINT)
+            self.assertEqual(await command.ended, 130)
+            self.assertEqual(b"carried out nevertheless" in command.out, said)
 
     async def test_nobody_reads(self) -> None:
         """As in ``ood log -f | head``: it ends without complaint when its output is closed."""

@@ -207,6 +207,34 @@ class DeathTests(ContainerTestCase):
         self.assertEqual((self.states(), len(self.machine.nodes)), (["stopped"], 1))
         self.failureResultOf(self.container.when_settled(), WorkerError)
 
+    def test_retry(self) -> None:
+        """Who asks for a start does not hear of the last failure, but of a new try."""
+        self.converge()
+        self.machine.nodes[-1].exit(3)
+        self.assertEqual(self.states(), ["waiting-restart"])
+        self.failureResultOf(self.container.when_settled(), WorkerError)
+        self.container.retry()
+        settled = self.container.when_settled()
+        self.assertNoResult(settled)
+        self.machine.nodes[-1].listen()
+        self.machine.pump()
+        self.successResultOf(settled)
+        self.assertEqual(len(self.machine.nodes), 2)
+        self.clock.advance(60)
+        self.container.retry()
+        self.assertEqual(len(self.machine.nodes), 2)
+
+    def test_retry_left_stopped(self) -> None:
+        """A worker that was left stopped is started again, too; a bad one fails anew."""
+        (node,) = self.start()
+        self.converge(autorestart=False)
+        node.exit(0)
+        self.container.retry()
+        settled = self.container.when_settled()
+        self.machine.nodes[-1].exit(4)
+        error = self.failureResultOf(settled, WorkerError).value
+        self.assertIn("status 4", str(error))
+
     def test_stop_while_waiting(self) -> None:
         """A stop ends the waiting for the next try."""
         self.converge()

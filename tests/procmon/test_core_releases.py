@@ -146,16 +146,3 @@ class InstallTests(SynchronousTestCase):
         self.assertEqual((env["NPM_TOKEN"], env["CI"]), ("t", "0"))
         self.assertEqual(env["npm_config_cache"], "/cache/npm")
         self.assertFalse({"NODE_OPTIONS", "PORT"} & set(env))
-
-    def test_reasons(self):
-        """Known words give a reason; unknown ones lead to the lines themselves."""
-        for line, reason in (
-            ("npm error code ENOSPC", "the disk is full"),
-            ("fatal: couldn't find remote ref v9", "no such branch"),
-            ("git@x: Permission denied (publickey).", "refuses the app's user"),
-            ("fatal: detected dubious ownership in repository", "another user"),
-            ("cp: cannot open 'x': Permission denied", "may not do that"),
-            ("npm error code EUSAGE", "do not fit together"),
-            ("boom", ""),
-        ):
-            self.assertIn(reason, releases.explain(["first", line])[0])

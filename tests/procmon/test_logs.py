@@ -77,6 +77,26 @@ class WritingTests(LogsTestCase):
         self.assertEqual(self.texts(2, "out"), ["1", "3"])
         self.assertEqual(self.logs.tail("other", 5), [])
 
+    def test_removed(self) -> None:
+        """After somebody removed the file, or moved it away, the next line makes a new one."""
+        self.logs.lines("app", 0, "out", ["first"])
+        self.current.unlink()
+        self.logs.lines("app", 0, "out", ["second"])
+        self.assertEqual(self.texts(), ["second"])
+        self.current.rename(self.directory / "app" / "kept")
+        self.logs.lines("app", 0, "out", ["third"])
+        self.assertEqual(self.texts(), ["third"])
+        rmtree(self.directory / "app")
+        self.logs.lines("app", 0, "out", ["fourth"])
+        self.assertEqual(self.texts(), ["fourth"])
+
+    def test_emptied(self) -> None:
+        """A file that somebody emptied counts as empty: it is not put aside before it is full."""
+        self.logs.lines("app", 0, "out", ["x" * 60_000] * 150)
+        os.truncate(self.current, 0)
+        self.logs.lines("app", 0, "out", ["x" * 60_000] * 150)
+        self.assertEqual([path.name for path in self.current.parent.iterdir()], ["current.log"])
+
     def test_rotation(self) -> None:
         """Full files are put aside, compressed, found by tail, and pruned."""
         text = "x" * 60_000

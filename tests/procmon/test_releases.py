@@ -118,6 +118,7 @@ class MakingTests(ReleasesCase):
         self.assertEqual(stat.S_IMODE(release.stat().st_mode), 0o750)
         (listed,) = self.releases.listed("app", release.name)
         self.assertEqual((listed.source, listed.current), (str(self.site), True))
+        self.assertEqual(listed.script, "server.js")
         self.assertEqual(self.told[0], (f"copying {self.site}", ""))
 
     @run

@@ -26,6 +26,7 @@ class Disk:
         self.off = False
         self.cut_at = None
         self.fail_at = None
+        self.files_max = None
 
     def _step(self):
         self.steps += 1
@@ -54,6 +55,8 @@ class Disk:
 
     def write(self, path, content):
         self._step()
+        if self.files_max is not None and len(self.names_now) >= self.files_max:
+            raise OSError(errno.ENOSPC, "No space left on device")
         cell = [b""]
         self._change(path, cell)
         self.unsynced.append(cell)

@@ -12,7 +12,13 @@ from zope.interface.verify import verifyObject
 from ood.errors import InvalidError, StoreError
 from ood.interfaces import IStore
 from ood.model.document import App, Document, Settings
-from ood.store.file import VERSIONS_KEPT, FileStore, decode, encode
+from ood.store.file import (
+    VERSIONS_KEPT,
+    VERSIONS_KEPT_FULL,
+    FileStore,
+    decode,
+    encode,
+)
 from tests.store.disk import CONFIG, HOME, Disk, PowerCut
 
 
@@ -101,6 +107,34 @@ class OnDisk(SynchronousTestCase):
         else:
             self.fail("no update ran to its end")
 
+    def test_full_disk_costs_the_oldest_version(self):
+        """A change on a full disk takes the oldest version's room, as long as some are left."""
+        disk = Disk()
+        store = self.store(disk)
+        versions = VERSIONS_KEPT_FULL + 2
+        for port in range(1, versions + 2):
+            self.successResultOf(store.update(with_port(port)))
+        disk.files_max = len(disk.names_now)
+        for port in (91, 92):
+            self.successResultOf(store.update(with_port(port)))
+            disk.files_max = len(disk.names_now)
+        self.assertEqual(self.store(disk).document.settings.http_port, 92)
+        disk.files_max -= 2
+        error = self.failureResultOf(store.update(with_port(93)), StoreError).value
+        self.assertIn("No space left", error.message)
+        self.assertEqual(self.store(disk).document.settings.http_port, 92)
+
+    def test_few_versions_are_kept_on_a_full_disk(self):
+        """The last versions are not given up for a change."""
+        disk = Disk()
+        store = self.store(disk)
+        for port in range(1, VERSIONS_KEPT_FULL + 2):
+            self.successResultOf(store.update(with_port(port)))
+        disk.files_max = len(disk.names_now)
+        before = set(disk.names_now)
+        self.failureResultOf(store.update(with_port(91)), StoreError)
+        self.assertEqual(set(disk.names_now), before)
+
     def test_damaged_document_is_refused_and_left_alone(self):
         """A damaged or newer document is an error that names it; nothing is written."""
         for content in (b"{", b"[]", b'{"schema": 99}', b'{"apps": {"x": {"cwd": 3}}}', b"\xff"):
@@ -147,6 +181,13 @@ class OnFileSystem(SynchronousTestCase):
         self.successResultOf(self.store.update(with_port(1)))
         self.successResultOf(self.store.update(with_port(1)))
         self.assertEqual(list((self.home / "versions").iterdir()), [])
+
+    def test_what_can_not_be_read(self):
+        """A document that is no file is an error that says what to look at."""
+        (self.home / "config.json").mkdir()
+        error = self.assertRaises(StoreError, FileStore, self.home, at_once)
+        self.assertIn("Is a directory", error.message)
+        self.assertIn("look who owns it", error.hint)
 
     def test_refused_change(self):
         """What the change raises reaches the caller; the store goes on."""

@@ -61,7 +61,9 @@ def gather(home: Path, answers: Mapping[str, Any], fault: OodError | None) -> Fa
     :param fault: why it answered nothing.
     """
     document, document_fault = _document(home / DOCUMENT_FILE)
-    pids = _service_pids(home / ADDRESS_FILE) if answers else ()
+    ports = _ports(document or Document(), answers.get("settings", {}))
+    heard = listeners()
+    pids = _service_pids(home / ADDRESS_FILE, heard.get(ports["apiPort"])) if answers else ()
     apps = document.apps if document else {}
     runtime = NodeRuntime()
     return Facts(
@@ -80,8 +82,8 @@ def gather(home: Path, answers: Mapping[str, Any], fault: OodError | None) -> Fa
         certificates=tuple(answers.get("certificates", ())),
         node=_node(runtime),
         npm=_npm(runtime),
-        ports=_ports(document or Document(), answers.get("settings", {})),
-        listeners=listeners(),
+        ports=ports,
+        listeners=heard,
         first_free_port=_number("/proc/sys/net/ipv4/ip_unprivileged_port_start", 1024),
         apps={name: app_facts(home, name, app, runtime) for name, app in apps.items()},
         addresses=frozenset(_addresses()),
@@ -134,14 +136,22 @@ def _ports(document: Document, in_force: Mapping[str, Any]) -> dict[str, int]:
     return {key: port for key, port in ports.items() if port}
 
 
-def _service_pids(path: Path) -> tuple[int, ...]:
-    """Return the service's processes, itself first."""
+def _service_pids(path: Path, answerer: Listener | None) -> tuple[int, ...]:
+    """Return the service's processes, itself first.
+
+    :param answerer: who listens where the API answered: a service that started on a full
+        disk could not write down who it is.
+    """
+    pid: int | None
     try:
         pid = int(msgspec.json.decode(path.read_bytes())["pid"])
-        children = psutil.Process(pid).children(recursive=True)
-    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError, psutil.Error):
+    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError):
+        pid = answerer.pid if answerer else None
+    try:
+        children = psutil.Process(pid).children(recursive=True) if pid else []
+    except psutil.Error:
         return ()
-    return (pid, *(child.pid for child in children))
+    return (pid, *(child.pid for child in children)) if pid else ()
 
 
 def _output(*words: str) -> str:

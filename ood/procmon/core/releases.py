@@ -226,32 +226,3 @@ def build_environment(worker: Mapping[str, str], cache: str) -> dict[str, str]:
         "npm_config_store_dir": f"{cache}/pnpm",
     }
     return {**silent, **{key: value for key, value in worker.items() if key not in dropped}}
-
-
-_REASONS = (
-    (r"ENOSPC|No space left on device", "the disk is full", "make room, then deploy again"),
-    (r"EDQUOT|[Dd]isk quota exceeded", "the user's disk quota is used up", "raise it"),
-    (r"dubious ownership", "the repository belongs to another user",
-     "as the app's user: git config --global --add safe.directory PATH"),
-    (r"couldn't find remote ref|not our ref|unadvertised object",
-     "the repository has no such branch, tag or commit", "a commit needs its whole name"),
-    (r"Permission denied \(publickey|could not read Username|Authentication failed"
-     r"|terminal prompts disabled",
-     "the repository refuses the app's user", "give that user a key or a token"),
-    (r"Could not resolve host|EAI_AGAIN|ENOTFOUND|Connection refused|ECONNREFUSED",
-     "the server can't be reached", "is the network up?"),
-    (r"does not appear to be a git repository|[Rr]epository .* not found",
-     "there is no such git repository", "check the URL"),
-    (r"EACCES|Permission denied", "the app's user may not do that", "see the lines above"),
-    (r"npm (error|ERR!) code EUSAGE", "package.json and its lock file do not fit together",
-     "run npm install where you develop, and deploy the new lock file"),
-)  # fmt: skip
-
-
-def explain(lines: Sequence[str]) -> tuple[str, str]:
-    """Return why a command failed that wrote ``lines``, and what to do about it."""
-    text = "\n".join(lines)
-    for pattern, reason, hint in _REASONS:
-        if re.search(pattern, text):
-            return reason, hint
-    return "", "see the lines above"

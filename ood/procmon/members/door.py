@@ -13,6 +13,7 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IReactorFDSet, IReactorTime
 
+from ood.atomic import remedy
 from ood.clock import Seldom
 from ood.errors import WorkerError
 from ood.net.accept import Acceptor
@@ -138,7 +139,8 @@ class Door:
         except OSError as error:
             self.close()
             reason = f"can't make the sockets in {self._directory}: {error.strerror}"
-            raise WorkerError(reason, "make the home directory writable") from None
+            hint = remedy(error, "make the home directory writable")
+            raise WorkerError(reason, hint) from None
 
     def _make(self) -> None:
         """Bind in a directory that only ood may enter; then give it to the app's user.

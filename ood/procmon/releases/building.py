@@ -12,6 +12,7 @@ from pathlib import Path
 from ood.errors import Fault, InvalidError, ReleaseError
 from ood.procmon.core import releases as core
 from ood.procmon.core.environment import DEFAULT_PATH
+from ood.procmon.core.heard import Heard
 from ood.procmon.system.accounts import Account, describe, obstacle
 from ood.procmon.system.runner import Runner
 from ood.procmon.system.runtime import NodeRuntime
@@ -182,15 +183,20 @@ class Building:
         :raises ReleaseError: it failed.
         """
         program = self._found(argv[0], f"install it (apt install {os.path.basename(argv[0])})")
-        place = self._place
+        place, heard = self._place, Heard()
+
+        def said(line: str) -> None:
+            heard.take(line)
+            self._told(self._step, line)
+
         outcome = await self._runner.run(
             Command((program, *argv[1:]), place.target, place.account),
             place.env,
             seconds=seconds,
-            said=lambda line: self._told(self._step, line),
+            said=said,
             stdin=stdin,
         )
         if outcome.fault:
-            reason, hint = core.explain(outcome.lines)
+            reason, hint = heard.explain()
             why = reason or f"it {outcome.fault}"
-            raise ReleaseError(f"{self._step} failed: {why}", hint, outcome.lines)
+            raise ReleaseError(f"{self._step} failed: {why}", hint, heard.lines)

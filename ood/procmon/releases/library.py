@@ -140,7 +140,7 @@ class Releases(Service):
             await building.fetch(source)
             await building.install(build=order.build)
             await building.settle()
-            self._write(name, release, _shown(source))
+            self._write(name, release, _shown(source), order.script or app.script)
         except BaseException:
             with suppress(OodError):  # what is left is unfinished, and goes with the next one
                 await to_the_end(self._remove(name, release))
@@ -201,8 +201,9 @@ class Releases(Service):
             return None
         return found if found.name == release else None
 
-    def _write(self, name: str, release: str, source: str) -> None:
-        record = Release(name=release, time=stamp(wall_time()), source=source)
+    def _write(self, name: str, release: str, source: str, script: str | None) -> None:
+        now = stamp(wall_time())
+        record = Release(name=release, time=now, source=source, script=script)
         try:
             with self._record(name, release).open("xb") as file:
                 file.write(msgspec.json.encode(record) + b"\n")

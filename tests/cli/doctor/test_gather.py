@@ -95,6 +95,13 @@ class GatherTests(SynchronousTestCase):
         self.assertEqual((facts.service_version, facts.service_pids[0]), ("1", os.getpid()))
         self.assertEqual(facts.statuses, ({"name": "a"},))
 
+    def test_service_that_is_not_announced(self) -> None:
+        """A service that started on a full disk is known by where it answers."""
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            answers = {"version": "1", "settings": {"apiPort": sock.getsockname()[1]}}
+            facts = self.gather(answers=answers)
+        self.assertEqual(facts.service_pids[:1], (os.getpid(),))
+
     def test_listeners(self) -> None:
         """Who listens is named."""
         with socket.create_server(("127.0.0.1", 0)) as sock:
