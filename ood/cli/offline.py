@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from ood.model.schema import changed_settings, check_settable, check_together
 from ood.model.shown import settings_in_force
 from ood.store.file import FileStore
 
+LOCK_TRIES = 40
+LOCK_PAUSE_SECONDS = 0.1
+"""Systemd starts a service that fails every second: for a part of that it has the lock."""
+
 
 def change_settings(path: Path, changes: Mapping[str, Any], fault: OodError) -> dict[str, Any]:
     """Change settings in the home itself, all or none; return them.
@@ -25,17 +30,28 @@ def change_settings(path: Path, changes: Mapping[str, Any], fault: OodError) -> 
         another user's, whose service could not read what we write.
     :raises OodError: a change is not right, or it can't be written.
     """
-    home = Home(path)
     try:
         if path.stat().st_uid != os.geteuid():
             raise fault
-        home.open()
-    except (OSError, StartupError):
+    except OSError:
         raise fault from None
+    home = _opened(path, fault)
     try:
         return _changed(home.path, changes)
     finally:
         home.close()
+
+
+def _opened(path: Path, fault: OodError) -> Home:
+    home, pause = Home(path), threading.Event()
+    for _ in range(LOCK_TRIES):
+        try:
+            home.open()
+        except StartupError:
+            pause.wait(LOCK_PAUSE_SECONDS)
+        else:
+            return home
+    raise fault
 
 
 def _changed(path: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
