@@ -376,8 +376,14 @@ def _synchronised() -> bool | None:
 def _unit(marker: Path = Path("/run/systemd/system")) -> Unit | None:
     if not marker.exists():
         return None
-    properties = "LoadState,ActiveState,UnitFileState"
+    properties = "LoadState,ActiveState,UnitFileState,MainPID,NFileDescriptorStore"
     lines = _output("systemctl", "show", UNIT_NAME, f"--property={properties}").splitlines()
     values = dict(line.split("=", 1) for line in lines if "=" in line)
     installed = values.get("LoadState") not in {None, "not-found"}
-    return Unit(installed, values.get("ActiveState", ""), values.get("UnitFileState", ""))
+    return Unit(
+        installed,
+        values.get("ActiveState", ""),
+        values.get("UnitFileState", ""),
+        int(values.get("MainPID") or 0),
+        (values.get("NFileDescriptorStore") or "0") != "0",
+    )
