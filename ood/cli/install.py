@@ -15,8 +15,8 @@ import ood
 from ood.atomic import replace_file
 from ood.cli.session import Invocation, run_coroutine
 from ood.cli.systemd import UNIT_NAME, Installation, unit_text
-from ood.errors import OodError, StartupError
-from ood.paths import SYSTEM_HOME
+from ood.errors import OodError, StartupError, StoreError
+from ood.paths import DOCUMENT_FILE, SYSTEM_HOME, VERSIONS_DIRECTORY
 
 START_SECONDS_MAX = 30.0
 """How long the service may take until its API answers: it has little to do."""
@@ -140,11 +140,28 @@ def _check(machine: Machine, command: str, home: Path) -> None:
         raise StartupError("only root can install a service", f"run: sudo {command}")
 
 
+def _check_document(home: Path) -> None:
+    """Look whether this ood could start with what is in ``home``, before another is stopped.
+
+    :raises StoreError: it can't read the document, which was changed by hand, or written by
+        another ood than this one; the service, if there is one, goes on.
+    """
+    from ood.cli.doctor.gather import read_document
+
+    path = home / DOCUMENT_FILE
+    _, fault = read_document(path)
+    if fault and os.access(path, os.R_OK):  # root can read it, or it is not root's to judge
+        earlier = home / VERSIONS_DIRECTORY
+        hint = f"nothing was changed; mend it, or put back an earlier document from {earlier}"
+        raise StoreError(fault, hint)
+
+
 def install(invocation: Invocation, machine: Machine) -> None:
     """Write, enable and start the service's unit."""
     home = Path(invocation.home).expanduser().absolute() if invocation.home else SYSTEM_HOME
     invocation.must_be_here("install")
     _check(machine, "ood install", home)
+    _check_document(home)
     invocation.home = str(home)
     installation = Installation(_find_twistd(), home, _find_node(), code_of(machine.package))
     sealing = machine.load_module()  # now, as the service looks when it starts

@@ -121,6 +121,23 @@ class InstallTests(SynchronousTestCase):
         self.assertEqual(self.calls()[-1], "restart ood.service")
         self.assertIn("--home /srv/ood", self.machine.unit.read_text())
 
+    def test_document_that_the_new_ood_can_not_read(self) -> None:
+        """The ood that runs goes on: nothing is written, and systemd is told nothing."""
+        home = self.base / "home"
+        self.invocation.home = str(home)
+        home.mkdir()
+        install(self.invocation, self.machine)
+        before, _ = self.machine.unit.read_text(), self.calls()
+        (home / "config.json").write_text('{"schema": 1, "settings": {"ofTomorrow": 1}}')
+        self.machine.package = self.base / "package"
+        self.machine.package.mkdir()
+        (self.machine.package / "another.py").touch()
+        error = self.assertRaises(OodError, install, self.invocation, self.machine)
+        self.assertIn("config.json can't be used: settings.ofTomorrow", error.message)
+        self.assertIn("versions", error.hint)
+        self.assertEqual(self.machine.unit.read_text(), before)
+        self.assertEqual(self.calls(), [])
+
     def test_uninstall(self) -> None:
         """The service goes, its data stays, and doing it twice harms nothing."""
         install(self.invocation, self.machine)

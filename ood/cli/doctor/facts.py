@@ -87,11 +87,15 @@ class Unit:
     :ivar installed: whether there is one.
     :ivar active: its state, such as ``active`` or ``failed``.
     :ivar enabled: whether it is started with the machine.
+    :ivar pid: its main process, which may not answer yet; 0 if there is none.
+    :ivar keeps: whether systemd holds sockets for it.
     """
 
     installed: bool
     active: str = ""
     enabled: str = ""
+    pid: int = 0
+    keeps: bool = False
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def gather(home: Path, answers: Mapping[str, Any], fault: OodError | None) -> Fa
         ``certificates``.
     :param fault: why it answered nothing.
     """
-    document, document_fault = _document(home / DOCUMENT_FILE)
+    document, document_fault = read_document(home / DOCUMENT_FILE)
     ports = _ports(document or Document(), answers.get("settings", {}))
     heard = listeners()
     pids = _service_pids(home / ADDRESS_FILE, heard.get(ports["apiPort"])) if answers else ()
@@ -114,7 +114,7 @@ def _is_hidden(path: Path) -> bool:
         return True
 
 
-def _document(path: Path) -> tuple[Document | None, str]:
+def read_document(path: Path) -> tuple[Document | None, str]:
     """Return the document, or why there is none."""
     try:
         return check_document(msgspec.json.decode(path.read_bytes())), ""
@@ -376,8 +376,14 @@ def _synchronised() -> bool | None:
 def _unit(marker: Path = Path("/run/systemd/system")) -> Unit | None:
     if not marker.exists():
         return None
-    properties = "LoadState,ActiveState,UnitFileState"
+    properties = "LoadState,ActiveState,UnitFileState,MainPID,NFileDescriptorStore"
     lines = _output("systemctl", "show", UNIT_NAME, f"--property={properties}").splitlines()
     values = dict(line.split("=", 1) for line in lines if "=" in line)
     installed = values.get("LoadState") not in {None, "not-found"}
-    return Unit(installed, values.get("ActiveState", ""), values.get("UnitFileState", ""))
+    return Unit(
+        installed,
+        values.get("ActiveState", ""),
+        values.get("UnitFileState", ""),
+        int(values.get("MainPID") or 0),
+        (values.get("NFileDescriptorStore") or "0") != "0",
+    )

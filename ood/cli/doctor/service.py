@@ -14,6 +14,8 @@ from ood.paths import DOCUMENT_FILE, TOKEN_FILE
 
 DAYS_FEW = 14
 """A certificate of a CA is renewed well before; less means that this did not work."""
+SYSTEMD_PID = 1
+"""The process that holds the sockets of a service that is not there."""
 
 
 def check_service(facts: Facts) -> Iterator[Finding]:
@@ -94,7 +96,8 @@ def check_ports(facts: Facts) -> Iterator[Finding]:
             text = f"port {port} ({key}) is held by {holder}"
             yield Finding(FAIL, "ports", text, f"stop that program, or {free}")
         elif holder is not None:
-            yield Finding(OK, "ports", f"ood listens on port {port} ({key})")
+            listens = "ood listens on" if facts.service_version else "systemd keeps for ood"
+            yield Finding(OK, "ports", f"{listens} port {port} ({key})")
         elif port < facts.first_free_port and not facts.root and not facts.service_version:
             text = f"{facts.user} may not listen on port {port} ({key})"
             yield Finding(FAIL, "ports", text, f"sudo ood install, or {free}")
@@ -118,6 +121,9 @@ def _is_service(facts: Facts, holder: Listener) -> bool:
     """Tell whether the service holds the port; the kernel may not say who does."""
     if holder.pid is None:
         return bool(facts.service_version)
+    unit = facts.unit
+    if unit is not None and unit.keeps and holder.pid in (SYSTEMD_PID, unit.pid):
+        return True  # it is being started anew, and that is what keeps visitors waiting
     return holder.pid in facts.service_pids
 
 

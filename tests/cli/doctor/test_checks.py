@@ -181,6 +181,30 @@ CASES: tuple[tuple[Any, dict[str, Any], str, str, str], ...] = (
     ),
     (
         service.check_ports,
+        {
+            "service_version": "",
+            "service_pids": (),
+            "unit": Unit(True, "activating", "enabled", 12, True),
+            "listeners": {80: Listener(1, "systemd", "root"), 443: Listener(12, "twistd", "root")},
+        },
+        OK,
+        "systemd keeps for ood port 443 (httpsPort)",
+        "",
+    ),
+    (
+        service.check_ports,
+        {
+            "service_version": "",
+            "service_pids": (),
+            "unit": Unit(True, "failed", "enabled"),
+            "listeners": {80: Listener(1, "systemd", "root")},
+        },
+        FAIL,
+        "port 80 (httpPort) is held by systemd",
+        "httpPort 8080",
+    ),
+    (
+        service.check_ports,
         {"service_version": "", "listeners": {2016: Listener()}},
         FAIL,
         "port 2016 (apiPort) is held by another program",
