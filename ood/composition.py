@@ -185,7 +185,7 @@ class Composition:
             reactor, clock, home.run, self._logs, events=self._events, traffic=self._traffic
         )
         self._releases = Releases(reactor, clock, home.apps)
-        self._remotes = Remotes(reactor, clock, self._tell_upstream)
+        self._remotes = Remotes(reactor, clock, self._tell_upstream, lost=self._logs.remark)
         self._fleet = Fleet(self._monitor, self._remotes, self._traffic)
         self._notifier = Notifier(clock, self._events, Hooks(reactor, clock, os.environ).run)
         self._certificates = self._make_certificates()

@@ -32,14 +32,11 @@ from ood.interfaces import (
 )
 from ood.model.certificates import AppCertificate
 from ood.model.death import DeathList
-from ood.model.document import App, Document, Settings
-from ood.model.notify import masked
+from ood.model.document import App, Document
 from ood.model.release import Order, Release, Step
 from ood.model.rules import Maintenance
 from ood.model.schema import (
     APP_KEYS,
-    SETTINGS_KEYS,
-    Key,
     changed_app,
     changed_settings,
     check_app,
@@ -47,6 +44,7 @@ from ood.model.schema import (
     check_together,
     scaled,
 )
+from ood.model.shown import every_key, settings_in_force
 from ood.model.status import ACCESS_STREAM, AppStatus, LogLine
 
 HTTPS_PORT = 443
@@ -206,8 +204,9 @@ class Controller:
     def configuration(self, name: str | None) -> dict[str, Any]:
         """Return the settings, or an app's configuration, with defaults filled in."""
         if name is None:
-            return {**_settings_in_force(self._store.document.settings), **self._overrides}
-        return _every_key(self._app(name), APP_KEYS)
+            settings = self._store.document.settings
+            return {**settings_in_force(settings, root=os.geteuid() == 0), **self._overrides}
+        return every_key(self._app(name), APP_KEYS)
 
     def configure(self, name: str | None, changes: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Change keys of the settings or of an app; None puts a key back to its default."""
@@ -288,17 +287,3 @@ class Controller:
 
     def _app(self, name: str) -> App:
         return app_of(self._store.document, name)
-
-
-def _settings_in_force(settings: Settings) -> dict[str, Any]:
-    http, https = settings.ports(root=os.geteuid() == 0)
-    values = _every_key(settings, SETTINGS_KEYS)
-    shown = {"notify": msgspec.to_builtins(masked(settings.notify))}
-    return {**values, **shown, "httpPort": http, "httpsPort": https}
-
-
-def _every_key(value: App | Settings, table: Mapping[str, Key]) -> dict[str, Any]:
-    """Return ``value`` as plain values, defaults included, in the order of its table."""
-    fields = {field.encode_name: field.name for field in msgspec.structs.fields(type(value))}
-    plain: dict[str, Any] = msgspec.to_builtins({key: getattr(value, fields[key]) for key in table})
-    return plain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from ood.certs.report import TERMS, rfc3339
 from ood.errors import ConflictError, NotFoundError
 from ood.interfaces import Certificate
 from ood.model.certificates import CertificateStatus
+from ood.model.kinds import parse_domain
 
 
 class Desk:
@@ -63,7 +65,7 @@ class Desk:
             own.certificate,
             own.leaf,
             apps=apps,
-            trouble=own.trouble,
+            trouble=own.trouble or own.lacking,
             files=own.place.files(),
         )
 
@@ -86,6 +88,8 @@ class Desk:
     def status(self, name: str) -> CertificateStatus:
         """Return the certificate that is called so, or else is valid for the name."""
         every = self.statuses()
+        with suppress(ValueError):  # a certificate may be called what is no host name
+            name = parse_domain(name)
         for one in every:
             if one.name == name:
                 return one
@@ -151,9 +155,7 @@ class Desk:
             self._keeper.own.remove(status.name)
             self._keeper.want()
         elif status.source == "acme" and status.name not in self._keeper.plan.public:
-            self._keeper.store.remove(status.name)
-            self._keeper.journal.forget(status.name)
-            del self._keeper.held[status.name]
+            self._keeper.forget(status.name)
         else:
             users = ", ".join(status.apps) or "this machine"
             raise ConflictError(f"{status.name} is in use by {users}", "stop that first")

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ProcessDone
-from twisted.internet.interfaces import IReactorProcess, IReactorTime
+from twisted.internet.error import ProcessDone, ProcessExitedAlready
+from twisted.internet.interfaces import IDelayedCall, IReactorProcess, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -41,9 +44,15 @@ Record = tuple[str, str]
 
 
 class _Command(ProcessProtocol):
-    """Collects a command's last words."""
+    """Collects a command's last words.
 
-    def __init__(self) -> None:
+    :ivar late: whether it took too long.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._closing: IDelayedCall | None = None
+        self.late = False
         self.said = b""
         self.ended: Deferred[BaseException] = Deferred()
         self.gone: Deferred[None] = Deferred()
@@ -52,8 +61,15 @@ class _Command(ProcessProtocol):
         """Keep the end of what it writes."""
         self.said = (self.said + data)[-OUTPUT_BYTES_KEPT:]
 
+    def processExited(self, reason: Failure) -> None:
+        """Wait a little for its last words: what it has left running may write for ever."""
+        transport: Any = self.transport
+        self._closing = self._clock.callLater(END_SECONDS, transport.loseConnection)
+
     def processEnded(self, reason: Failure) -> None:
         """Tell that it is gone."""
+        if self._closing is not None and self._closing.active():
+            self._closing.cancel()
         assert reason.value is not None
         self.ended.callback(reason.value)  # nothing happens if it was cancelled
         self.gone.callback(None)
@@ -132,18 +148,24 @@ class DnsHookResponder:
         }
         if shutil.which(arguments[0]) is None:
             raise AcmeError("hook", f"acmeDnsHook: there is no program {arguments[0]}")
-        command = _Command()
+        command = _Command(self._clock)
         process: Any = self._reactor.spawnProcess(
             command, arguments[0], arguments, environment, childFDs={0: "w", 1: "r", 2: "r"}
         )
         process.closeStdin()
         seconds = ADD_SECONDS if action == "add" else REMOVE_SECONDS
-        limit = self._clock.callLater(seconds, process.signalProcess, "KILL")
+
+        def expire() -> None:
+            command.late = True
+            _signal(process, "KILL")
+
+        limit = self._clock.callLater(seconds, expire)
         try:
             reason = await command.ended
         except CancelledError:
-            process.signalProcess("TERM")
-            limit.reset(END_SECONDS)
+            _signal(process, "TERM")
+            if limit.active():
+                limit.reset(END_SECONDS)
             await command.gone
             raise
         finally:
@@ -151,7 +173,22 @@ class DnsHookResponder:
                 limit.cancel()
         if not isinstance(reason, ProcessDone):
             said = command.said.decode("utf-8", "replace").strip()[-DETAIL_CHARACTERS:]
-            raise AcmeError("hook", f"acmeDnsHook {action}: {reason} {said}".strip())
+            why = f"it took longer than {seconds:.0f} s." if command.late else reason
+            raise AcmeError("hook", f"acmeDnsHook {action}: {why} {said}".strip())
+
+
+def _signal(process: Any, name: str) -> None:
+    """Signal a command and all that it runs: a shell waits for that, and would leave it behind."""
+    if process.pid is None:
+        return
+    below = []
+    with suppress(psutil.Error):
+        below = psutil.Process(process.pid).children(recursive=True)
+    with suppress(ProcessExitedAlready):
+        process.signalProcess(name)
+    for one in below:
+        with suppress(psutil.Error):
+            one.send_signal(getattr(signal, f"SIG{name}"))
 
 
 def _record(server_name: str, challenge: Challenge) -> Record:

@@ -52,4 +52,6 @@ def problem_of(plain: Any, status: int = 0, retry_after: float | None = None) ->
     if isinstance(parts, Sequence) and not isinstance(parts, str):
         said = [str(part.get("detail", "")) for part in parts if isinstance(part, dict)]
         detail = "; ".join(filter(None, [detail, *said]))
-    return AcmeError(kind, in_words(kind, detail), status=status, retry_after=retry_after)
+    # what a validation found has no status of its own; an answer speaks of who asks
+    meant = "account" if kind == "unauthorized" and status else kind
+    return AcmeError(kind, in_words(meant, detail), status=status, retry_after=retry_after)

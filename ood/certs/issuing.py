@@ -326,7 +326,7 @@ class AcmeIssuingService(Service):
             self._panic(failure, name)
         else:
             self.log.warn("{name} is not renewed: {error}", name=name, error=error)
-        if kind in VALIDATION:
+        if kind in VALIDATION and isinstance(error, AcmeError) and not error.status:
             with suppress(CancelledError):  # then it is only not explained
                 found = await self._diagnose(name)
                 text = f"{found}; {error}" if found else str(error)

@@ -75,6 +75,7 @@ class Keeper:
         self.settings: Settings | None = None
         self.acme: Acme | None = None
         self.acme_trouble = ""
+        self._files: tuple[tuple[int, int], ...] = ()
         self._failures_told: dict[str, int] = {}
         self._swapping = DeferredLock()
         self._background = Background()
@@ -134,6 +135,8 @@ class Keeper:
         if changed or ended or self.local.renew():
             self.want()
             self.tabulate()
+        if self._files_changed():
+            self._change_ca()
 
     def look_now(self) -> None:
         """Look at the files without waiting."""
@@ -163,11 +166,21 @@ class Keeper:
         self.plan = plan
         before, self.settings = self.settings, settings
         if _acme_of(settings) != (None if before is None else _acme_of(before)):
-            if before is not None:
-                self.journal.retry_all()
-                self._failures_told.clear()
-            self._background.run("changing the CA", self._swap())
+            if before is None:
+                self._background.run("choosing the CA", self._swap())
+            else:
+                self._change_ca()
         self.want()
+
+    def _change_ca(self) -> None:
+        """Let everything be tried anew."""
+        self.journal.retry_all()
+        self._failures_told.clear()
+        self._background.run("changing the CA", self._swap())
+
+    def _files_changed(self) -> bool:
+        """Tell whether the files that the settings name are others than when they were read."""
+        return self.settings is not None and self._files != _files_of(self.settings)
 
     def want(self) -> None:
         """Ask the CA for what it shall vouch for."""
@@ -177,7 +190,7 @@ class Keeper:
 
     async def look_again(self) -> None:
         """Ask the CA after all, if what the settings name was not in order and now is."""
-        if self.acme_trouble:
+        if self.acme_trouble or self._files_changed():
             await self._swap()
 
     async def _swap(self) -> None:
@@ -189,12 +202,13 @@ class Keeper:
                 await old.stop()
             self.acme_trouble = ""
             settings = self.settings
+            self._files = () if settings is None else _files_of(settings)
             if settings is None or not settings.acme_agree_tos:
                 return
             self.acme = self._make_acme(settings)
             self.want()
             await self.acme.start()
-        except OodError as error:
+        except (OodError, OSError) as error:
             self.acme_trouble = str(error)
             self.log.error("no certificates from a CA: {error}", error=error)
         finally:
@@ -231,6 +245,14 @@ class Keeper:
             self.tell(name, f"no new certificate for {name}: {entry.problem}", "failed")
         self._failures_told[name] = entry.failures
 
+    def forget(self, name: str) -> None:
+        """Have no certificate of a CA for a name any more, and know nothing of it."""
+        self.store.remove(name)
+        self.journal.forget(name)
+        del self.held[name]
+        if self.acme is not None:
+            self.acme.service.held.pop(name, None)  # else it would never order another
+
     # what is served
 
     def tabulate(self) -> None:
@@ -252,20 +274,29 @@ class Keeper:
 
     def find(self, server_name: str) -> Certificate | None:
         """Return the certificate for a host."""
-        found = self._table.get(server_name)
-        if found is not None:
-            return found
-        if server_name in self.plan.local:
+        found = self._tabled(server_name)
+        if found is None and server_name in self.plan.local:
             try:
                 return self.local.get(server_name)
             except OSError as error:
                 self.log.error("no certificate for {name}: {e}", name=server_name, e=error)
-                return None
-        return self._table.get(wildcard_of(server_name))
+        return found
+
+    def _tabled(self, name: str) -> Certificate | None:
+        """Return what a CA or a file has for a name.
+
+        A valid one before one that has expired, then one's own before a CA's: that is not
+        renewed any more.  Then the one for just that name before a wildcard.
+        """
+        exact, wild = self._table.get(name), self._table.get(wildcard_of(name))
+        if exact is None or wild is None:
+            return exact or wild
+        now = self.now()
+        return max(exact, wild, key=lambda one: (one.not_after > now, one.source == "file"))
 
     def state_of(self, name: str) -> NameState:
         """Return how a public name stands."""
-        found = self._table.get(name) or self._table.get(wildcard_of(name))
+        found = self._tabled(name)
         if found is not None and found.not_after <= self.now():
             found = None
         return NameState(found, self._trouble(name))
@@ -273,6 +304,10 @@ class Keeper:
     def _trouble(self, name: str) -> str:
         """Return what keeps a name from a new certificate, and when it is tried again."""
         entry = self.journal.entry(name)
+        for own in self.own.certificates.values():
+            trouble = own.trouble or own.lacking
+            if trouble and covers(own.certificate.names, name):
+                return trouble
         if self.acme_trouble and name in self.plan.public:
             return self.acme_trouble
         if not entry.failures or not entry.next_try or name not in self.plan.public:
@@ -295,3 +330,17 @@ def _acme_of(settings: Settings) -> tuple[Any, ...]:
         settings.acme_eab_key_file,
         settings.acme_ca_file,
     )
+
+
+def _files_of(settings: Settings) -> tuple[tuple[int, int], ...]:
+    """Return what changes when the files do that are read for the CA, or their rights."""
+    paths = (settings.acme_eab_key_file, settings.acme_ca_file)
+    return tuple(_stamp(path) for path in paths if path)
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return 0, 0
+    return found.st_ino, found.st_ctime_ns

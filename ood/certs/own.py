@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from twisted.logger import Logger
 from ood.certs.errors import CertificateError
 from ood.certs.files import make_private, read_record, write_private, write_record
 from ood.certs.pem import Leaf, load_objects, load_pair, split_pem
+from ood.certs.strength import missing_signer, weakness
 from ood.errors import ConflictError, NotFoundError
 from ood.interfaces import Certificate
 
@@ -45,6 +48,7 @@ class OwnCertificate:
     """One certificate from files.
 
     :ivar trouble: why what is in the files now is not used; empty if it is.
+    :ivar lacking: what many clients will not trust it for.
     """
 
     place: Place
@@ -52,6 +56,17 @@ class OwnCertificate:
     certificate: Certificate
     leaf: Leaf
     trouble: str = ""
+    lacking: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Look what is missing."""
+        signer = missing_signer(self.certificate.chain_pem)
+        self.lacking = (
+            f"the certificate of {signer}, who signed it, is missing in {self.place.cert}: "
+            "many clients don't trust it (add it there, or with --chain)"
+            if signer
+            else ""
+        )
 
 
 class OwnCertificates:
@@ -86,7 +101,7 @@ class OwnCertificates:
             certificate, leaf = self._read(place)
             trouble = ""
         except CertificateError as error:
-            trouble = str(error)
+            trouble = _unused(place, error)
             try:
                 copy = self._copy(name).read_bytes()
                 certificate, leaf = load_objects(split_pem(copy), "file")
@@ -121,27 +136,37 @@ class OwnCertificates:
 
     def look(self) -> list[str]:
         """Read again what has changed; return the names of those that did."""
-        changed = []
-        for name, own in self.certificates.items():
-            stamp = _stamp(own.place)
-            if stamp == own.stamp:
-                continue
-            own.stamp = stamp
-            changed.append(name)
-            try:
-                certificate, leaf = self._read(own.place)
-                if not self._useful(leaf.names):
-                    raise CertificateError(f"it is valid only for {', '.join(leaf.names)}")
-            except CertificateError as error:
-                own.trouble = f"what is in {own.place.cert} now is not used: {error}"
-                self.log.warn("{name}: {trouble}", name=name, trouble=own.trouble)
-            else:
-                self._keep(name, OwnCertificate(own.place, stamp, certificate, leaf))
-        return changed
+        return [name for name in tuple(self.certificates) if self._look(name)]
+
+    def _look(self, name: str) -> bool:
+        """Return whether something is different.
+
+        What was refused is read at each look: it becomes valid with time, readable with other
+        rights, and of use with another app, and no file need change for that.
+        """
+        own = self.certificates[name]
+        before, own.stamp = (own.stamp, own.trouble), _stamp(own.place)
+        if before == (own.stamp, ""):
+            return False
+        try:
+            certificate, leaf = self._read(own.place)
+            if not self._useful(leaf.names):
+                raise CertificateError(f"it is valid only for {', '.join(leaf.names)}")
+        except CertificateError as error:
+            own.trouble = _unused(own.place, error)
+            if before == (own.stamp, own.trouble):
+                return False
+            self.log.warn("{name}: {trouble}", name=name, trouble=own.trouble)
+        else:
+            self._keep(name, OwnCertificate(own.place, own.stamp, certificate, leaf))
+        return True
 
     def _keep(self, name: str, own: OwnCertificate) -> None:
         pem = own.certificate.key_pem + own.certificate.chain_pem
-        write_private(self._copy(name), pem)
+        try:
+            write_private(self._copy(name), pem)
+        except OSError as error:  # serving it matters more than having a copy
+            self.log.error("no copy of {name} can be kept: {error}", name=name, error=error)
         self.certificates[name] = own
 
     def _write_list(self) -> None:
@@ -157,6 +182,9 @@ class OwnCertificates:
             certificate, leaf = load_pair(_content(place.key), chain, "file")
         except CertificateError as error:
             raise CertificateError(f"{place.cert}: {error.message}", error.hint) from None
+        weak = weakness(certificate.chain_pem)
+        if weak:
+            raise CertificateError(f"{place.cert}: {weak}", "browsers would refuse it")
         if not leaf.names:
             raise CertificateError(f"{place.cert} names no host", "browsers want subjectAltName")
         now = self._now().timestamp()
@@ -179,9 +207,15 @@ def absolute(cert: str, key: str, chain: str) -> Place:
     return Place(cert, key, chain)
 
 
+def _unused(place: Place, error: CertificateError) -> str:
+    return f"what is in {place.cert} now is not used: {error}"
+
+
 def _content(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise CertificateError(f"{path} is not a file")
             content = file.read(FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) else error
@@ -189,6 +223,11 @@ def _content(path: str) -> bytes:
     if len(content) > FILE_BYTES_MAX:
         raise CertificateError(f"{path} is far too long for a certificate")
     return content
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe would have the whole service wait for who writes into it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _stamp(place: Place) -> Stamp:

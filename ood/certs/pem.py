@@ -126,7 +126,7 @@ def _ari_id(certificate: x509.Certificate) -> str:
 def load_pair(key: bytes, chain: bytes, source: str) -> tuple[Certificate, Leaf]:
     """Return a certificate with its key, as it is served.
 
-    :param chain: the leaf first.
+    :param chain: the certificate of the key, and those between it and a root, in any order.
     :raises CertificateError: they are damaged or don't belong together.
     """
     objects = [one for one in split_pem(chain) if b"CERTIFICATE-" in one]
@@ -136,15 +136,13 @@ def load_pair(key: bytes, chain: bytes, source: str) -> tuple[Certificate, Leaf]
         certificates = [x509.load_pem_x509_certificate(one) for one in objects]
     except ValueError as error:
         raise CertificateError(f"the certificate can't be read: {error}") from None
-    if _public_bytes_of_key(key) != _public_bytes(certificates[0]):
-        raise CertificateError(
-            "the key does not belong to the certificate", "the certificate itself comes first"
-        )
+    texts = dict(zip(certificates, objects, strict=True))
+    certificates = _in_order(certificates, _public_bytes_of_key(key))
     leaf = read_leaf(certificates[0])
     made = Certificate(
         names=leaf.names,
         key_pem=key,
-        chain_pem=b"".join(objects),
+        chain_pem=b"".join(texts[one] for one in certificates),
         not_after=datetime.fromtimestamp(leaf.span.end, timezone.utc),
         source=source,
         fingerprint=certificates[0].fingerprint(hashes.SHA256()).hex(),
@@ -152,8 +150,30 @@ def load_pair(key: bytes, chain: bytes, source: str) -> tuple[Certificate, Leaf]
     return made, leaf
 
 
+def _in_order(certificates: list[x509.Certificate], public: bytes) -> list[x509.Certificate]:
+    """Return each once: that of the key, who signed it, who signed that; then the others.
+
+    :raises CertificateError: none is of the key.
+    """
+    rest = list(dict.fromkeys(certificates))
+    last = next((one for one in rest if _public_bytes(one) == public), None)
+    if last is None:
+        raise CertificateError("the key does not belong to the certificate")
+    chain = []
+    while last is not None:
+        chain.append(last)
+        rest.remove(last)
+        issuer = last.issuer
+        last = next((one for one in rest if one.subject == issuer), None)
+    return [*chain, *rest]
+
+
 def _public_bytes(certificate: x509.Certificate) -> bytes:
-    return certificate.public_key().public_bytes(
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise CertificateError("the certificate's kind of key is not known") from None
+    return key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
 

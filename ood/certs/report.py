@@ -70,6 +70,8 @@ def measures(statuses: Iterable[CertificateStatus]) -> list[Measure]:
     """Return what is measured of certificates."""
     found = []
     for status in statuses:
+        if status.source == "acme" and not status.apps:
+            continue  # of an app that was deleted: nobody renews it, and nobody misses it
         labels = {"name": status.name, "source": status.source}
         wrong = int(status.state in {"failed", "expired"} or bool(status.trouble))
         found.append(Measure("ood_certificate_trouble", "1 if something is wrong.", wrong, labels))

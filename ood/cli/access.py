@@ -74,12 +74,16 @@ def find_access(home: Path, sockets: Path = KERNEL_SOCKETS) -> Access:
     return Access(home, port, token)
 
 
-def not_running(home: Path) -> UnavailableError:
+class NotRunningError(UnavailableError):
+    """There is no service to ask."""
+
+
+def not_running(home: Path) -> NotRunningError:
     """Return the error that says how to start the service."""
     start = f"twistd -n ood --home {home}"
     if home == SYSTEM_HOME:
         start = f"sudo ood install, or in the foreground: {start}"
-    return UnavailableError(f"ood is not running for the home {home}", f"start it: {start}")
+    return NotRunningError(f"ood is not running for the home {home}", f"start it: {start}")
 
 
 ANY_USER = -1

@@ -324,14 +324,16 @@ def config(
 
     Several changes at once are made together: all, or none if one of them is wrong.
     """
-    from ood.cli.verbs import get_config, set_config
+    from ood.cli.verbs import get_config, set_config, set_settings
 
     wanted: dict[str, str | None] = {**dict(changes), **dict.fromkeys(unset)}
     if wanted and get is not None:
         raise click.UsageError("--get does not go with --set and --unset")
     if len(wanted) < len(changes) + len(unset):
         raise click.UsageError("a key is named twice")
-    if wanted:
+    if wanted and app is None:
+        set_settings(invocation, wanted)
+    elif wanted:
         invocation.run(lambda session: set_config(session, app, wanted))
     else:
         invocation.run(lambda session: get_config(session, app, get or ""))

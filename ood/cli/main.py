@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import sys
@@ -29,6 +30,7 @@ def main() -> None:
     """Run the command that the process was started with."""
     home = os.environ.get("OOD_HOME") or None
     _open_closed()
+    _write_everything()
     invocation = Invocation(Output(sys.stdout, sys.stderr), home)
     status = run(sys.argv[1:], invocation)
     try:
@@ -42,6 +44,12 @@ def _open_closed() -> None:
     """Open what the caller closed (``>&-``): what is written there goes nowhere."""
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for good
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def _write_everything() -> None:
+    """Have what the locale can't spell written as ``?``: a log may be in any language."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def run(arguments: Sequence[str], invocation: Invocation) -> int:

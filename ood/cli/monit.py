@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,8 +20,8 @@ from ood.cli.live import LiveApps
 from ood.cli.screen import Screen
 from ood.cli.session import Session
 from ood.cli.status import NUMBERS, cells, is_as_wanted, remarks
-from ood.cli.terminal import STATE_COLOURS
-from ood.cli.text import count, size, visible
+from ood.cli.terminal import NAME, STATE_COLOURS, fitting
+from ood.cli.text import count, shortened, size, visible
 from ood.cli.watch import NoTerminalError
 from ood.errors import OodError
 
@@ -39,8 +40,13 @@ COLUMNS = (
     "restarts",
 )
 """Columns, in the order of their use to who looks for trouble."""
-DISPENSABLE = ("restarts", "errors/s", "instance", "p95", "pid", "uptime", "lag", "memory")
+DISPENSABLE = (
+    *("restarts", "errors/s", "instance", "p95", "pid", "uptime", "lag", "memory"),
+    *("requests/s", "cpu"),
+)
 """Columns that a narrow terminal does without, in this order."""
+GAP = 2
+"""Characters between two columns."""
 STREAMS = (None, *LOG_STREAMS)
 """What the log pane shows: everything, or one stream."""
 LOG_PART = 3
@@ -147,11 +153,12 @@ class View:
     def _table(self, rows: list[tuple[str, dict[str, str]]], width: int, room: int) -> Table:
         first = next((at for at, row in enumerate(rows) if row[0] == self.selected), 0)
         start = min(max(first - room // 3, 0), max(len(rows) - room, 0))
-        columns = _fitting(rows, width)
+        columns, name_room = _fitting(rows, width)
         table = Table(box=None, pad_edge=False, expand=True, header_style="bold reverse")
         for column in columns:
             table.add_column(column, justify="right" if column in NUMBERS else "left", no_wrap=True)
         for name, row in rows[start : start + room]:
+            row[NAME] = shortened(row[NAME], name_room)
             shown = (_cell(column, row.get(column, "")) for column in columns)
             table.add_row(*shown, style="bold" if name == self.selected else "")
         return table
@@ -159,7 +166,7 @@ class View:
     def _log_lines(self, room: int) -> list[Text]:
         lines = [
             Text(
-                visible(f"{line['time'][11:19]} {_who(line)} {line['text']}"),
+                visible(f"{_clock(line['time'])} {_who(line)} {line['text']}"),
                 style=LOG_COLOURS.get(line["stream"], ""),
                 no_wrap=True,
                 overflow="ellipsis",
@@ -173,17 +180,18 @@ def _who(line: Plain) -> str:
     return "-" if line["instance"] < 0 else str(line["instance"])
 
 
-def _fitting(rows: list[tuple[str, dict[str, str]]], width: int) -> list[str]:
-    """Return the columns that say something and that there is room for."""
+def _fitting(rows: list[tuple[str, dict[str, str]]], width: int) -> tuple[list[str], int]:
+    """Return the columns that say something and that there is room for, and that for the name."""
     widths = {
         column: max([len(row.get(column, "")) for _, row in rows], default=0) for column in COLUMNS
     }
-    shown = [column for column in COLUMNS if widths[column]]
-    for name in DISPENSABLE:
-        if sum(max(widths[one], len(one)) + 2 for one in shown) <= width:
-            break
-        shown = [one for one in shown if one != name]
-    return shown or ["name"]
+    said = {column: max(len(column), most) for column, most in widths.items() if most}
+    return fitting(said or {NAME: len(NAME)}, DISPENSABLE, width, GAP)
+
+
+def _clock(stamp: str) -> str:
+    """Return the time of day here: what other programs on this terminal say, too."""
+    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).astimezone().strftime("%H:%M:%S")
 
 
 def _cell(column: str, text: str) -> Text:

@@ -90,7 +90,7 @@ def app_report(output: Output, app: Status) -> None:
         output.table(columns, rows, NUMBERS)
     if app["upstreams"]:
         output.say()
-        output.table(UPSTREAM_COLUMNS, [_upstream(one) for one in app["upstreams"]], NUMBERS)
+        output.table(UPSTREAM_COLUMNS, upstream_rows(app), NUMBERS)
     for text in remarks(app):
         output.say(text)
 
@@ -137,6 +137,11 @@ def worker_rows(app: Status) -> tuple[list[str], list[list[str]]]:
     all_cells = [cells(worker) for worker in app["workers"]]
     columns = [name for name in WORKER_COLUMNS if any(one[name] for one in all_cells)]
     return columns, [[one[name] for name in columns] for one in all_cells]
+
+
+def upstream_rows(app: Status) -> list[list[str]]:
+    """Return a row for each server of an app whose servers are elsewhere."""
+    return [_upstream(one) for one in app["upstreams"]]
 
 
 def one_line_status(app: Status) -> str:

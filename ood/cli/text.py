@@ -64,6 +64,14 @@ def milliseconds(value: float | None) -> str:
     return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
 
 
+def shortened(text: str, most: int) -> str:
+    """Return ``text`` in ``most`` characters: names differ at either end, so the middle goes."""
+    if len(text) <= most:
+        return text
+    tail = max(most - 1, 0) // 2
+    return f"{text[: max(most - 1 - tail, 0)]}…{text[len(text) - tail :]}"
+
+
 def size(count: int) -> str:
     """Return a number of bytes."""
     value = float(count)

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ood.api.types import app_path
-from ood.cli.session import Session
+from ood.cli.access import NotRunningError
+from ood.cli.output import Output
+from ood.cli.session import Invocation, Session
 from ood.cli.status import one_line_status
 from ood.cli.text import spell
 from ood.errors import NotFoundError
@@ -99,14 +101,29 @@ async def get_config(session: Session, app: str | None, key: str) -> None:
         else:
             session.output.say(spell(value))
     else:
-        _show_values(session, values, values)
+        _show_values(session.output, values, values)
+
+
+def set_settings(invocation: Invocation, changes: Mapping[str, str | None]) -> None:
+    """Change settings, all or none; in the home itself if the service does not run."""
+    try:
+        invocation.run(lambda session: set_config(session, None, changes))
+    except NotRunningError as fault:
+        if invocation.host is not None:
+            raise
+        from ood.cli.offline import change_settings
+
+        values = change_settings(invocation.home_path, changes, fault)
+        _show_values(invocation.output, values, list(changes))
+        if not invocation.output.json:
+            invocation.output.say("ood does not run: this holds from its next start.")
 
 
 async def set_config(session: Session, app: str | None, changes: Mapping[str, str | None]) -> None:
     """Change keys, all or none."""
     path = app_path(app) if app else "/settings"
     values = await session.client.ask("PATCH", path, dict(changes))
-    _show_values(session, values, list(changes))
+    _show_values(session.output, values, list(changes))
     if session.output.json:
         return
     if app and changes.keys() & {"port", "cwd"}:
@@ -135,13 +152,13 @@ def _show_waiting(session: Session, changes: Mapping[str, object]) -> None:
         session.output.say(f"{key} is kept, and holds from the next start of the service.")
 
 
-def _show_values(session: Session, values: Mapping[str, Any], keys: Sequence[str] | Any) -> None:
-    if session.output.json:
-        session.output.value(values)
+def _show_values(output: Output, values: Mapping[str, Any], keys: Sequence[str] | Any) -> None:
+    if output.json:
+        output.value(values)
         return
     width = max(map(len, keys), default=0)
     for key in keys:
-        session.output.say(f"{key:<{width}}  {spell(_lookup(values, key, None))}".rstrip())
+        output.say(f"{key:<{width}}  {spell(_lookup(values, key, None))}".rstrip())
 
 
 _REQUIRED = object()

@@ -11,10 +11,12 @@ from ood.cli.session import Session
 from ood.cli.status import (
     COLUMNS,
     NUMBERS,
+    UPSTREAM_COLUMNS,
     app_rows,
     facts,
     one_line_status,
     remarks,
+    upstream_rows,
     worker_rows,
 )
 from ood.cli.terminal import make_table
@@ -67,6 +69,8 @@ def draw(apps: LiveApps, width: int, height: int) -> RenderableType:
         [one] = found
         head = [one_line_status(one), *(f"  {label:<10} {text}" for label, text in facts(one))]
         headers, rows = worker_rows(one)
+        if one["upstreams"]:
+            headers, rows = list(UPSTREAM_COLUMNS), upstream_rows(one)
     else:
         headers, rows = list(COLUMNS), app_rows(found, repeat=False)
     room = max(height - len(head) - min(len(said), height // 3) - 4, 1)

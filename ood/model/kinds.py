@@ -198,12 +198,26 @@ def _matching(pattern: re.Pattern[str], what: str) -> Callable[[Any], str]:
 def _domain(value: Any) -> str:
     text = _text(value).lower().rstrip(".")
     try:
-        text = text if text.isascii() else text.encode("idna").decode("ascii")
+        text = text if text.isascii() else _to_ascii(text)
     except UnicodeError:
         raise ValueError(f"{_show(value)} is not a host name") from None
     if len(text) > 253 or not _DOMAIN.fullmatch(text):
         raise ValueError(f"{_show(value)} is not a host name")
     return text
+
+
+def _to_ascii(name: str) -> str:
+    """Return a name as it stands in the DNS, and as browsers ask for it.
+
+    :raises UnicodeError: there is none.
+    """
+    import idna  # noqa: PLC0415 - few names need its large tables
+
+    star, name = ("*.", name[2:]) if name.startswith("*.") else ("", name)
+    try:
+        return star + idna.encode(name, uts46=True).decode("ascii")
+    except idna.IDNAError:  # signs and pictures: only the older standard has them
+        return star + name.encode("idna").decode("ascii")
 
 
 parse_domain = _domain

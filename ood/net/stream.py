@@ -183,22 +183,23 @@ class Stream:
             return self.backlog
         return self.backlog + int.from_bytes(left, sys.byteorder)
 
-    def write_file(self, file: OpenFile, start: int, length: int) -> bool:
+    def write_file(self, file: OpenFile, start: int, length: int) -> FilePart | None:
         """Have the kernel send a part of a file after what was written before.
 
-        False if it can't do that on this socket; then nothing was done.  After true the
-        file is the stream's, which closes it.
+        None if it can't do that on this socket; then nothing was done.  Else the file is the
+        stream's, which closes it, and what is returned knows how much of it is left to be sent.
         """
         sock: object = self.sock
         if not isinstance(sock, RawSocket):
-            return False
+            return None
+        part = FilePart(file, start, length)
         if self.closed or self.broken:
-            file.close()
-            return True
-        self._out.append(FilePart(file, start, length))
+            part.close()
+            return part
+        self._out.append(part)
         self._parts += 1
         self._grown(length)
-        return True
+        return part
 
     def end_writing(self) -> None:
         """Tell the peer, after everything written, that no more will come."""

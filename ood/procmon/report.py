@@ -19,16 +19,20 @@ from ood.traffic.meter import Lately, lately
 
 WORST_FIRST = ("errored", "waiting-restart", "stopped", "launching", "stopping", "draining")
 """States from the one that is furthest from ``online``."""
-HTTP_PORT = 80
+HTTP_PORT, HTTPS_PORT = 80, 443
 
 
 def urls(name: str, document: Document, root: bool) -> tuple[str, ...]:
     """Return addresses under which the app answers."""
     app = document.apps[name]
-    http, _ = document.settings.ports(root=root)
-    port = "" if http == HTTP_PORT else f":{http}"
-    hosts = [host for host in app.hosts(name) if not host.startswith("*") and http]
-    return (*(f"http://{host}{port}" for host in hosts), f"http://127.0.0.1:{app.port}")
+    http, https = document.settings.ports(root=root)
+    scheme, number, usual = "http", http, HTTP_PORT
+    if app.tls == "passthrough":  # it would not understand anything else
+        scheme, number, usual = "https", https, HTTPS_PORT
+    port = "" if number == usual else f":{number}"
+    hosts = [host for host in app.hosts(name) if not host.startswith("*") and number]
+    own = f"{scheme}://127.0.0.1:{app.port}"
+    return (*(f"{scheme}://{host}{port}" for host in hosts), own)
 
 
 def worker_status(

@@ -27,13 +27,14 @@ class Asked(msgspec.Struct, frozen=True):
     """A request on its way through the rules.
 
     :ivar app: the app that its Host, or its port, names.
-    :ivar waited: for what it has waited already; for each it waits once.
+    :ivar waited: for what it has waited already, maintenance of an app or the check of a
+        password; for each it waits once.
     """
 
     app: str
     request: Request
     peer: Peer
-    waited: frozenset[type] = frozenset()
+    waited: frozenset[str | bytes] = frozenset()
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -86,8 +87,8 @@ def _ask(context: Context, downstream: Metered, asked: Asked) -> None:
     if isinstance(verdict, Errand):
         if context.secured is not None:
             verdict = context.secured.marked(asked.app, verdict)
-        downstream.named = verdict.request.fields
-        flow = flow_of(context, downstream, verdict)
+        downstream.named, downstream.user = verdict.request.fields, verdict.user
+        flow = flow_of(context, downstream, verdict, asked.request)
     else:
         flow = _waiting(context, downstream, asked, verdict)
         if flow is None:
@@ -97,19 +98,28 @@ def _ask(context: Context, downstream: Metered, asked: Asked) -> None:
     flow.start()
 
 
-def flow_of(context: Context, downstream: Downstream, errand: Errand) -> Flow:
-    """Return what serves an errand; it is not started yet."""
+def flow_of(context: Context, downstream: Downstream, errand: Errand, asked: Request) -> Flow:
+    """Return what serves an errand; it is not started yet.
+
+    :param asked: what the client itself asked for: what ood does by it, ``requestHeaders``,
+        which are for the app, don't change.
+    """
     if errand.app in context.compressing:
-        changes = (*errand.changes, Compression(errand.request))
+        changes = (*errand.changes, Compression(asked))
         errand = msgspec.structs.replace(errand, changes=changes)
     if errand.app in context.statics:
+        request = msgspec.structs.replace(errand.request, fields=asked.fields)
+        errand = msgspec.structs.replace(errand, request=request)
         return StaticFlow(context, downstream, errand, context.statics[errand.app])
     return Exchange(context, downstream, errand)
 
 
 def _waiting(context: Context, downstream: Metered, asked: Asked, verdict: Verdict) -> Flow | None:
     """Return what waits before the rules are asked again; None if it must not wait."""
-    if isinstance(verdict, Errand | Page) or type(verdict) in asked.waited:
+    if isinstance(verdict, Errand | Page):
+        return None
+    what = verdict.app if isinstance(verdict, Hold) else verdict.check.key
+    if what in asked.waited:
         return None
     if isinstance(verdict, Hold):
         ready, seconds = context.sites.held(verdict.app), verdict.seconds
@@ -118,6 +128,6 @@ def _waiting(context: Context, downstream: Metered, asked: Asked, verdict: Verdi
         seconds = limits.PASSWORD_SECONDS
     if ready is None:
         return None
-    later = msgspec.structs.replace(asked, waited=asked.waited | {type(verdict)})
+    later = msgspec.structs.replace(asked, waited=asked.waited | {what})
     go_on = partial(_ask, context, downstream, later)
     return Waiting(downstream, ready, seconds=seconds, late=verdict.page, go_on=go_on)

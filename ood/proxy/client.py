@@ -17,6 +17,7 @@ from ood.proxy.core.forward import Peer, told_peer
 from ood.proxy.core.grammar import MalformedError
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request
+from ood.proxy.dates import present
 from ood.proxy.downstream import Flow
 from ood.proxy.http1 import Http1Downstream
 from ood.proxy.paced import PacedStream
@@ -104,11 +105,8 @@ class Client(PacedStream):
         close = close or request is None or not request.keep_alive
         fields, method = (b"", b"") if request is None else (request.fields, request.method)
         self._context.counters.statuses[page.status] += 1
-        self.write(
-            pages.render(
-                page, accept=pages.accepted(fields), to_head=method == b"HEAD", close=close
-            )
-        )
+        accept, to_head = pages.accepted(fields), method == b"HEAD"
+        self.write(pages.render(page, date=present(), accept=accept, to_head=to_head, close=close))
         self.current = None
         if close:
             self._end(unread=request is None or request.length != 0)

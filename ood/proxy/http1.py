@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ood.net.filepart import FilePart
 from ood.net.stream import WRITE_HIGH_BYTES
 from ood.proxy import limits
 from ood.proxy.context import Context
@@ -98,12 +99,12 @@ class Http1Downstream:
         """Send more of the body."""
         self._client.write(encode_chunk(payload) if self._chunked else payload)
 
-    def file(self, file: File, start: int, length: int) -> bool:
-        """Have the kernel send a part of a file; false if that can't be, then nothing is done.
+    def file(self, file: File, start: int, length: int) -> FilePart | None:
+        """Have the kernel send a part of a file; None if that can't be, then nothing is done.
 
-        After true the file is the connection's.
+        Else the file is the connection's, and what is returned knows how much is left of it.
         """
-        return not self._chunked and self._client.write_file(file, start, length)
+        return None if self._chunked else self._client.write_file(file, start, length)
 
     def end(self, payload: bytes = b"", trailers: bytes = b"") -> None:
         """Send the last of the body; in a tunnel, close the way to the client."""

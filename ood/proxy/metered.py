@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ood.clock import wall_time
+from ood.net.filepart import FilePart
 from ood.proxy.context import Context
 from ood.proxy.core import pages
 from ood.proxy.core.forward import Peer
@@ -22,7 +23,8 @@ CLIENT_LEFT = 499
 PAGE = "page"
 """The way of what ood answers itself."""
 
-_TOLD = re.compile(rb"\n(?i:(referer|user-agent|x-request-id)):[ \t]*([^\r]*)")
+_TOLD = re.compile(rb"\n(?i:(referer|user-agent)):[ \t]*([^\r]*)")
+_NAMED = re.compile(rb"\n(?i:x-request-id):[ \t]*([^\r]*)")
 
 
 class Metered:
@@ -34,6 +36,7 @@ class Metered:
 
     :param began: when the request came, if that is not now.
     :ivar named: the request's fields, with the name that the rules gave it.
+    :ivar user: who gave ood a password.
     """
 
     __slots__ = (
@@ -42,12 +45,14 @@ class Metered:
         "_downstream",
         "_entry",
         "_flow",
+        "_part",
         "_peer",
         "_request",
         "_size",
         "_source",
         "_status",
         "named",
+        "user",
     )
 
     def __init__(
@@ -64,11 +69,13 @@ class Metered:
         self._downstream = downstream
         self._request = request
         self.named = request.fields
+        self.user = ""
         self._peer = peer
         self._flow: Flow | None = None
         self._source: Flow | None = None
         self._status = 0
         self._size = 0
+        self._part: FilePart | None = None
         self._entry: AppTraffic | None = context.traffic.of(app)
         self._entry.in_flight += 1
         self._began = context.traffic.now() if began is None else began
@@ -116,16 +123,17 @@ class Metered:
         self._size += len(payload)
         self._downstream.data(payload)
 
-    def file(self, file: File, start: int, length: int) -> bool:
-        """Have a part of a file sent as data; false if only :meth:`data` can send it.
+    def file(self, file: File, start: int, length: int) -> FilePart | None:
+        """Have a part of a file sent as data; None if only :meth:`data` can send it.
 
-        After true the file is the connection's.
+        Else the file is the connection's.
         """
         send = getattr(self._downstream, "file", None)
-        if send is None or not send(file, start, length):
-            return False
-        self._size += length
-        return True
+        if send is not None:
+            self._part = send(file, start, length)
+        if self._part is not None:
+            self._size += length
+        return self._part
 
     def end(self, payload: bytes = b"", trailers: bytes = b"") -> None:
         """Note the end, unless it is a tunnel's."""
@@ -136,9 +144,11 @@ class Metered:
 
     def page(self, page: Page) -> None:
         """Note the status, and the end."""
+        secured = self._context.secured
+        if secured is not None and self._entry is not None:
+            page = secured.marked_page(self._entry.app, page, self._peer)
         self._status = page.status
-        if self._entry is not None and self._entry.form != OFF:
-            self._size = self._length(page)
+        self._size = self._length(page)
         self._over(PAGE)
         self._downstream.page(page)
 
@@ -248,6 +258,8 @@ class Metered:
         way = way or self._way()
         now = self._context.traffic.now()
         seconds = now - self._began
+        if self._part is not None:  # the client may have left in its midst
+            self._size -= self._part.left
         status = self._status or CLIENT_LEFT
         worker: int | None = getattr(self._source, "worker", None)
         self._flow = self._source = None  # the flow knows this object: no circle must be left
@@ -263,10 +275,12 @@ class Metered:
         self, app: str, status: int, seconds: float, way: str, worker: int | None
     ) -> Record:
         request = self._request
-        told = {name.lower(): value for name, value in _TOLD.findall(b"\n" + self.named)}
+        told = {name.lower(): value for name, value in _TOLD.findall(b"\n" + request.fields)}
+        named = _NAMED.findall(b"\n" + self.named)
         return Record(
             time=wall_time().timestamp(),
             client=self._peer.address,
+            user=self.user,
             method=request.method.decode("ascii"),
             target=request.target.decode("latin-1"),
             version=getattr(self._downstream, "version", "") or f"1.{request.minor}",
@@ -279,5 +293,5 @@ class Metered:
             app=app,
             via=way,
             worker=worker,
-            request_id=told.get(b"x-request-id", b"").rstrip().decode("latin-1"),
+            request_id=named[-1].rstrip().decode("latin-1") if named else "",
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.interfaces import IDelayedCall
 
 from ood.agreement import Agreement
+from ood.clock import Seldom
 from ood.interfaces import Upstream, Worker
 from ood.model.status import UpstreamStatus
 from ood.proxy.core.wellness import Wellness
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from ood.model import upstreams
     from ood.proxy.remoteapp import RemoteApp
     from ood.proxy.tls.outgoing import Towards
+
+LOST_SECONDS = 10.0
+"""The log tells of a server's lost requests no more often: with many, one tells why."""
 
 
 class RemoteServer(Worker):
@@ -54,6 +58,7 @@ class RemoteServer(Worker):
         self.requests = 0
         self.failures = 0
         self.missed = False
+        self._told = Seldom(owner.clock, LOST_SECONDS)
 
     @property
     def remote(self) -> bool:
@@ -93,6 +98,8 @@ class RemoteServer(Worker):
         seconds = app.fail_timeout / 1000
         self.wellness = self.wellness.after_failure(why, now, app.max_fails, seconds)
         self.look()
+        if self.accepting and self._told.allows():  # else the log says that it is out, and why
+            self._owner.lost(self, why)
 
     def connect(self) -> Upstream | None:
         """Begin a connection; None, and counted as a failure, if that fails at once."""

@@ -37,7 +37,8 @@ class RemoteApp:
     :ivar app: its settings.
     :ivar clock: for durations.
     :param reactor: for checks and look-ups.
-    :param remark: tells the reader of the app's log.
+    :param remark: tells the reader of the app's log that a server goes or comes back.
+    :param lost: tells that reader of single requests.
     :param chance: returns a random number from 0 to 1.
     :param towards: returns how TLS is spoken to a server.
     """
@@ -50,6 +51,7 @@ class RemoteApp:
         app: App,
         *,
         remark: Callable[[str], None],
+        lost: Callable[[str], None],
         chance: Callable[[], float],
         towards: Callable[[Tls], Towards],
     ) -> None:
@@ -58,6 +60,7 @@ class RemoteApp:
         self.app = app
         self._reactor = reactor
         self._remark = remark
+        self._tell_lost = lost
         self._chance = chance
         self._towards = towards
         self._background = Background()
@@ -177,6 +180,10 @@ class RemoteApp:
             server.missed = True
             self._remark(f"upstream {where} gets no requests: {why}")
         self._tell()
+
+    def lost(self, server: RemoteServer, why: str) -> None:
+        """Tell the log why clients see a 502 although the server is well."""
+        self._tell_lost(f"upstream {server.server.address} lost a request: {why}")
 
     # What the proxy asks.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -30,7 +31,9 @@ class Remotes(Service):
     """Knows which servers of apps of type proxy are well, and connects to them.
 
     :param reactor: for checks and look-ups.
-    :param remark: ``remark(app, text)`` tells the reader of the app's log.
+    :param remark: ``remark(app, text)`` tells the reader of the app's log, and whoever else
+        wants to know, that a server goes or comes back.
+    :param lost: ``lost(app, text)`` tells the reader of the app's log of single requests.
     """
 
     name = "remotes"
@@ -41,10 +44,13 @@ class Remotes(Service):
         clock: IReactorTime,
         remark: Callable[[str, str], None],
         chance: random.Random | None = None,
+        *,
+        lost: Callable[[str, str], None] = lambda _app, _text: None,
     ) -> None:
         self._reactor = reactor
         self._clock = clock
         self._remark = remark
+        self._lost = lost
         self._chance = chance or random.Random()  # noqa: S311 - spreads load, keeps no secret
         self._apps: dict[str, RemoteApp] = {}
         self._pending: Document | None = None
@@ -96,12 +102,15 @@ class Remotes(Service):
                 self._apps[name].converge(app)
 
     def _made(self, name: str, app: App) -> RemoteApp:
-        def remark(text: str) -> None:
-            self._remark(name, text)
-
-        chance, towards = self._chance.random, self._towards
         return RemoteApp(
-            self._reactor, self._clock, name, app, remark=remark, chance=chance, towards=towards
+            self._reactor,
+            self._clock,
+            name,
+            app,
+            remark=partial(self._remark, name),
+            lost=partial(self._lost, name),
+            chance=self._chance.random,
+            towards=self._towards,
         )
 
     def _towards(self, tls: Tls) -> Towards:

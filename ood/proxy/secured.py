@@ -98,9 +98,8 @@ class Secured:
         """
         if entry.app is not None:
             return True
-        if entry.scheme == b"https":
-            return app not in self._hsts
-        return app not in self._kept and not target.startswith(VALIDATIONS)
+        kept = self._hsts if entry.scheme == b"https" else self._kept
+        return app not in kept and not target.startswith(VALIDATIONS)
 
     # For requests.
 
@@ -108,12 +107,13 @@ class Secured:
         """Return the answer to a request that goes to no app."""
         if entry.scheme == b"https" and app is not None and self._apps[app].tls == "passthrough":
             return pages.misdirected()
-        if peer.scheme == b"https":
-            return None
         if request.target.startswith(VALIDATIONS):
+            # also over HTTPS: where another server has port 80, it may send the CA here
             page = self._validate(request)
             if page is not None:
                 return page
+        if peer.scheme == b"https":
+            return None
         if app is None or app not in self._kept or not self._leaves(app, request.host or b""):
             return None
         http_port, https_port = self._ports
@@ -142,3 +142,10 @@ class Secured:
         if change is None or errand.peer.scheme != b"https":
             return errand
         return msgspec.structs.replace(errand, changes=(*errand.changes, change))
+
+    def marked_page(self, app: str, page: Page, peer: Peer) -> Page:
+        """Return a page of ood's for ``app`` with what HTTPS adds, as :meth:`marked` does."""
+        change = self._hsts.get(app)
+        if change is None or peer.scheme != b"https" or change.is_said(page.own_fields):
+            return page
+        return msgspec.structs.replace(page, fields=page.fields + change.line)

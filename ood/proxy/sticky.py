@@ -52,13 +52,15 @@ class ByAddress:
 class ByCookie:
     """The worker that a cookie names; while it drains, too."""
 
-    __slots__ = ("_app", "_secret", "_secure", "_sent")
+    __slots__ = ("_app", "_name", "_secret", "_secure", "_sent")
 
     def __init__(self, secret: bytes, errand: Errand) -> None:
         self._secret = secret
         self._app = errand.app
         self._secure = errand.peer.scheme == b"https"
-        self._sent = cookie.sent(errand.request.fields)
+        routed = errand.site not in ("", errand.app)
+        self._name = cookie.routed_name(secret, errand.app) if routed else cookie.NAME
+        self._sent = cookie.sent(errand.request.fields, self._name)
 
     def worker(self, pool: IWorkerPool, tried: Collection[Worker]) -> Worker | None:
         """Return the worker that the cookie names, if there is one."""
@@ -73,7 +75,7 @@ class ByCookie:
         value = cookie.value(self._secret, worker)
         if value == self._sent:
             return response
-        fields = response.fields + cookie.set_field(value, secure=self._secure)
+        fields = response.fields + cookie.set_field(value, secure=self._secure, name=self._name)
         return msgspec.structs.replace(response, fields=fields)
 
 

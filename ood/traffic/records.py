@@ -27,6 +27,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     :ivar time: seconds since the epoch, at the end.
     :ivar client: the client's address.
+    :ivar user: who gave ood a password, if anybody.
     :ivar version: ``1.1``, ``1.0`` or ``2``.
     :ivar status: 499 if the client went before an answer had begun.
     :ivar size: bytes of the answer's body.
@@ -52,6 +53,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     via: str
     worker: int | None = None
     request_id: str = ""
+    user: str = ""
 
 
 def escape(text: str) -> str:
@@ -81,9 +83,11 @@ def common(record: Record) -> bytes:
 
 def _common(record: Record) -> str:
     line = f"{record.method} {record.target} HTTP/{record.version}"
-    client = escape(record.client).replace(" ", r"\x20")
+    client, user = (
+        escape(text).replace(" ", r"\x20") or "-" for text in (record.client, record.user)
+    )
     return (
-        f"{client or '-'} - - [{moment(int(record.time))}] "
+        f"{client} - {user} [{moment(int(record.time))}] "
         f'"{escape(line)}" {record.status} {record.size or "-"}'
     )
 
@@ -100,6 +104,7 @@ def as_json(record: Record) -> bytes:
     fields = {
         "time": f"{_second(second)}.{int((record.time - second) * 1000):03d}Z",
         "client": record.client,
+        "user": record.user,
         "method": record.method,
         "target": record.target,
         "protocol": f"HTTP/{record.version}",

@@ -4,19 +4,12 @@ needs the token, too."""
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import json
 import socket
 import ssl
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -31,48 +24,28 @@ from ood.model.apitls import API_TLS, ApiTls
 from ood.service import Options, makeService
 from ood.testing.controller import MemoryController
 from tests.api.support import TOKEN
+from tests.certs.pki import Authority
 from tests.support.ports import free_ports
 
 
-class Authority:
+class Files:
     """A CA that makes certificates in a directory."""
 
     def __init__(self, directory: Path, name: str) -> None:
-        self.directory = directory
-        self.name = name
+        self._authority = Authority(name)
+        self._directory = directory
         directory.mkdir(exist_ok=True)
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.certificate = self._sign(name, self.key, self.key, None)
-        self.file = directory / f"{name}.pem"
-        self.file.write_bytes(self.certificate.public_bytes(Encoding.PEM))
+        self.file = self._write(f"{name}.pem", self._authority.pem)
 
-    def _sign(self, name: str, key: Any, signer: Any, san: Any) -> x509.Certificate:
-        now = datetime.now(timezone.utc)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.name)]))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=9))
-            .add_extension(x509.BasicConstraints(ca=san is None, path_length=None), True)
-        )
-        if san is not None:
-            builder = builder.add_extension(x509.SubjectAlternativeName(san), False)
-        return builder.sign(signer, hashes.SHA256())
+    def _write(self, name: str, content: bytes) -> str:
+        path = self._directory / name
+        path.write_bytes(content)
+        return str(path)
 
     def make(self, name: str) -> tuple[str, str]:
         """Return the files of a certificate and its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        loopback = ipaddress.ip_address("127.0.0.1")
-        san = [x509.DNSName(f"{name}.example"), x509.IPAddress(loopback)]
-        certificate = self._sign(name, key, self.key, san)
-        paths = self.directory / f"{name}.pem", self.directory / f"{name}.key"
-        paths[0].write_bytes(certificate.public_bytes(Encoding.PEM))
-        plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        paths[1].write_bytes(plain)
-        return str(paths[0]), str(paths[1])
+        certificate, key = self._authority.pair(f"{name}.example", "127.0.0.1")
+        return self._write(f"{name}.pem", certificate), self._write(f"{name}.key", key)
 
 
 class TlsTests(TestCase):
@@ -82,13 +55,11 @@ class TlsTests(TestCase):
 
     async def _start(self) -> None:
         directory = Path(self.mktemp()).absolute()
-        self.ours, self.others = Authority(directory, "ours"), Authority(directory, "others")
+        self.ours, self.others = Files(directory, "ours"), Files(directory, "others")
         cert, key = self.ours.make("server")
         sock = socket.create_server(("127.0.0.1", 0))
         self.port = sock.getsockname()[1]
-        tls = ApiTls(
-            address=f"127.0.0.1:{self.port}", cert=cert, key=key, client_ca=str(self.ours.file)
-        )
+        tls = ApiTls(address=f"127.0.0.1:{self.port}", cert=cert, key=key, client_ca=self.ours.file)
         context = ClientsWithCertificates(tls)
         self.controller = MemoryController()
         site = make_site(self.controller, TOKEN, reactor=Clock(), tls_hosts=context.hosts())
@@ -102,7 +73,7 @@ class TlsTests(TestCase):
         return self.service.stopService()
 
     def _ask(self, files: tuple[str, str] | None, headers: dict[str, str]) -> tuple[int, Any]:
-        context = ssl.create_default_context(cafile=str(self.ours.file))
+        context = ssl.create_default_context(cafile=self.ours.file)
         if files is not None:
             context.load_cert_chain(*files)
         connection = http.client.HTTPSConnection(
@@ -158,13 +129,13 @@ class SettingTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()
-        self.ours = Authority(self.directory, "ours")
+        self.ours = Files(self.directory, "ours")
         self.cert, self.key = self.ours.make("server")
         self.values = {
             "address": "127.0.0.1:2017",
             "cert": self.cert,
             "key": self.key,
-            "clientCa": str(self.ours.file),
+            "clientCa": self.ours.file,
         }
 
     def test_parse(self) -> None:

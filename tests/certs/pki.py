@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from ood.certs.pem import key_pem, unsigned
 
@@ -40,6 +40,19 @@ def write_pair(
     return str(cert), str(key)
 
 
+_SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 class Authority:
     """A CA that signs what it is asked for.
 
@@ -52,29 +65,42 @@ class Authority:
         self._name = _named(name)
         above = issuer or self
         signed = (
-            _builder(self._name, above._name, self._key, timedelta(days=90))
+            _builder(self._name, above, self._key, timedelta(days=90))
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_SIGNS, critical=True)
             .sign(above._key, hashes.SHA256())
         )
         self.pem = signed.public_bytes(serialization.Encoding.PEM)
 
     def pair(
-        self, *names: str, ends: timedelta = timedelta(days=30), client: bool = False
+        self,
+        *names: str,
+        ends: timedelta = timedelta(days=30),
+        client: bool = False,
+        logged: bool = False,
     ) -> tuple[bytes, bytes]:
         """Return a certificate and its key as PEM.
 
         :param names: host names and addresses that it is for.
         :param ends: when it ends, from now.
         :param client: it is only good for clients.
+        :param logged: it stands in a public log, as those of public CAs do.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(_named("test"), self._name, key, ends)
+        builder = _builder(_named("test"), self, key, ends)
         if names:
             alternative = x509.SubjectAlternativeName([_general(name) for name in names])
             builder = builder.add_extension(alternative, critical=False)
         if client:
             usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
             builder = builder.add_extension(usage, critical=False)
+        if logged:
+            # one stamp: version, log, time, no extensions, ECDSA with SHA-256, a signature
+            stamp = b"\0" + b"L" * 32 + bytes(8) + b"\0\0" + b"\4\3" + b"\0\1s"
+            listed = b"\4\x34" + b"\0\x32" + b"\0\x30" + stamp
+            oid = ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS
+            extension = x509.UnrecognizedExtension(oid, listed)
+            builder = builder.add_extension(extension, critical=False)
         signed = builder.sign(self._key, hashes.SHA256())
         return signed.public_bytes(serialization.Encoding.PEM), key_pem(key)
 
@@ -91,15 +117,19 @@ def _general(name: str) -> x509.GeneralName:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, ends: timedelta
+    subject: x509.Name, issuer: Authority, key: ec.EllipticCurvePrivateKey, ends: timedelta
 ) -> x509.CertificateBuilder:
     now = datetime.now(timezone.utc)
+    above = issuer._key.public_key()
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(issuer)
+        .issuer_name(issuer._name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=300))
         .not_valid_after(now + ends)
+        # Python refuses certificates without these from 3.13 on, as RFC 5280 allows it to.
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(above), critical=False)
     )

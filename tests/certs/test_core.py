@@ -214,6 +214,13 @@ class ProblemTests(SynchronousTestCase):
         for plain in (None, [], {"type": 7, "detail": {}}, {"subproblems": [1, {}]}):
             self.assertTrue(problem_of(plain, 500).message)
 
+    def test_account(self) -> None:
+        """Who is not authorized by an answer, and not by a validation, is us."""
+        plain = {"type": "urn:ietf:params:acme:error:unauthorized", "detail": "no"}
+        self.assertIn("does not accept the account", problem_of(plain, 403).message)
+        self.assertIn("something else answers", problem_of(plain).message)
+        self.assertEqual(problem_of(plain, 403).kind, "unauthorized")
+
     def test_subproblems(self) -> None:
         """The parts of a problem are told."""
         parts = [{"detail": "a is wrong"}, {"detail": "b too"}]

@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 from ood.certs.keeper import LOOK_SECONDS
 from ood.certs.local import LEAF_DAYS
 from ood.certs.part import CertificatesPart
+from ood.certs.report import rfc3339
 from ood.certs.store import DirectoryStore
 from ood.errors import ConflictError, NotFoundError
 from ood.interfaces import ICertificateDesk, ICertificates
@@ -103,6 +104,36 @@ class ServedTests(PartCase):
         self.clock.advance(91 * 86_400)
         self.assertIsNotNone(self.part.find(SHOP))
 
+    def test_own_wildcard(self) -> None:
+        """One's own wildcard serves what it is for: no CA is asked for that any more."""
+        self.keep(SHOP)
+        self.begin(SHOP)
+        self.assertEqual(self.source(SHOP), "acme")
+        self.add("*.example.com")
+        self.assertEqual(self.source(SHOP), "file")
+        self.assertEqual(self.part.app_certificate("shop").not_after, self.ends(SHOP))
+
+    def test_expired_before_wildcard(self) -> None:
+        """A CA's wildcard serves a name whose own certificate has ended."""
+        self.keep(SHOP, timedelta(days=10))
+        self.keep("*.example.com")
+        self.begin(SHOP)
+        self.assertEqual(self.part.find(SHOP).names, (SHOP,))
+        self.clock.advance(11 * 86_400)
+        self.assertEqual(self.part.find(SHOP).names, ("*.example.com",))
+        self.assertEqual(self.part.app_certificate("shop").state, "valid")
+
+    def test_own_wildcard_of_this_network(self) -> None:
+        """One's own wildcard goes before what ood itself would make."""
+        self.converge("shop.corp.internal")
+        self.assertEqual(self.source("shop.corp.internal"), "self-signed")
+        self.add("*.corp.internal")
+        self.assertEqual(self.source("shop.corp.internal"), "file")
+        self.assertEqual(self.source("other.corp.internal"), "file")
+
+    def ends(self, name: str) -> str:
+        return rfc3339(self.part.find(name).not_after)
+
     def test_swapped(self) -> None:
         """A changed file is served at the next look, and who subscribed is told."""
         self.add(SHOP)
@@ -123,6 +154,7 @@ class ServedTests(PartCase):
         self.assertIn("key can't be read", self.part.certificate(SHOP).trouble)
         self.assertEqual(self.events[-1][3]["outcome"], "refused")
         self.assertEqual(self.events[-1][2], "shop")
+        self.assertIn("key can't be read", self.part.app_certificate("shop").trouble[0])
 
     def test_local(self) -> None:
         """Names of this machine get theirs at the first question, and a new one in time."""
@@ -202,6 +234,16 @@ class SaidTests(PartCase):
         self.assertEqual(states, {"file": "expired", "acme": "pending"})
         self.assertEqual(self.app().state, "terms")
 
+    def test_nobody_needs_it(self) -> None:
+        """What a deleted app has left behind is listed, and no reason for an alarm."""
+        self.keep("gone.example.com", timedelta(days=1))
+        self.begin(SHOP)
+        self.clock.advance(2 * 86_400)
+        states = {one.name: one.state for one in self.part.certificates()}
+        self.assertEqual(states["gone.example.com"], "expired")
+        names = {measure.labels["name"] for measure in self.part.measures()}
+        self.assertEqual(names, {SHOP})
+
     def test_partial(self) -> None:
         """Some names have one."""
         self.converge(SHOP, "www.example.com")
@@ -234,7 +276,14 @@ class SaidTests(PartCase):
         self.converge("*.example.com")
         self.add("*.example.com", "example.com")
         self.assertEqual(self.part.certificate("any.example.com").name, "*.example.com")
+        self.assertEqual(self.part.certificate("Example.COM.").name, "*.example.com")
         self.assertRaises(NotFoundError, self.part.certificate, "other.com")
+        self.assertRaises(NotFoundError, self.part.certificate, "no name")
+
+    def test_find_by_a_name_with_other_letters(self) -> None:
+        """A name is found as people write it, not only as the DNS has it."""
+        self.converge("xn--bcher-kva.example")
+        self.assertEqual(self.part.certificate("bücher.example").state, "pending")
 
     def test_remove(self) -> None:
         """Stored ones that no running app needs can go; others not."""
@@ -246,6 +295,22 @@ class SaidTests(PartCase):
         self.successResultOf(self.part.remove_certificate(SHOP))
         self.assertIsNone(self.part.find(SHOP))
         self.assertEqual(list((self.directory / "acme").iterdir()), [])
+
+    def test_remove_with_a_ca(self) -> None:
+        """What is removed is ordered anew when the name is wanted again."""
+        self.keep(SHOP)
+        self.begin(SHOP)
+        self.converge(SHOP, agreed=True)
+        self.converge(SHOP, running=False, agreed=True)
+        self.successResultOf(self.part.remove_certificate(SHOP))
+        self.assertEqual(self.part._keeper.acme.service.held, {})
+
+    def test_account_that_cannot_be_kept(self) -> None:
+        """Where no account's key can be written, that is what is said."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "accounts").write_bytes(b"a file in its place")
+        self.converge(SHOP, agreed=True)
+        self.assertIn("Not a directory", " ".join(self.app().trouble))
 
     def test_renew_of_ones_own(self) -> None:
         """A certificate that ood makes itself needs nobody to renew it."""
@@ -266,6 +331,15 @@ class SaidTests(PartCase):
                 roots.write_bytes(content)
             renewed = self.part.renew_certificate(SHOP)
             self.assertIn(problem, str(self.failureResultOf(renewed, ConflictError).value))
+
+    def test_roots_are_watched(self) -> None:
+        """The file is looked at again when it has changed, without being asked for that."""
+        roots = self.directory / "roots.pem"
+        self.converge(SHOP, agreed=True, ca_file=str(roots))
+        self.assertIn("No such file", " ".join(self.app().trouble))
+        roots.write_bytes(b"")
+        self.clock.advance(LOOK_SECONDS)
+        self.assertIn("there is no certificate in it", " ".join(self.app().trouble))
 
     def test_renew(self) -> None:
         """Without a CA there is nothing to renew with; a file is read again at once."""

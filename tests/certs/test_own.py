@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from twisted.trial.unittest import SynchronousTestCase
 
 from ood.certs.errors import CertificateError
 from ood.certs.own import OwnCertificates, Place, absolute
-from ood.certs.pem import load_signer
+from ood.certs.pem import key_pem, load_signer, unsigned
+from ood.clock import wall_time
 from ood.errors import ConflictError, NotFoundError
 from tests.certs.ca import EPOCH
-from tests.certs.pki import make_pair, write_pair
+from tests.certs.pki import Authority, make_pair, write_pair
 
 
 class OwnCase(SynchronousTestCase):
@@ -97,6 +101,38 @@ class AddTests(OwnCase):
         Path(place.key).write_bytes(pem)
         self.assertIn("encrypted", self.refused(place))
 
+    def test_weak(self) -> None:
+        """What OpenSSL would not show, or nobody would take, does not replace what is good."""
+        for key in (rsa.generate_private_key(65537, 1024), ec.generate_private_key(ec.SECP256K1())):
+            place = self.write(["shop.example.com"])
+            builder = unsigned("a", "b", key, self.now, timedelta(days=9))
+            alternative = x509.SubjectAlternativeName([x509.DNSName("shop.example.com")])
+            signed = builder.add_extension(alternative, False).sign(key, hashes.SHA256())
+            Path(place.cert).write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+            Path(place.key).write_bytes(key_pem(key))
+            self.assertIn("browsers would refuse it", self.refused(place))
+
+    def test_weak_between(self) -> None:
+        """The same for what stands between it and a root; the root itself does not matter."""
+        place = self.write(["shop.example.com"])
+        key = rsa.generate_private_key(65537, 1024)
+        for issuer in ("a root", "a CA"):
+            builder = unsigned("a CA", issuer, key, self.now, timedelta(days=9))
+            weak = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+            (self.files / "chain.pem").write_bytes(weak)
+            with_chain = Place(place.cert, place.key, str(self.files / "chain.pem"))
+            if issuer == "a root":
+                self.assertIn("RSA key of 1024 bits", self.refused(with_chain))
+            else:
+                self.assertEqual(self.own.add(with_chain), "shop.example.com")
+
+    def test_pipe(self) -> None:
+        """A pipe is refused, and nobody is waited for."""
+        place = self.write(["shop.example.com"])
+        pipe = self.files / "pipe"
+        os.mkfifo(pipe)
+        self.assertIn("is not a file", self.refused(Place(str(pipe), place.key)))
+
     def test_chain(self) -> None:
         """Those between it and a root may come from a file of their own."""
         place = self.write(["shop.example.com"])
@@ -106,6 +142,46 @@ class AddTests(OwnCase):
         self.own.add(Place(place.cert, place.key, str(chain)))
         served = self.own.certificates["shop.example.com"].certificate.chain_pem
         self.assertEqual(served, Path(place.cert).read_bytes() + between)
+
+    def test_order(self) -> None:
+        """A chain is served in its order, and each of it once, however it stands in the files."""
+        root = Authority("root")
+        high = Authority("high", issuer=root)
+        low = Authority("low", issuer=high)
+        leaf, key = low.pair("shop.example.com")
+        self.now = wall_time()
+        place = self.write(["shop.example.com"])
+        Path(place.key).write_bytes(key)
+        chain = self.files / "chain.pem"
+        for first, others in (
+            (leaf, (low.pem, high.pem)),
+            (leaf, (high.pem, low.pem)),
+            (low.pem, (leaf, high.pem)),
+            (leaf, (leaf, low.pem, high.pem)),
+        ):
+            Path(place.cert).write_bytes(first)
+            chain.write_bytes(b"".join(others))
+            self.own.add(Place(place.cert, place.key, str(chain)))
+            served = self.own.certificates["shop.example.com"].certificate.chain_pem
+            self.assertEqual(served, leaf + low.pem + high.pem)
+
+    def test_signer_missing(self) -> None:
+        """It is said that the certificate between is missing, where there must be one."""
+        self.now = wall_time()
+        low = Authority("low", issuer=Authority("root"))
+        place = self.write(["shop.example.com"])
+        for logged, chain, missing in (
+            (True, b"", True),
+            (True, low.pem, False),
+            (False, b"", False),
+        ):
+            leaf, key = low.pair("shop.example.com", logged=logged)
+            Path(place.cert).write_bytes(leaf + chain)
+            Path(place.key).write_bytes(key)
+            self.own.add(place)
+            own = self.own.certificates["shop.example.com"]
+            self.assertEqual("CN=low, who signed it, is missing" in own.lacking, missing)
+            self.assertEqual(own.trouble, "")
 
     def test_relative(self) -> None:
         """Where a service stands is nobody's business."""
@@ -139,6 +215,34 @@ class ChangeTests(OwnCase):
         Path(self.own.certificates[name].place.key).write_bytes(key)
         self.assertEqual(self.own.look(), [name])
         self.assertEqual(self.own.certificates[name].trouble, "")
+        self.assertNotEqual(self.own.certificates[name].certificate, before)
+
+    def test_refused_for_a_while(self) -> None:
+        """What was refused is taken once it is in order, though no file changes then."""
+        name = self.add()
+        before = self.own.certificates[name].certificate
+        self.now += timedelta(days=2)
+        self.write(["shop.example.com"])
+        self.now -= timedelta(days=1)
+        self.assertEqual(self.own.look(), [name])
+        self.assertIn("not valid yet", self.own.certificates[name].trouble)
+        self.assertEqual(self.own.look(), [])
+        self.assertEqual(self.begin().look(), [])
+        self.now += timedelta(days=1)
+        self.assertEqual(self.own.look(), [name])
+        self.assertEqual(self.own.certificates[name].trouble, "")
+        self.assertNotEqual(self.own.certificates[name].certificate, before)
+        self.assertEqual(self.own.look(), [])
+
+    def test_no_copy(self) -> None:
+        """A new pair is served even if no copy of it can be kept."""
+        name = self.add()
+        before = self.own.certificates[name].certificate
+        copy = self.directory / "own" / f"{name}.pem"
+        copy.unlink()
+        copy.mkdir()
+        self.write(["shop.example.com"])
+        self.own.look()
         self.assertNotEqual(self.own.certificates[name].certificate, before)
 
     def test_lost_files(self) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 
+import psutil
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 import ood.plugins
+from ood.certs import dnshook
 from ood.certs.acme import Acme
 from ood.certs.client import Challenge
 from ood.certs.diagnose import diagnose, is_ours, lookup
@@ -55,6 +59,13 @@ class Pigeon:
 
 pigeon = Pigeon()
 """
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class HookTests(TestCase):
@@ -118,6 +129,56 @@ class HookTests(TestCase):
             self.assertEqual(self.lines()[-1], "remove _acme-challenge.a.example.com")
             await self.make().remove_leftovers()
             self.assertEqual(len(self.lines()), 2)
+
+        return Deferred.fromCoroutine(work())
+
+    def shell(self, words: str) -> DnsHookResponder:
+        """Return a hook that a shell runs, as most are."""
+        script = self.directory / "hook.sh"
+        script.write_text(f"#!/bin/sh\necho $1 $2 >> {self.log}\n{words}\n")
+        script.chmod(0o755)
+        self.command = (str(script),)
+        return self.make()
+
+    def test_hangs(self) -> Deferred[None]:
+        """A shell whose program hangs is ended in time, and the program with it."""
+        self.patch(dnshook, "ADD_SECONDS", 0.5)
+
+        async def work() -> None:
+            hook = self.shell(f"sleep 3000 & echo $! > {self.directory}/pid; wait")
+            challenge = Challenge("dns-01", "token", "thumb")
+            with self.assertRaises(AcmeError) as caught:
+                await hook.start_responding("a.example.com", challenge, challenge)
+            self.assertIn("it took longer than", str(caught.exception))
+            pid = int((self.directory / "pid").read_text())
+            self.assertFalse(_runs(pid))
+
+        return Deferred.fromCoroutine(work())
+
+    def test_hangs_at_a_stop(self) -> Deferred[None]:
+        """The same when the service stops meanwhile."""
+
+        async def work() -> None:
+            hook = self.shell("sleep 3000")
+            challenge = Challenge("dns-01", "token", "thumb")
+            started = hook.start_responding("a.example.com", challenge, challenge)
+            while not self.lines():
+                await deferLater(reactor, 0.02)
+            started.cancel()
+            with self.assertRaises(CancelledError):
+                await started
+
+        return Deferred.fromCoroutine(work())
+
+    def test_leaves_a_program(self) -> Deferred[None]:
+        """A hook may leave something running: that it holds the output keeps nobody waiting."""
+        self.patch(dnshook, "END_SECONDS", 0.1)
+
+        async def work() -> None:
+            hook = self.shell(f"sleep 3000 & echo $! > {self.directory}/pid")
+            challenge = Challenge("dns-01", "token", "thumb")
+            await hook.start_responding("a.example.com", challenge, challenge)
+            os.kill(int((self.directory / "pid").read_text()), signal.SIGKILL)
 
         return Deferred.fromCoroutine(work())
 

@@ -97,7 +97,7 @@ class ProcessCase(TestCase):
         command = Command()
         self.commands.append(command)
         environ = {**os.environ, "OOD_HOME": str(home or self.home)}
-        environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
         words = [sys.executable, "-m", "ood.cli.main", *arguments]
         if terminal:
             environ |= {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}

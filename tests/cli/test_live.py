@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+import os
+import time
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 from hypothesis import given
@@ -14,13 +17,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from ood.api.snapshot import Snapshot
 from ood.api.types import LOG_STREAMS
 from ood.cli.keys import meanings
-from ood.cli.live import at, merged
+from ood.cli.live import LiveApps, at, merged
 from ood.cli.monit import View
 from ood.cli.output import Output
 from ood.cli.status import app_report, is_as_wanted, one_line_status, remarks
+from ood.cli.watch import draw
 from ood.model.certificates import AppCertificate
 from ood.model.remarks import HELD
-from ood.model.status import AppStatus, WorkerStatus
+from ood.model.status import AppStatus, UpstreamStatus, WorkerStatus
 from tests.cli.support import CliCase
 
 WORKERS = st.builds(
@@ -175,6 +179,12 @@ class AsWantedTests(CliCase):
         self.assertEqual(said, ["changed settings wait for a restart: ood restart shop"])
 
 
+def _set_zone(name: str | None) -> None:
+    os.environ.pop("TZ", None)
+    if name is not None:
+        os.environ["TZ"] = name
+
+
 class ViewTests(SynchronousTestCase):
     """The screen of ``ood monit``."""
 
@@ -240,6 +250,27 @@ class ViewTests(SynchronousTestCase):
             self.view.press("right")
             self.assertEqual((self.view.stream, self.view.log), (expected, []))
 
+    def test_long_name(self) -> None:
+        """A long name is shortened in its middle before it takes the place of what is measured."""
+        long = "a-very-long-name-that-somebody-chose-for-this.customer-portal.example.com"
+        self.view.update(plain([app(long, worker(state="waiting-restart"))]), "")
+        for width, words in ((80, ("waiting-restart", "0.0%", "0.0")), (40, ("waiting-restart",))):
+            row = self.lines(width)[2]
+            for expected in ("▸ a-ver", "…", ".com", *words):
+                self.assertIn(expected, row)
+        self.assertIn(long, self.lines(200)[2])
+
+    def test_time_of_day(self) -> None:
+        """The log has the time of day of this machine, as other programs do."""
+        before = os.environ.get("TZ")
+        self.addCleanup(time.tzset)
+        self.addCleanup(_set_zone, before)
+        _set_zone("EST5")
+        time.tzset()
+        line = {"time": "2026-01-02T03:04:05.678Z", "instance": 0, "stream": "err", "text": "x"}
+        self.view.log = [line]
+        self.assertIn("22:04:05 0 x", "\n".join(self.lines()))
+
     def test_measured(self) -> None:
         """Columns appear where somebody measures."""
         self.assertNotIn("p95", self.lines()[1])
@@ -249,6 +280,18 @@ class ViewTests(SynchronousTestCase):
         text = "\n".join(self.lines(120))
         for expected in ("p95", "12 ms", "lag", "1.5 s", "ood has stopped"):
             self.assertIn(expected, text)
+
+
+class WatchTests(SynchronousTestCase):
+    """The screen of ``ood status --watch``."""
+
+    def test_upstreams(self) -> None:
+        """Of an app whose servers are elsewhere, these are what is watched."""
+        servers = (UpstreamStatus(address="10.0.0.5:8080", state="errored"),)
+        apps = SimpleNamespace(now=lambda: plain([app("far", upstreams=servers)]), trouble="")
+        out = io.StringIO()
+        Console(file=out, width=100).print(draw(cast("LiveApps", apps), 100, 20))
+        self.assertIn("10.0.0.5:8080   errored", out.getvalue())
 
 
 class KeyTests(SynchronousTestCase):

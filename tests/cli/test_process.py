@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from ood.api.token import load_or_create_token
+from ood.home import Home
 from ood.model.release import STARTING, Step
 from ood.model.status import AppStatus
 from tests.cli.process import ProcessCase
@@ -26,7 +28,7 @@ class ProcessTests(ProcessCase):
     async def shell(self, line: str) -> str:
         """Return what a shell line that runs ``ood`` leaves on stderr, and its status."""
         environ = {**os.environ, "OOD_HOME": str(self.home)}
-        environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
         words = f'ood() {{ "{sys.executable}" -m ood.cli.main "$@"; }}; {line}; echo $? >&2'
         _, err, _ = await getProcessOutputAndValue("/bin/sh", ("-c", words), environ)
         return err.decode()
@@ -82,6 +84,31 @@ class ProcessTests(ProcessCase):
         self.assertEqual((status, err.count("\n")), (1, 1))
         self.assertIn(f"not running for the home {self.home}", err)
         self.assertIn(f"twistd -n ood --home {self.home}", err)
+
+    async def test_settings_while_it_does_not_run(self) -> None:
+        """A port that keeps the service from starting can be changed, by the same rules."""
+        change = ("config", "--set", "httpPort", "18490")
+        status, out, _ = await self.ood(*change)
+        self.assertNotIn("does not run", out)
+        await self.service.stopService()
+        home = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, home)
+        status, out, err = await self.ood(*change, home=home)
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(
+            out, "httpPort  18490\nood does not run: this holds from its next start.\n"
+        )
+        kept = json.loads((home / "config.json").read_text())
+        self.assertEqual(kept["settings"], {"httpPort": 18490})
+        status, _, err = await self.ood("config", "--set", "httpPort", "x", home=home)
+        self.assertEqual(status, 1)
+        self.assertIn("httpPort", err)
+        running = Home(home)
+        running.open()
+        self.addCleanup(running.close)
+        status, _, err = await self.ood(*change, home=home)
+        self.assertEqual(status, 1)
+        self.assertIn("not running", err)
 
     async def test_wrong_home(self) -> None:
         """A service of another home is not mistaken for this one's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 
 from tests.cli.process import Command, ProcessCase
@@ -43,6 +44,14 @@ class ScreenTests(ProcessCase):
         for arguments in (("status", "-w"), ("status", "shop.example", "--watch")):
             command = await self.shown(*arguments)
             await self.ends(command, b"q")
+
+    async def test_plain_locale(self) -> None:
+        """A locale that has not all characters is no reason to show nothing."""
+        plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        self.patch(os, "environ", {**os.environ, **plain})
+        command = await self.shown("monit")
+        await command.until(b"? app")
+        await self.ends(command, b"q")
 
     async def test_interrupt(self) -> None:
         """Ctrl-C gives the terminal back, too."""

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from tests.certs.pki import write_pair
-from tests.integration import web_access, web_services
+from tests.integration import web_access, web_lasting, web_services
 from tests.support.ood import wait_until
 from tests.support.pebble import MISSING, Pebble
 from tests.support.ports import free_ports
@@ -17,10 +17,12 @@ from tests.support.webpage import TIDY, WebPageCase, write_app
 SHOP = "shop.example.com"
 OBTAINED_SECONDS = 60
 """How long the CA and its challenges may take on a busy machine."""
-SLOW_BUILD = "node -e \"console.log('building it'); setTimeout(() => {}, 60000)\""
+SLOW_BUILD = (
+    "node -e \"console.log('building \\\\x1b[1mit\\\\x1b[22m'); setTimeout(() => {}, 60000)\""
+)
 
 
-class WebPageTests(web_access.LogIn, web_access.Access, web_services.Services):
+class WebPageTests(web_access.LogIn, web_access.Access, web_lasting.Lasting, web_services.Services):
     """Every action of the page does what it says."""
 
     def test_stop_start_restart(self) -> None:
@@ -34,6 +36,9 @@ class WebPageTests(web_access.LogIn, web_access.Access, web_services.Services):
         self.said("shop is stopped")
         self.assertEqual(self.status()["state"], "stopped")
         self.page.locator("h1 + .badge", has_text="stopped").wait_for()
+        # How many workers it will have is not 0: that is not said, nor to be changed, from here.
+        self.assertFalse(self.button("One worker more").is_visible())
+        self.assertEqual(self.page.locator(".summary", has_text="0 of 0").count(), 0)
         self.button("Start").click()
         self.said("shop is started")
         before = self.status()["workers"][0]["pid"]
@@ -123,6 +128,8 @@ class WebPageTests(web_access.LogIn, web_access.Access, web_services.Services):
         self.page.get_by_label("Stream").select_option("")
         self.page.get_by_label("Worker", exact=True).select_option("0")
         lines.filter(has_text="shop listens").first.wait_for()
+        self.ask("/colours")
+        lines.filter(has_text="green and linked").first.wait_for()
         self.button("Pause").click()
         self.ask("/unseen")
         self.page.get_by_text(re.compile("paused, 1 newer")).wait_for()

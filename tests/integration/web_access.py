@@ -70,6 +70,19 @@ class LogIn(WebPageCase):
         page.get_by_role("cell", name="online").wait_for()
         self.assertTrue(page.url.endswith("#/apps/shop/workers"), page.url)
 
+    def test_two_pages(self) -> None:
+        """Who logs out or in has done so on every page that the browser shows."""
+        first = self.guest()
+        first.goto(self.base)
+        self.log_in(first)
+        second = first.context.new_page()
+        second.goto(self.base + "#/events")
+        second.get_by_role("heading", name="Events", exact=True).wait_for()
+        first.get_by_role("button", name="Log out").click()
+        second.get_by_label("Token").wait_for()
+        self.log_in(first)
+        second.get_by_role("heading", name="Events", exact=True).wait_for()
+
     def test_away(self) -> None:
         """It is said that ood does not answer; once it does, one logs in again, and hears more."""
         self.show("#/apps/shop")

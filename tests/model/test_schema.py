@@ -235,6 +235,16 @@ class CommandLine(SynchronousTestCase):
         """A name with umlauts becomes what a browser sends."""
         app = check_app("x", {"cwd": "/srv", "port": 1, "domains": ["Bücher.example"]})
         self.assertEqual(app.domains, ("xn--bcher-kva.example",))
+        for name, there in (
+            ("straße.example", "xn--strae-oqa.example"),
+            ("*.Straße.example", "*.xn--strae-oqa.example"),
+            ("☃.example", "xn--n3h.example"),
+        ):
+            app = check_app("x", {"cwd": "/srv", "port": 1, "domains": [name]})
+            self.assertEqual(app.domains, (there,))
+        for wrong in ("bü cher.example", "ü..example", f"{'ü' * 80}.example", "\u200d.example"):
+            with self.assertRaises(InvalidError):
+                check_app("x", {"cwd": "/srv", "port": 1, "domains": [wrong]})
 
     def test_hosts(self):
         """An app named like a host answers to it; each one to NAME.localhost."""

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ood.errors import WorkerError
 from ood.interfaces import Worker
-from ood.model.document import App, Document
+from ood.model.document import App, Document, Settings
 from ood.net.fdchannel import FdChannel
 from ood.procmon.core.join import Hello
 from ood.procmon.members.door import REFUSAL_SECONDS, Door, directory_name
@@ -23,6 +23,7 @@ from ood.procmon.members.joined import JoinedMember
 from ood.procmon.members.returned import returned_socket
 from ood.procmon.members.roster import Roster
 from ood.procmon.members.scarce import REST_SECONDS
+from ood.procmon.report import urls
 from ood.procmon.system import accounts
 from ood.procmon.system.untouched import untouched
 from ood.traffic.traffic import AppTraffic
@@ -378,3 +379,28 @@ class HostsTests(SynchronousTestCase):
             "b": App(cwd="/", port=2, domains=("www.example.com", "other.example")),
         }
         self.assertEqual(hosts_of("a", self.document(**apps)).foreign, ("www.example.com",))
+
+
+class AddressTests(SynchronousTestCase):
+    """Where an app answers."""
+
+    def addresses(self, tls: str = "terminate", **ports: int) -> tuple[str, ...]:
+        app = App(cwd="/", port=3001, domains=("a.org", "*.a.org"), tls=tls)
+        document = Document(settings=Settings(**ports), apps={"shop": app})
+        return urls("shop", document, False)
+
+    def test_plain(self) -> None:
+        """Each name over HTTP, and its own port."""
+        own = ("http://127.0.0.1:3001",)
+        found = self.addresses(http_port=80, https_port=443)
+        self.assertEqual(found, ("http://a.org", "http://shop.localhost", *own))
+        self.assertEqual(self.addresses(http_port=8000)[0], "http://a.org:8000")
+        self.assertEqual(self.addresses(http_port=0), own)
+
+    def test_passed_through(self) -> None:
+        """An app with TLS of its own understands nothing else."""
+        own = ("https://127.0.0.1:3001",)
+        found = self.addresses("passthrough", http_port=80, https_port=443)
+        self.assertEqual(found, ("https://a.org", "https://shop.localhost", *own))
+        self.assertEqual(self.addresses("passthrough", https_port=8443)[0], "https://a.org:8443")
+        self.assertEqual(self.addresses("passthrough", https_port=0), own)

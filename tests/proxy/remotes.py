@@ -46,8 +46,13 @@ class RemoteTestCase(ProxyTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.remarks: list[str] = []
+        self.lost: list[str] = []
         self.remotes = Remotes(
-            reactor, self.clock, lambda app, text: self.remarks.append(text), random.Random(7)
+            reactor,
+            self.clock,
+            lambda app, text: self.remarks.append(text),
+            random.Random(7),
+            lost=lambda app, text: self.lost.append(f"{app}: {text}"),
         )
         http = bind(LOOPBACK, 0, what="test")
         self.port = http.getsockname()[1]

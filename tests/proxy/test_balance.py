@@ -58,6 +58,13 @@ class BalanceTests(SynchronousTestCase):
         there = servers(1, 1, 1)
         self.assertEqual(3, len({least_busy(there).name for _ in range(3)}))
 
+    @given(weights)
+    def test_least_busy_one_by_one(self, weights: list[int]) -> None:
+        """Requests that come one after the other are shared out by weight, as round robin."""
+        there = servers(*weights)
+        counts = Counter(least_busy(there).name for _ in range(sum(weights)))
+        self.assertEqual({one.name: one.weight for one in there}, dict(counts))
+
     def test_at_random(self) -> None:
         """A server has its share of the numbers from 0 to 1."""
         there = servers(1, 3)

@@ -91,6 +91,7 @@ class RequestTests(Http2TestCase):
         answer = await client.answer(number)
         self.assertEqual((answer.status, answer.error), (502, None))
         self.assertEqual(answer.fields[b"cache-control"], b"no-store")
+        self.assertRegex(answer.fields[b"date"], rb"^[A-Z][a-z]{2}, [0-9]{2} .* GMT$")
 
     async def test_what_http2_forbids(self) -> None:
         """Only the stream suffers."""

@@ -18,6 +18,7 @@ from ood.proxy.core.response import (
 )
 
 PEER = Peer("192.0.2.7", 4711, b"http", 8080)
+DATE = b"Thu, 01 Jan 1970 00:00:00 GMT"
 
 
 def request(*fields: str, line: str = "GET / HTTP/1.1", host: str = "a") -> Request:
@@ -195,12 +196,20 @@ class ResponseTests(SynchronousTestCase):
             b"HTTP/1.1 600 OK\r\n\r\n",
             b"HTTP/2 200\r\n\r\n",
             b"SSH-2.0-x\r\n\r\n",
+            b"SSH-2.0-x\r\n",
+            b"\r\n",
+            b"HTTP/2",
+            b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+            b"HTTP/1.1 200 OK\r\nA: b\n",
             b"x" * RESPONSE_HEAD_BYTES_MAX,
         ):
             self.assertRaises(MalformedError, parse_response, data, to_head=False)
 
     def test_incomplete(self) -> None:
-        self.assertIsNone(parse_response(b"HTTP/1.1 200 OK\r\nA: b\r\n", to_head=False))
+        """Each beginning of a head is waited for."""
+        head = b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n"
+        for end in range(len(head)):
+            self.assertIsNone(parse_response(head[:end], to_head=False), head[:end])
 
     def test_forwarded(self) -> None:
         """Hop-by-hop fields go, our own framing and connection are set, others stay in order."""
@@ -241,7 +250,7 @@ class PageTests(SynchronousTestCase):
             (b"*/*", "text/plain"),
             (b"", "text/plain"),
         ):
-            data = pages.render(page, accept=accept, to_head=False, close=False)
+            data = pages.render(page, date=DATE, accept=accept, to_head=False, close=False)
             head = parse_response(data, to_head=False)
             assert head is not None
             self.assertEqual(head.length, len(data) - head.end)
@@ -250,19 +259,19 @@ class PageTests(SynchronousTestCase):
 
     def test_html_is_escaped(self) -> None:
         page = pages.no_site(b"<script>")
-        data = pages.render(page, accept=b"text/html", to_head=False, close=False)
+        data = pages.render(page, date=DATE, accept=b"text/html", to_head=False, close=False)
         self.assertNotIn(b"<script>", data)
 
     def test_head_has_no_body(self) -> None:
         """A HEAD request gets the head that GET would get, and nothing more."""
         page = pages.bad_upstream("a")
-        full = pages.render(page, accept=b"", to_head=False, close=True)
-        head = pages.render(page, accept=b"", to_head=True, close=True)
+        full = pages.render(page, date=DATE, accept=b"", to_head=False, close=True)
+        head = pages.render(page, date=DATE, accept=b"", to_head=True, close=True)
         self.assertTrue(full.startswith(head) and head.endswith(b"\r\n\r\n"))
 
     def test_json(self) -> None:
         page = pages.unavailable("the app a is stopped", "ood start a")
-        data = pages.render(page, accept=b"application/json", to_head=False, close=False)
+        data = pages.render(page, date=DATE, accept=b"application/json", to_head=False, close=False)
         head, _, body = data.partition(b"\r\n\r\n")
         error = {"code": 503, "message": "The app a is stopped.", "hint": "ood start a"}
         self.assertEqual({"error": error}, json.loads(body))

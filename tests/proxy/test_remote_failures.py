@@ -67,6 +67,23 @@ class FailureTests(RemoteTestCase):
         self.assertIn(b"502 Bad Gateway", await client.until(b"ood log site\n"))
         self.assertEqual(0, two.count)
 
+    async def test_the_log_says_why(self) -> None:
+        """Where clients are sent to the log it tells why, of many failures now and then."""
+        server, address = self.server()
+        self.upstreams(address)
+        why = f"site: upstream {address} lost a request: the status line is not HTTP/1.1"
+        for seconds, told in ((0, 1), (1, 1), (10, 2)):
+            self.clock.advance(seconds)
+            client = await self.client()
+            client.send(GET)
+            wire = await server.next()
+            await wire.until(b"\r\n\r\n")
+            wire.send(b"SSH-2.0-x\r\n")
+            self.assertIn(b"502 Bad Gateway", await client.until(b"ood log site\n"))
+            self.assertEqual([f"{why} STATUS REASON"] * told, self.lost)
+            self.remotes.workers("site")[0].answered()  # others are well
+        self.assertEqual([], self.remarks)
+
     async def test_out_for_a_time(self) -> None:
         """Failures in a row take a server out for failTimeout, and the log says why."""
         server, address = self.server()

@@ -16,10 +16,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from ood.model import passwords
 from ood.model.document import App, Document, Settings
 from ood.model.passwords import make_hash
-from ood.model.rules import Maintenance
+from ood.model.rules import Maintenance, Route
 from ood.proxy import errorpages, limits
 from ood.proxy.errorpages import read_pages
 from tests.proxy.support import ProxyTestCase, Wire
+from tests.proxy.test_brief import Lines
+from tests.support.ports import free_port
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GET = b"GET / HTTP/1.1\r\nHost: site.localhost\r\n\r\n"
@@ -121,6 +123,37 @@ class HoldTests(SitesTestCase):
         self.assertIn(b" 503 ", await client.end())
 
 
+class RequestHeaderTests(SitesTestCase):
+    async def test_compression(self) -> None:
+        """Who compresses asks the client's own Accept-Encoding, whatever the app gets for it."""
+        body = b"x" * 4000
+        answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4000\r\n\r\n"
+        for sent, accepted, coded in (("", b"gzip", True), ("gzip", b"identity", False)):
+            self.rules(compress=True, request_headers={"Accept-Encoding": sent})
+            client = await self.client()
+            own = b"Accept-Encoding: %b\r\n\r\n" % accepted
+            wire, head = await self.exchange(client, GET[:-2] + own, answer + body)
+            self.assertEqual(bool(sent), b"Accept-Encoding: gzip" in head)
+            shown = await client.until(b"\r\n\r\n")
+            self.assertEqual(coded, b"Content-Encoding: gzip" in shown, shown)
+            client.close()
+            wire.close()
+            await self.settle()
+
+    async def test_the_log(self) -> None:
+        """The log has what the client said of itself, not what the app is told."""
+        changes = {"User-Agent": "ood", "Referer": "", "X-Request-Id": "7"}
+        self.rules(request_headers=changes)
+        log = Lines()
+        self.proxy._context.traffic.of("site").configure("combined", log)
+        head = await self.answered(
+            await self.client(), GET[:-2] + b"User-Agent: curl\r\nReferer: http://r/\r\n\r\n"
+        )
+        self.assertIn(b"User-Agent: ood\r\n", head)
+        seen = [(one.agent, one.referer, one.request_id) for one in log.records]
+        self.assertEqual([("curl", "http://r/", "7")], seen)
+
+
 class PasswordTests(SitesTestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -150,10 +183,32 @@ class PasswordTests(SitesTestCase):
         client = await self.client()
         client.send(GET)
         self.assertIn(b" 401 ", await client.until(b"here.\n"))
+        log = Lines()
+        self.proxy._context.traffic.of("site").configure("combined", log)
         head = await self.answered(client, self.request("ann:secret"))
         self.assertNotIn(b"uthorization", head)
+        self.assertEqual(["ann"], [one.user for one in log.records])
         await self.answered(await self.client(), self.request("ann:secret"))
         self.assertEqual(1, self.calls)
+
+    async def test_two_doors(self) -> None:
+        """Where a route leads to an app with passwords of its own, both are checked."""
+        users = {"ann": make_hash(b"secret", b"0123456789abcdef")}
+        door = App(cwd="/", port=self.ports["site"], basic_auth=users)
+        for salt, answer in ((b"fedcba9876543210", b" 200 "), (b"0000000000000000", b" 401 ")):
+            password = b"secret" if answer == b" 200 " else b"other"
+            own = {"ann": make_hash(password, salt)}
+            routed = msgspec.structs.replace(door, routes={"/": Route("below")}, default=True)
+            below = App(cwd="/", port=free_port(), basic_auth=own)
+            self.pool.add("below", self.listen(self.backend))
+            self.proxy.converge(Document(apps={"site": routed, "below": below}))
+            client = await self.client()
+            if answer == b" 401 ":
+                client.send(self.request("ann:secret"))
+                self.assertIn(answer, await client.until(b"here.\n"))
+            else:
+                await self.answered(client, self.request("ann:secret"))
+        self.assertEqual(3, self.calls)
 
     async def test_at_the_same_time(self) -> None:
         """Six connections of one browser cost one check."""

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ood.interfaces import Worker
 from ood.model.document import App, Document
+from ood.model.rules import Route
 from ood.proxy.core import cookie
 from ood.proxy.core.request import parse_request
 from ood.testing.workerpool import Backend
 from tests.proxy.support import ProxyTestCase, Server, Wire
+from tests.support.ports import free_port
 
 HOST = b"Host: site.localhost\r\n"
 GET = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -168,6 +171,27 @@ class ByCookieTests(StickyTestCase):
         wire = (self.backend.wires + self.second.wires)[0]
         wire.send(OK)
         self.assertIsNotNone(SET.search(await client.until(b"\r\n\r\nok")))
+
+    async def test_below_a_route(self) -> None:
+        """Two apps below one host each have their cookie: none is lost to the other."""
+        below = Server()
+        self.pool.add("below", self.listen(below))
+        app = App(cwd="/", port=self.ports["site"], sticky="cookie", default=True)
+        routes = {"/below": Route("below")}
+        apps = {
+            "site": msgspec.structs.replace(app, routes=routes),
+            "below": App(cwd="/", port=free_port(), sticky="cookie"),
+        }
+        self.proxy.converge(Document(apps=apps))
+        client = await self.client()
+        number, value = await self.first(client)
+        head = await self.ask(below, client, self.with_cookie(value).replace(b" / ", b" /below "))
+        match = re.search(rb"Set-Cookie: (ood-worker-[A-Za-z0-9_-]{12}=[A-Za-z0-9_-]{24});", head)
+        assert match is not None, head
+        both = GET[:-2] + b"Cookie: %b; ood-worker=%b\r\n\r\n" % (match[1], value)
+        for path, server in ((b" / ", self.server(number)), (b" /below ", below)):
+            head = await self.ask(server, client, both.replace(b" / ", path))
+            self.assertNotIn(b"Set-Cookie", head)
 
     async def test_not_handed_off(self) -> None:
         """Connections of such an app stay with the proxy, which sees each request."""

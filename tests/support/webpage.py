@@ -24,6 +24,7 @@ console.log('shop listens');
 console.error('shop warns');
 require('http').createServer((request, response) => {
   console.log('asked for ' + request.url);
+  if (request.url === '/colours') console.log('\\x1b[32mgreen\\x1b[39m and \\x1b]8;;http://a.example\\x07linked\\x1b]8;;\\x07');
   if (request.url === '/die') setTimeout(() => { throw new Error('kaboom'); });
   else response.end('TEXT');
 }).listen(process.env.PORT);

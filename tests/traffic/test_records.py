@@ -14,7 +14,7 @@ from ood.traffic.records import Record
 
 _QUOTED = rb'"(?:[^"\\]|\\x[0-9A-F]{2}|\\u\{[0-9A-F]+\})*"'
 COMBINED = re.compile(
-    rb"\A[^ ]+ - - \[[^\]]+\] %b \d{3} (?:\d+|-) %b %b\n\Z" % (_QUOTED, _QUOTED, _QUOTED)
+    rb"\A[^ ]+ - [^ ]+ \[[^\]]+\] %b \d{3} (?:\d+|-) %b %b\n\Z" % (_QUOTED, _QUOTED, _QUOTED)
 )
 
 
@@ -57,6 +57,13 @@ class FormatTests(SynchronousTestCase):
             b'10.0.0.1 - - [10/Oct/2000:20:55:36 +0000] "GET /a?b=c HTTP/1.1" 304 -\n',
         )
 
+    def test_user(self) -> None:
+        """Who gave a password is named where the formats have a place for that."""
+        for user, shown in (("ann", b"ann"), ('a b"\n', b"a\\x20b\\x22\\x0A")):
+            start = b"10.0.0.1 - %b [10/Oct/2000:" % shown
+            for write in (records.common, records.combined):
+                self.assertTrue(write(record(user=user)).startswith(start))
+
     def test_json(self) -> None:
         """Everything that is known."""
         self.assertEqual(
@@ -64,6 +71,7 @@ class FormatTests(SynchronousTestCase):
             {
                 "time": "2000-10-10T20:55:36.250Z",
                 "client": "10.0.0.1",
+                "user": "",
                 "method": "GET",
                 "target": "/a?b=c",
                 "protocol": "HTTP/1.1",
@@ -91,13 +99,13 @@ class FormatTests(SynchronousTestCase):
 class InjectionTests(SynchronousTestCase):
     """What clients choose can't leave its place."""
 
-    @given(st.text(), st.text(), st.text(), st.text())
-    def test_one_line(self, target: str, referer: str, agent: str, client: str) -> None:
+    @given(st.text(), st.text(), st.text(), st.text(), st.text())
+    def test_one_line(self, target: str, referer: str, agent: str, client: str, user: str) -> None:
         """Whatever is sent, a record is one line of printable ASCII with its quotes in place."""
-        one = record(target=target, referer=referer, agent=agent, client="x" + client)
+        one = record(target=target, referer=referer, agent=agent, client="x" + client, user=user)
         self.assertRegex(records.combined(one), COMBINED)
         for write in records.WRITERS.values():
-            line = write(one) if not _lone(target + referer + agent + client) else b"\n"
+            line = write(one) if not _lone(target + referer + agent + client + user) else b"\n"
             self.assertRegex(line, rb"\A[ -~]*\n\Z")
 
     @given(st.text(st.characters(blacklist_categories=["Cs"])))

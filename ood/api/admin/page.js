@@ -1,23 +1,21 @@
 // Logs in, and shows the view that the address names.
 
-import { ask, keep, key, logIn, logOut, session } from "./js/api.js";
+import { KEY, ask, keep, key, lazy, logIn, logOut, session } from "./js/api.js";
 import { h, icon, show } from "./js/dom.js";
 import { apps, connect, disconnect, link, live } from "./js/live.js";
 import { overview } from "./js/overview.js";
-import { complain, field } from "./js/ui.js";
-
-const lazy = (file, name) => async (...given) => (await import(file))[name](...given);
+import { complain, field, unshown } from "./js/ui.js";
 
 const NAV = [["", "Apps"], ["certificates", "Certificates"], ["services", "Services"], ["events", "Events"],
   ["settings", "Settings"], ["about", "About"]];
 const VIEWS = {
   "": overview,
-  apps: lazy("./js/app.js", "appView"),
-  certificates: lazy("./js/certificates.js", "certificatesView"),
-  services: lazy("./js/services.js", "servicesView"),
-  events: lazy("./js/events.js", "eventsView"),
-  settings: lazy("./js/tab-settings.js", "serviceSettings"),
-  about: lazy("./js/about.js", "aboutView"),
+  apps: lazy("./app.js", "appView"),
+  certificates: lazy("./certificates.js", "certificatesView"),
+  services: lazy("./services.js", "servicesView"),
+  events: lazy("./events.js", "eventsView"),
+  settings: lazy("./tab-settings.js", "serviceSettings"),
+  about: lazy("./about.js", "aboutView"),
 };
 const SAID = {
   expired: "This link was used or is too old. Make a new one with: ood web",
@@ -34,6 +32,8 @@ const linkState = document.getElementById("link");
 let view = null;
 let routes = 0;
 let routed = false;
+let unloaded = false;
+let version = "";
 let wait = 0;
 
 nav.append(...NAV.map(([path, word]) => h("a", { href: `#/${path}`, "data-view": path }, word)));
@@ -43,8 +43,17 @@ function focusTitle() {
   title.focus({ preventScroll: true });
 }
 
+/** The parts of the address; one that is no address leads to the overview. */
+function place() {
+  try {
+    return location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  } catch {
+    return [];
+  }
+}
+
 async function route() {
-  const [name = "", ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  const [name = "", ...rest] = place();
   const make = VIEWS[name] ?? overview;
   routes += 1;
   const mine = routes;
@@ -58,12 +67,16 @@ async function route() {
     if (here) one.setAttribute("aria-current", "page");
     else one.removeAttribute("aria-current");
   }
+  // A question is about what was shown before.
+  for (const one of document.querySelectorAll("dialog")) one.close();
   let made = null;
+  unloaded = false;
   try {
     made = await make(root, ...rest);
   } catch (problem) {
     if (problem.status === 401) return;
-    root.replaceChildren(h("h1", { tabindex: "-1" }, "This can't be shown"), h("p.empty", problem.message));
+    unloaded = mine === routes;
+    root.replaceChildren(h("h1", { tabindex: "-1" }, "This can't be shown"), unshown(problem, route));
   }
   if (mine !== routes || session.over) {
     made?.close?.();
@@ -81,6 +94,8 @@ async function route() {
 }
 
 live.addEventListener("draw", () => view?.draw?.());
+
+live.addEventListener("again", () => unloaded && route());
 
 live.addEventListener("link", () => {
   clearTimeout(wait);
@@ -131,7 +146,9 @@ function leave(said) {
     button.disabled = true;
     try {
       await logIn(token.control.value.trim());
-      enter();
+      // Another ood may have begun to answer meanwhile: this page's scripts are of the one before.
+      if (version && version !== (await ask("GET", "/version")).ood) location.reload();
+      else enter();
     } catch (problem) {
       token.fault(problem.status === 401 ? SAID.refused : problem.message);
       token.control.focus();
@@ -182,8 +199,10 @@ addEventListener("hashchange", () => {
   if (now.startsWith("key=")) location.reload();
   else if (!session.over) route();
 });
+// Who logs in has done so for every page of this browser.
+addEventListener("storage", (event) => event.key === KEY && event.newValue && session.over && location.reload());
 try {
-  await ask("GET", "/version");
+  version = (await ask("GET", "/version")).ood;
   first = "";
   enter();
 } catch (problem) {

@@ -9,6 +9,7 @@ MEANINGS: Mapping[str, str] = {
     "connection": "the CA can't reach this host under the name",
     "tls": "the CA got no right answer on port 443",
     "unauthorized": "something else answers under the name",
+    "account": "the CA does not accept the account",
     "incorrectResponse": "something else answers under the name",
     "caa": "a CAA record of the domain forbids this CA",
     "rateLimited": "the CA's limit is reached for now",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from ood.cli.doctor.facts import FAIL, OK, WARN, Facts, Finding, Listener
 from ood.cli.status import is_as_wanted
@@ -88,7 +89,7 @@ def check_ports(facts: Facts) -> Iterator[Finding]:
     """The service has the ports that it shall have, or can get them."""
     for key, port in facts.ports.items():
         holder = facts.listeners.get(port)
-        free = _free_fix(key, port)
+        free = _free_fix(facts, key, port)
         if holder is not None and not _is_service(facts, holder):
             text = f"port {port} ({key}) is held by {holder}"
             yield Finding(FAIL, "ports", text, f"stop that program, or {free}")
@@ -104,8 +105,10 @@ def check_ports(facts: Facts) -> Iterator[Finding]:
             yield Finding(OK, "ports", f"port {port} ({key}) is free")
 
 
-def _free_fix(key: str, port: int) -> str:
+def _free_fix(facts: Facts, key: str, port: int) -> str:
     other = {80: 8080, 443: 8443}.get(port, port + 1)
+    while other in facts.listeners or other in facts.ports.values():
+        other += 1
     return f"take another port: ood config --set {key} {other}"
 
 
@@ -138,21 +141,26 @@ def check_privileges(facts: Facts) -> Iterator[Finding]:
 def check_certificates(facts: Facts) -> Iterator[Finding]:
     """No certificate is missing, or about to expire."""
     for one in facts.certificates:
-        name, fix = one["name"], f"ood cert show {one['name']}"
-        days = _days(one.get("notAfter"), facts.now)
-        trouble = f": {one['trouble']}" if one.get("trouble") else ""
-        if one["state"] in {"failed", "expired"}:
-            text = f"the certificate of {name} is {one['state']}{trouble}"
-            yield Finding(FAIL, "certificate", text, fix)
-        elif days is not None and days < DAYS_FEW:
-            level = WARN if days >= 1 else FAIL
-            text = f"the certificate of {name} expires in {days} days{trouble}"
-            yield Finding(level, "certificate", text, fix)
-        elif days is None:
-            yield Finding(WARN, "certificate", f"{name} has no certificate yet{trouble}", fix)
-        else:
-            text = f"the certificate of {name} is good for {days} days"
-            yield Finding(OK, "certificate", text)
+        level, text = _certificate(one, _days(one.get("notAfter"), facts.now))
+        fix = f"ood cert show {one['name']}" if level != OK else ""
+        yield Finding(level, "certificate", text, fix)
+
+
+def _certificate(one: Mapping[str, Any], days: int | None) -> tuple[str, str]:
+    name, state = one["name"], one["state"]
+    trouble = f": {one['trouble']}" if one.get("trouble") else ""
+    # the CA's are renewed in time, whatever their lifetime: until then few days say nothing
+    alone = one.get("source") == "acme" and state == "valid"
+    if one.get("source") == "acme" and not one.get("apps"):
+        return OK, f"no app needs the certificate of {name} any more: ood cert remove {name}"
+    if state in {"failed", "expired"}:
+        return FAIL, f"the certificate of {name} is {state}{trouble}"
+    if days is None:
+        return WARN, f"{name} has no certificate yet{trouble}"
+    if days < DAYS_FEW and not alone:
+        text = f"the certificate of {name} expires in {days} days{trouble}"
+        return WARN if days >= 1 else FAIL, text
+    return WARN if trouble else OK, f"the certificate of {name} is good for {days} days{trouble}"
 
 
 def _days(stamp: str | None, now: datetime) -> int | None:

@@ -34,8 +34,12 @@ def round_robin(servers: Sequence[S]) -> S:
 
 
 def least_busy(servers: Sequence[S]) -> S:
-    """Return the server with the least to do for its weight; among equals whose turn it is."""
-    load = [(one.busy + 1) / one.weight for one in servers]
+    """Return the server with the least to do for its weight; among equals whose turn it is.
+
+    What a request adds is counted, too, but one that has nothing to do is never passed over for
+    one of more weight: where requests come one by one, each server has its share of them.
+    """
+    load = [(one.busy + 1) / one.weight if one.busy else 0.0 for one in servers]
     least = min(load)
     equals = [one for one, found in zip(servers, load, strict=True) if found == least]
     return equals[0] if len(equals) == 1 else round_robin(equals)

@@ -11,6 +11,7 @@ import hmac
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 NAME = b"ood-worker"
@@ -18,11 +19,8 @@ PART_BYTES = 9
 """Length of one part: too many values to guess one, and 12 characters."""
 
 _PART_CHARACTERS = PART_BYTES * 4 // 3
-_COOKIE = re.compile(
-    rb"\n(?i:cookie):(?:[^\r\n]*;)?[ \t]*"
-    + NAME
-    + rb"=([A-Za-z0-9_-]{%d})[ \t]*(?=[;\r])" % (2 * _PART_CHARACTERS)
-)
+NAMES_MAX = 1024
+"""Patterns kept, one for each app that others route to."""
 
 
 class Worker(Protocol):
@@ -45,10 +43,26 @@ class Worker(Protocol):
 W = TypeVar("W", bound=Worker)
 
 
-def sent(fields: bytes) -> bytes:
+def routed_name(secret: bytes, app: str) -> bytes:
+    """Return the cookie's name for an app below another one's host.
+
+    Both may set cookies, and clients keep one of each name for a host.
+    """
+    return NAME + b"-" + _part(secret, b"below\0" + app.encode())
+
+
+def sent(fields: bytes, name: bytes = NAME) -> bytes:
     """Return the cookie's value in a request's fields, or nothing."""
-    match = _COOKIE.search(b"\n" + fields)
+    match = _pattern(name).search(b"\n" + fields)
     return b"" if match is None else match[1]
+
+
+@lru_cache(maxsize=NAMES_MAX)
+def _pattern(name: bytes) -> re.Pattern[bytes]:
+    return re.compile(
+        rb"\n(?i:cookie):(?:[^\r\n]*;)?[ \t]*%b=([A-Za-z0-9_-]{%d})[ \t]*(?=[;\r])"
+        % (name, 2 * _PART_CHARACTERS)
+    )
 
 
 def value(secret: bytes, worker: Worker) -> bytes:
@@ -73,7 +87,7 @@ def find(secret: bytes, workers: Sequence[W], wanted: bytes) -> W | None:
     return successor
 
 
-def set_field(value: bytes, *, secure: bool) -> bytes:
+def set_field(value: bytes, *, secure: bool, name: bytes = NAME) -> bytes:
     """Return the field that sets the cookie."""
     end = b"; Secure" if secure else b""
-    return b"Set-Cookie: %b=%b; Path=/; HttpOnly; SameSite=Lax%b\r\n" % (NAME, value, end)
+    return b"Set-Cookie: %b=%b; Path=/; HttpOnly; SameSite=Lax%b\r\n" % (name, value, end)

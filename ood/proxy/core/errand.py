@@ -44,6 +44,8 @@ class Errand(msgspec.Struct, frozen=True):
     :ivar changes: what changes the final response, applied in this order.
     :ivar body_bytes_max: longest body that is forwarded; None is any.
     :ivar site: the app whose rules were asked; empty if it is ``app``, and has none.
+    :ivar below: the path that a route took away from the front of the target.
+    :ivar user: whose password was given to ood; empty if none was needed.
     """
 
     app: str
@@ -52,6 +54,8 @@ class Errand(msgspec.Struct, frozen=True):
     changes: tuple[ResponseChange, ...] = ()
     body_bytes_max: int | None = None
     site: str = ""
+    below: bytes = b""
+    user: str = ""
 
 
 def changed(

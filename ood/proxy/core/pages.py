@@ -48,8 +48,10 @@ TITLES = {
 
 
 _HTML_ACCEPTED = re.compile(rb"(?:^|,)[ \t]*(?:text/(?:html|\*)|\*/\*)")
-_OURS = frozenset(("content-type", "cache-control", "retry-after", "location", "www-authenticate"))
+_OURS_LASTING = frozenset(("content-type", "date", "retry-after", "location", "www-authenticate"))
 """Fields of a page that a site's own headers don't replace."""
+_OURS = _OURS_LASTING | {"cache-control"}
+"""The same for a page that nobody is to remember."""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -63,6 +65,7 @@ class Page(msgspec.Struct, frozen=True):
     :ivar html: the site's own page; empty for ours.
     :ivar own_fields: fields that the site sets on all its answers.
     :ivar raw: the body as a program wants it; empty for a text for people.
+    :ivar lasting: browsers and caches may remember it.
     """
 
     status: int
@@ -74,12 +77,17 @@ class Page(msgspec.Struct, frozen=True):
     html: bytes = b""
     own_fields: Mapping[str, str] = {}
     raw: bytes = b""
+    lasting: bool = False
 
 
-def redirect(status: int, location: bytes) -> Page:
-    """Return the answer that sends a browser elsewhere."""
+def redirect(status: int, location: bytes, *, lasting: bool = False) -> Page:
+    """Return the answer that sends a browser elsewhere.
+
+    :param lasting: browsers may remember it.
+    """
     where = location.decode("latin-1")
-    return Page(status, f"It is at {where}.", fields=b"Location: %b\r\n" % location)
+    field = b"Location: %b\r\n" % location
+    return Page(status, f"It is at {where}.", fields=field, lasting=lasting)
 
 
 def key_authorization(value: bytes) -> Page:
@@ -181,9 +189,10 @@ def accepted(fields: bytes) -> bytes:
     return match[1].strip().lower() if match else b""
 
 
-def render(page: Page, *, accept: bytes, to_head: bool, close: bool) -> bytes:
+def render(page: Page, *, date: bytes, accept: bytes, to_head: bool, close: bool) -> bytes:
     """Return the whole response.
 
+    :param date: the present as HTTP has it.
     :param accept: the request's Accept: HTML, JSON, or else plain text.
     :param to_head: it answers a HEAD request and has no body.
     :param close: the connection ends after it.
@@ -191,17 +200,19 @@ def render(page: Page, *, accept: bytes, to_head: bool, close: bool) -> bytes:
     fields, body = parts(page, accept)
     head = f"HTTP/1.1 {page.status} {TITLES[page.status]}\r\n".encode("ascii")
     end = b"Connection: close\r\n\r\n" if close else b"\r\n"
-    return head + fields + end + (b"" if to_head else body)
+    return head + b"Date: %b\r\n" % date + fields + end + (b"" if to_head else body)
 
 
 def parts(page: Page, accept: bytes) -> tuple[bytes, bytes]:
     """Return the fields of a response that is ``page``, each with its line end, and its body."""
     kind, body = _body(page, accept)
-    text = f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\nCache-Control: no-store\r\n"
+    text = f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    if not page.lasting:
+        text += "Cache-Control: no-store\r\n"
     if page.retry_after:
         text += f"Retry-After: {page.retry_after}\r\n"
     for name, value in page.own_fields.items():
-        if value and name.lower() not in _OURS:
+        if value and name.lower() not in (_OURS_LASTING if page.lasting else _OURS):
             text += f"{name}: {value}\r\n"
     return text.encode("latin-1") + page.fields, body
 

@@ -24,6 +24,7 @@ _SPECIAL = re.compile(
     rb"\n((?:[Cc](?i:on(?:nection|tent-(?:length|type)))|[Tt](?i:ransfer-encoding)"
     rb"|[Kk](?i:eep-alive)|[Uu](?i:pgrade))(?=:)):([^\r]*)"
 )
+_BEGIN = b"HTTP/1."
 _SINGLE = frozenset((b"content-length", b"transfer-encoding"))
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _TIMEOUT = re.compile(rb"(?i:timeout)=([0-9]{1,6})")
@@ -63,6 +64,7 @@ def parse_response(data: bytes, *, to_head: bool) -> Response | None:
     if end == 3 or end > RESPONSE_HEAD_BYTES_MAX:
         if len(data) >= RESPONSE_HEAD_BYTES_MAX:
             raise MalformedError(502, "the response's head is too long")
+        _check_incomplete(data)
         return None
     match = _HEAD.fullmatch(data, 0, end)
     if match is None:
@@ -128,6 +130,14 @@ def _length(found: dict[bytes, bytes], modern: bool) -> int:
     if not _LENGTH.fullmatch(length):
         raise MalformedError(502, "Content-Length is not a plain number")
     return int(length)
+
+
+def _check_incomplete(data: bytes) -> None:
+    """Refuse at once what can't become a head: its end would be waited for in vain."""
+    if data[:7] != _BEGIN[: len(data)]:
+        raise MalformedError(502, "the status line is not HTTP/1.1 STATUS REASON")
+    if data.count(b"\n") != data.count(b"\r\n"):
+        raise MalformedError(502, "a line of the response's head ends in a bare LF")
 
 
 def _explain(head: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -57,6 +58,10 @@ class HstsChange(msgspec.Struct, frozen=True):
     """
 
     line: bytes
+
+    def is_said(self, fields: Mapping[str, str]) -> bool:
+        """Tell whether a site's own fields of answers say something of it already."""
+        return any(name.lower() == "strict-transport-security" for name in fields)
 
     def change(self, response: Response) -> tuple[Response, BodyFilter | None]:
         """Return the response with the field; the body is as it was."""

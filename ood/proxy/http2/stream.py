@@ -12,6 +12,7 @@ from ood.proxy.core.pace import BODY_WORTH, Appetite
 from ood.proxy.core.pages import Page
 from ood.proxy.core.request import Request
 from ood.proxy.core.response import Response, parse_response
+from ood.proxy.dates import present
 from ood.proxy.downstream import Flow
 from ood.proxy.http2.session import Field
 from ood.proxy.live import NEVER
@@ -132,7 +133,7 @@ class Http2Stream:
         request = self._request
         accept = pages.accepted(request.fields)
         to_head = request.method == b"HEAD"
-        whole = pages.render(page, accept=accept, to_head=to_head, close=False)
+        whole = pages.render(page, date=present(), accept=accept, to_head=to_head, close=False)
         response = parse_response(whole, to_head=to_head)
         assert response is not None
         self.reply(response, whole[response.end :], end=True)

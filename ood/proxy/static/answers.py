@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 import msgspec
 
@@ -16,6 +15,7 @@ from ood.proxy.core.response import Response
 from ood.proxy.core.static import conditional, media
 from ood.proxy.core.static.conditional import Piece, Version
 from ood.proxy.core.static.paths import Place, place_of
+from ood.proxy.dates import dated
 from ood.proxy.static.files import File, Root, UnreadableError
 
 SUFFIXES: Mapping[str, bytes] = {"br": b".br", "zstd": b".zst", "gzip": b".gz"}
@@ -79,10 +79,13 @@ def _site(app: App) -> StaticSite:
     )
 
 
-def answer_to(request: Request, site: StaticSite, now: float) -> Answer | Page:
+def answer_to(
+    request: Request, site: StaticSite, now: float, *, below: bytes = b""
+) -> Answer | Page:
     """Find the file that is asked for; whoever gets an answer closes it.
 
     :param now: seconds since the epoch.
+    :param below: the path that clients know the site's root by, if that is not ``/``.
     """
     if request.method not in {b"GET", b"HEAD"}:
         return _METHOD
@@ -94,7 +97,7 @@ def answer_to(request: Request, site: StaticSite, now: float) -> Answer | Page:
     except OSError:
         return _NO_ROOT
     with root:
-        return _Search(request, site, root, now).look(place)
+        return _Search(request, site, root, now, below).look(place)
 
 
 class _Search(msgspec.Struct, frozen=True):
@@ -104,6 +107,7 @@ class _Search(msgspec.Struct, frozen=True):
     site: StaticSite
     root: Root
     now: float
+    below: bytes
 
     def look(self, place: Place) -> Answer | Page:
         """Return the answer for what is at ``place``, or instead of it."""
@@ -111,7 +115,7 @@ class _Search(msgspec.Struct, frozen=True):
         try:
             file = self.root.open(path)
             if file is None and not place.directory:
-                location = b"Location: %b\r\n" % place.as_directory()
+                location = b"Location: %b\r\n" % place.as_directory(self.below)
                 return Page(301, "Its address has a slash at its end.", fields=location)
             if file is None:
                 path = b"/".join((*place.names, self.site.index))
@@ -152,9 +156,9 @@ class _Search(msgspec.Struct, frozen=True):
         modified = min(file.modified_ns // 1_000_000_000, now)
         version = Version(etag, modified, file.size)
         piece = conditional.decide(version, asked, get=request.method == b"GET")
-        fields = [b"Date: %b\r\n" % _date(now), *_content_fields(piece, version, kind, coding)]
+        fields = [b"Date: %b\r\n" % dated(int(now)), *_content_fields(piece, version, kind, coding)]
         if piece.status < 400:
-            fields.append(b"ETag: %b\r\nLast-Modified: %b\r\n" % (etag, _date(modified)))
+            fields.append(b"ETag: %b\r\nLast-Modified: %b\r\n" % (etag, dated(modified)))
             if self.site.cache_control is not None:
                 fields.append(b"Cache-Control: %b\r\n" % self.site.cache_control)
         if varies:
@@ -198,9 +202,3 @@ def _made(request: Request, file: File, piece: Piece, fields: bytes) -> Answer:
         file.close()
         return Answer(response, None, 0, 0)
     return Answer(response, file, piece.start, length)
-
-
-@lru_cache(maxsize=256)
-def _date(seconds: int) -> bytes:
-    """Return a date as HTTP has it: the present one and those of popular files recur."""
-    return conditional.http_date(seconds)

@@ -61,7 +61,8 @@ class StaticFlow:
             name = self._errand.app
             self._page(pages.unavailable("the site is stopped", f"Start it: ood start {name}"))
             return
-        answer = answer_to(self._errand.request, self._site, wall_time().timestamp())
+        errand, now = self._errand, wall_time().timestamp()
+        answer = answer_to(errand.request, self._site, now, below=errand.below)
         if isinstance(answer, Page):
             self._page(answer)
         else:
@@ -152,7 +153,9 @@ class StaticFlow:
         """Let the kernel send the rest, where it can."""
         file = self._file
         send = getattr(self._downstream, "file", None)
-        if file is not None and send is not None and send(file, self._position, self._left):
+        if file is None or send is None:
+            return
+        if send(file, self._position, self._left) is not None:
             self._file = None
             self._left = 0
 

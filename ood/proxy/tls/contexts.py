@@ -59,7 +59,7 @@ class Contexts:
         self._clock = clock
         self._keylog = keylog
         self._protocols = tuple(protocols)
-        self._known: OrderedDict[str, tuple[float, SSL.Context]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[float, bytes, SSL.Context]] = OrderedDict()
 
     def find(self, certificate: Certificate) -> SSL.Context:
         """Return the context for a certificate.
@@ -68,13 +68,16 @@ class Contexts:
         """
         name = certificate.fingerprint
         known = self._known.get(name)
-        if known is not None and known[0] > self._clock.seconds():
+        # the same certificate may get another chain: somebody adds what was missing
+        alike = known is not None and known[1] == certificate.chain_pem
+        if known is not None and alike and known[0] > self._clock.seconds():
             self._known.move_to_end(name)
-            return known[1]
+            return known[2]
         context = make_context(certificate, _chooser(self._protocols))
         if self._keylog is not None:
             context.set_keylog_callback(self._keylog)
-        self._known[name] = (self._clock.seconds() + CONTEXT_SECONDS, context)
+        until = self._clock.seconds() + CONTEXT_SECONDS
+        self._known[name] = (until, certificate.chain_pem, context)
         self._known.move_to_end(name)
         if len(self._known) > CONTEXTS_MAX:
             self._known.popitem(last=False)

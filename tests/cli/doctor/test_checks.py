@@ -66,6 +66,7 @@ def a_certificate(**values: Any) -> dict[str, Any]:
     return {"name": "a.example", "state": "valid", "notAfter": None, "trouble": "", **values}
 
 
+FROM_CA: Any = {"source": "acme", "apps": ("shop",)}
 L4 = msgspec.structs.replace(Document(), services=(Service(host="10.0.0.1", port=80),))
 
 UNVERIFIED = UPSTREAMS.parse("https://10.0.0.5 verify=false, https://10.0.0.6")
@@ -187,6 +188,13 @@ CASES: tuple[tuple[Any, dict[str, Any], str, str, str], ...] = (
     ),
     (
         service.check_ports,
+        {"listeners": {80: Listener(7, "nginx", "root"), 8080: Listener(8, "jetty", "root")}},
+        FAIL,
+        "port 80 (httpPort) is held by nginx",
+        "ood config --set httpPort 8081",
+    ),
+    (
+        service.check_ports,
         {
             "root": False,
             "user": "eve",
@@ -244,6 +252,27 @@ CASES: tuple[tuple[Any, dict[str, Any], str, str, str], ...] = (
         "",
     ),
     (service.check_certificates, {"certificates": (a_certificate(),)}, WARN, "no certificate", ""),
+    (
+        service.check_certificates,
+        {"certificates": (a_certificate(notAfter="2026-03-02T13:00:00Z", trouble="no key"),)},
+        WARN,
+        "good for 59 days: no key",
+        "ood cert show",
+    ),
+    (
+        service.check_certificates,
+        {"certificates": (a_certificate(**FROM_CA, notAfter="2026-01-05T13:00:00Z"),)},
+        OK,
+        "good for 3 days",
+        "",
+    ),
+    (
+        service.check_certificates,
+        {"certificates": (a_certificate(**{**FROM_CA, "state": "expired", "apps": ()}),)},
+        OK,
+        "no app needs the certificate of a.example any more: ood cert remove",
+        "",
+    ),
     (
         service.check_states,
         {"statuses": (a_status(state="errored"),)},

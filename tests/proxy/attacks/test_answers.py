@@ -64,7 +64,9 @@ CASES = {
     "a space before the colon": Case(HEAD + b"Content-Length : 2\r\n\r\nok", 502),
     "a folded field": Case(HEAD + b"X: a\r\n b\r\nContent-Length: 2\r\n\r\nok", 502),
     "no HTTP": Case(b"220 mail.example ESMTP\r\n\r\n", 502),
+    "a line that is no HTTP": Case(b"SSH-2.0-OpenSSH_9.2\r\n", 502),
     "HTTP/2": Case(b"HTTP/2 200 OK\r\n\r\n", 502),
+    "bare line feeds": Case(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", 502),
     "a status of four digits": Case(b"HTTP/1.1 2000 OK\r\n\r\n", 502),
     "bytes after the body": Case(
         HEAD + b"Content-Length: 2\r\n\r\nok" + SMUGGLED, 200, b"ok", reused=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -25,6 +26,7 @@ from ood.proxy.core.rules.auth import Verdicts
 from ood.proxy.core.rules.site import Hold, Moment, Pending, Site, Verdict, decide
 
 CLIENT = Peer("192.0.2.7", 5000, b"http", 80)
+DATE = b"Thu, 01 Jan 1970 00:00:00 GMT"
 
 
 def request(
@@ -148,6 +150,19 @@ class PlaceTests(SiteTestCase):
         ):
             self.assertEqual(location, self.location(target))
         self.assertEqual(("site", b"/old/"), self.target("/old/"))
+
+    def test_lasting(self) -> None:
+        """301 and 308 may be remembered, for as long as the site says; 302 and 307 not."""
+        redirects = {f"redirects./{one}": f"{one} /new" for one in (301, 302, 307, 308)}
+        ours = b"Cache-Control: no-store\r\n"
+        for cached in (b"", b"Cache-Control: max-age=60\r\n"):
+            own = {"headers.Cache-Control": "max-age=60"} if cached else {}
+            self.set("site", {**redirects, **own})
+            for status, wanted in ((301, cached), (302, ours), (307, ours), (308, cached)):
+                fields, _ = pages.parts(self.page(f"/{status}"), b"")
+                lines = fields.splitlines(keepends=True)
+                found = b"".join(one for one in lines if one.startswith(b"Cache-Control:"))
+                self.assertEqual(wanted, found, status)
 
     def test_no_open_redirect(self) -> None:
         """Whatever follows, a redirect within the site stays there."""
@@ -343,12 +358,19 @@ class HeaderTests(SiteTestCase):
     def test_own_pages(self) -> None:
         """A site's own page goes to browsers and whoever says nothing, with its headers."""
         self.set(
-            "site", {"deny": "::/0,0.0.0.0/0", "headers.X-A": "b", "headers.Content-Type": "x/y"}
+            "site",
+            {
+                "deny": "::/0,0.0.0.0/0",
+                "headers.X-A": "b",
+                "headers.Content-Type": "x/y",
+                "headers.Date": "never",
+            },
         )
         self.sites["site"].error_pages = {"403": b"<h1>no</h1>"}
         for accept, own in ((b"", True), (b"*/*", True), (b"text/html,*/*;q=0.8", True),
                             (b"application/json", False), (b"image/png", False)):  # fmt: skip
-            answer = pages.render(self.page(), accept=accept, to_head=False, close=False)
+            answer = pages.render(self.page(), date=DATE, accept=accept, to_head=False, close=False)
             self.assertEqual(own, answer.endswith(b"\r\n\r\n<h1>no</h1>"), accept)
             self.assertIn(b"\r\nX-A: b\r\n", answer)
             self.assertNotIn(b"x/y", answer)
+            self.assertEqual([b"Date: " + DATE], re.findall(rb"(?m)^Date: .*(?=\r)", answer))

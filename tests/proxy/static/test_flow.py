@@ -14,6 +14,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from ood.model.document import App, Document
+from ood.model.rules import Route
 from ood.net.stream import WRITE_HIGH_BYTES, Stream
 from ood.proxy.core.framing import ChunkedBody
 from ood.proxy.static.flow import TURN_BYTES
@@ -94,6 +95,25 @@ class StaticTests(ProxyTestCase):
         _, after = await self.ask(client, "HEAD /small.txt")
         self.assertNotEqual(before["etag"], after["etag"])
 
+    async def test_below_a_route(self) -> None:
+        """A directory below a route that strips its path is found where the client knows it."""
+        (self.root / "guide" / "first steps").mkdir(parents=True)
+        files = App(type="static", cwd=str(self.root), port=free_port(), running=True)
+        routes = {"/docs": Route("files", strip=True), "/guide": Route("files")}
+        site = App(cwd="/", port=free_port(), routes=routes, default=True)
+        apps = {"site": site, "files": files}
+        self.proxy.converge(Document(apps=apps))
+        client = await self.client()
+        for path, location in {
+            "/docs/guide": "/docs/guide/",
+            "//docs/./guide/first%20steps?a=%2F": "/docs/guide/first%20steps/?a=%2F",
+            "/guide": "/guide/",
+        }.items():
+            line, fields = await self.ask(client, f"GET {path}")
+            self.assertEqual(("HTTP/1.1 301 Moved Permanently", location),
+                             (line, fields["location"]))  # fmt: skip
+            await client.take(int(fields["content-length"]))
+
     async def test_fallback(self) -> None:
         """Pages that only the browser knows get the application; missing files are missing."""
         client = await self.client()
@@ -144,7 +164,7 @@ class StaticTests(ProxyTestCase):
             highest.append(stream.backlog)
 
         with (
-            mock.patch.object(Stream, "write_file", lambda *_: False),
+            mock.patch.object(Stream, "write_file", lambda *_: None),
             mock.patch.object(Stream, "write", noted),
         ):
             client = await self.client()
@@ -191,10 +211,26 @@ class StaticTests(ProxyTestCase):
         return client
 
     async def test_client_leaves(self) -> None:
-        """A client that goes away leaves no file open."""
+        """A client that goes away leaves no file open; what it got is counted, not the rest."""
         client = await self.stalled()
         client.abort()
         await self.eventually(lambda: self.open_files() == 0)
+        tally = self.proxy._context.traffic.of("site").tallies["static"]
+        self.assertEqual([0, 0, 1, 0, 0, 0], tally.classes)
+        before = tally.size
+        self.assertTrue(0 < before < LARGE_BYTES, before)
+        client = await self.client()
+        await self.ask(client, "GET /large.bin", "Connection: close")
+        await client.end()
+        self.assertEqual(before + LARGE_BYTES, tally.size)
+
+    async def test_pages_count(self) -> None:
+        """The bodies of ood's own answers are counted, whether they are written down or not."""
+        client = await self.client()
+        _, fields = await self.ask(client, "GET /missing.js")
+        await self.ask(client, "HEAD /missing.js")
+        tally = self.proxy._context.traffic.of("site").tallies["page"]
+        self.assertEqual((2, int(fields["content-length"])), (sum(tally.classes), tally.size))
 
     async def test_client_stalls(self) -> None:
         """One that takes nothing for a minute is cut off."""

@@ -55,6 +55,13 @@ class ContextTests(SynchronousTestCase):
         self.clock.advance(2)
         self.assertIsNot(first, self.contexts.find(SITE))
 
+    def test_another_chain(self) -> None:
+        """Who adds what was missing between certificate and root has it shown from then on."""
+        first = self.contexts.find(SITE)
+        longer = changed(SITE, chain_pem=SITE.chain_pem + between())
+        self.assertIsNot(first, self.contexts.find(longer))
+        self.assertIs(self.contexts.find(longer), self.contexts.find(longer))
+
     def test_not_too_many(self) -> None:
         """The one that was not used for longest makes room."""
         self.patch(contexts, "CONTEXTS_MAX", 2)

@@ -5,6 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ood.errors import InvalidError
 from ood.model.document import App, Document
+from ood.model.rules import Redirect
 from ood.model.schema import check_app
 from ood.proxy.core.request import Request, parse_request
 from ood.proxy.core.response import Response, parse_response
@@ -142,9 +143,34 @@ class RedirectTests(HttpsTestCase):
         self.configure(https="off")
         self.assertIn(b"200 OK", await self.plain("plain.org", path))
 
+    async def test_validations_over_https(self) -> None:
+        """A server that has port 80 in our place may have sent the CA here."""
+        path = "/.well-known/acme-challenge/tok"
+        self.certificates.tokens["site.org", "tok"] = b"tok.key"
+        self.configure()
+        found = await self.ask(request(path, host="site.org"))
+        self.assertTrue(found.endswith(b"\r\n\r\ntok.key"), found)
+        self.assertNotIn(b"tok.key", await self.ask(request(f"{path}en", host="site.org")))
+
     async def test_hsts(self) -> None:
         """Browsers are told over HTTPS, and only there."""
         self.configure(hsts=600)
         found = await self.ask(request("/s"))
         self.assertIn(b"\r\nStrict-Transport-Security: max-age=600\r\n", found)
         self.assertNotIn(b"Strict", await self.plain("site.localhost", "/"))
+
+    async def test_hsts_on_pages(self) -> None:
+        """So they are by what ood answers itself: a browser may see nothing else of a host."""
+        redirects = {"www.site.org": Redirect("site.org", 308), "/old": Redirect("/new")}
+        line = b"\r\nStrict-Transport-Security: max-age=600\r\n"
+        self.configure(hsts=600, redirects=redirects)
+        for target, host, status in (("/x", "www.site.org", b" 308 "),
+                                     ("/old", "site.localhost", b" 302 ")):  # fmt: skip
+            found = await self.ask(request(target, host=host))
+            self.assertIn(status, found)
+            self.assertEqual(1, found.count(line), found)
+        self.assertNotIn(b"Strict", await self.plain("site.localhost", "/old"))
+        own = {"strict-transport-security": "max-age=1"}
+        self.configure(hsts=600, redirects=redirects, headers=own)
+        found = await self.ask(request("/old"))
+        self.assertEqual((0, 1), (found.count(line), found.count(b"max-age=1\r\n")))

@@ -1,6 +1,6 @@
 // Requests to ood, each with the session's key.
 
-const KEY = "ood-key";
+export const KEY = "ood-key";
 const PREFIX = "/api/v1";
 const ROOT = /^\/(services|openapi)/;
 
@@ -38,20 +38,28 @@ async function problem(answer) {
   return new Problem(answer.status, { message: `ood answered ${answer.status}`, ...said });
 }
 
+const unreachable = () => new Problem(0, { code: "away", message: "ood does not answer", hint: "Is it running? See: ood status" });
+
+/** Say in words what a browser only calls a network error. */
+async function reached(work) {
+  try {
+    return await work;
+  } catch (error) {
+    throw error instanceof TypeError ? unreachable() : error;
+  }
+}
+
+/** A view in a file that is loaded when it is first wanted. */
+export const lazy = (file, name) => async (...given) => (await reached(import(file)))[name](...given);
+
 async function send(method, path, body, signal) {
   const headers = { "X-Requested-With": "ood", "X-Ood-Key": key() };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const url = ROOT.test(path) ? path : PREFIX + path;
-  let answer;
-  try {
-    answer = await fetch(url, {
-      method, headers, signal, cache: "no-store",
-      body: body === undefined ? undefined : JSON.stringify(body),
-    });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem(0, { code: "away", message: "ood does not answer", hint: "Is it running? See: ood status" });
-  }
+  const answer = await reached(fetch(url, {
+    method, headers, signal, cache: "no-store",
+    body: body === undefined ? undefined : JSON.stringify(body),
+  }));
   if (!answer.ok) throw await problem(answer);
   return answer;
 }
@@ -68,7 +76,7 @@ export async function lines(method, path, body, signal, told) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reached(reader.read());
     if (done) return;
     const parts = (rest + value).split("\n");
     rest = parts.pop();
@@ -78,16 +86,18 @@ export async function lines(method, path, body, signal, told) {
 }
 
 export async function logIn(token) {
-  const answer = await fetch("/ui/login", {
+  const answer = await reached(fetch("/ui/login", {
     method: "POST",
     headers: { Accept: "application/json" },
     body: new URLSearchParams({ token }),
-  });
+  }));
   if (!answer.ok) throw await problem(answer);
   keep((await answer.json()).key);
 }
 
 export async function logOut() {
-  await fetch("/ui/logout", { method: "POST", headers: { "X-Requested-With": "ood", "X-Ood-Key": key() } });
+  const headers = { "X-Requested-With": "ood", "X-Ood-Key": key() };
+  // Without it the session is of no use here, whether ood hears of it or not.
   localStorage.removeItem(KEY);
+  await reached(fetch("/ui/logout", { method: "POST", headers }));
 }

@@ -1,15 +1,14 @@
 // One app: its state, what can be done with it, and a tab for each side of it.
 
 import * as actions from "./actions.js";
+import { lazy } from "./api.js";
 import { List, attribute, h, icon, show, text } from "./dom.js";
 import { count } from "./format.js";
-import { apps, follow, link } from "./live.js";
+import { apps, follow, link, live } from "./live.js";
 import { shownState, troubles, appLink } from "./overview.js";
 import { appState } from "./tab-overview.js";
 import { workersTab } from "./tab-workers.js";
-import { badge, button, dim, empty, iconButton } from "./ui.js";
-
-const lazy = (file, name) => async (...given) => (await import(file))[name](...given);
+import { badge, button, dim, empty, iconButton, unshown } from "./ui.js";
 
 const TABS = {
   "": ["Overview", appState],
@@ -65,7 +64,7 @@ export function appView(root, name, tab = "") {
   const state = badge("stopped");
   const facts = h("p.summary");
   const toggle = button("Start", () => (apps.get(name).running ? actions.confirmStop(name) : actions.start(name)));
-  const again = button("Restart", () => actions.restart(name), { picture: "restart" });
+  const anew = button("Restart", () => actions.restart(name), { picture: "restart" });
   const many = h("b");
   const fewer = iconButton("minus", "One worker less", () => actions.scale(name, "-1"));
   const more = iconButton("plus", "One worker more", () => actions.scale(name, "+1"));
@@ -85,7 +84,7 @@ export function appView(root, name, tab = "") {
     h("div.heading", {},
       h("div.named", h("p.crumb", h("a", { href: "#/" }, "Apps")),
         h("h1", { tabindex: "-1" }, name), state.node),
-      h("div.actions", toggle, again, scaler, deploy, maintenance, remove)),
+      h("div.actions", toggle, anew, scaler, deploy, maintenance, remove)),
     facts, going.node, notice,
     h("nav.tabs", { "aria-label": `Pages of ${name}` }, links.map(([, one]) => one)),
     body);
@@ -95,14 +94,23 @@ export function appView(root, name, tab = "") {
   let inner = null;
   let closed = false;
   let begun = false;
-  function begin() {
+  let unloaded = false;
+  async function begin() {
     begun = true;
-    Promise.resolve(make(body, name)).then((made) => {
-      inner = made;
-      if (closed) inner?.close?.();
-      else draw();
-    });
+    unloaded = false;
+    body.replaceChildren();
+    try {
+      inner = await make(body, name);
+    } catch (problem) {
+      unloaded = !closed && problem.status !== 401;
+      if (unloaded) body.replaceChildren(unshown(problem, begin));
+      return;
+    }
+    if (closed) inner?.close?.();
+    else draw();
   }
+  const again = () => unloaded && begin();
+  live.addEventListener("again", again);
   function draw() {
     const app = apps.get(name);
     show(page, app);
@@ -111,17 +119,19 @@ export function appView(root, name, tab = "") {
     if (!begun) begin();
     state.set(shownState(app));
     const busy = actions.work.has(name);
-    text(facts, [app.type === "static" ? "files" : `${app.sum.online} of ${count(app.sum.wanted, app.sum.parts)} online`,
+    const wanted = app.running || app.type === "proxy";
+    text(facts, [app.type === "static" ? "files" : wanted && `${app.sum.online} of ${count(app.sum.wanted, app.sum.parts)} online`,
       app.type === "node" ? "" : app.type, app.version && `version ${app.version}`, app.release && `release ${app.release}`]
       .filter(Boolean).join(" · "));
     text(toggle, app.running ? "Stop" : "Start");
     attribute(toggle, "class", app.running ? "btn" : "btn primary");
     text(many, app.wanted);
-    show(again, app.running && app.type !== "static");
-    show(scaler, app.type === "node");
+    show(anew, app.running && app.type !== "static");
+    // How many there will be is not known while none is wanted.
+    show(scaler, app.type === "node" && app.running);
     show(deploy, app.type !== "proxy");
     text(maintenance, app.maintenance ? "End maintenance" : "Maintenance");
-    for (const one of [toggle, again, more, fewer, maintenance]) dim(one, busy);
+    for (const one of [toggle, anew, more, fewer, maintenance]) dim(one, busy);
     fewer.disabled = app.wanted < 2;
     const wrong = troubles(app);
     noteRows.update(wrong, ([words]) => words);
@@ -136,6 +146,7 @@ export function appView(root, name, tab = "") {
     draw,
     close() {
       closed = true;
+      live.removeEventListener("again", again);
       going.close();
       inner?.close?.();
     },

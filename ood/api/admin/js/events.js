@@ -2,7 +2,7 @@
 
 import { List, h, icon, text } from "./dom.js";
 import { when } from "./format.js";
-import { events } from "./live.js";
+import { events, link } from "./live.js";
 import { heading, searchInput } from "./ui.js";
 
 const TONES = {
@@ -30,7 +30,7 @@ function line(event) {
 /** A list of what happened that `draw()` brings up to date. */
 export function feed({ many, wanted = () => true }) {
   const list = h("ul.feed");
-  const none = h("p.empty", "Nothing has happened lately.");
+  const none = h("p.empty");
   const rows = new List(list, line);
   return {
     node: h("div.card.flush", list, none),
@@ -43,6 +43,7 @@ export function feed({ many, wanted = () => true }) {
       }
       shown.length = Math.min(shown.length, many);
       rows.update(shown, (event) => `${event.run}.${event.id}`);
+      text(none, link.loaded ? "Nothing has happened lately." : "Loading …");
       none.hidden = shown.length > 0;
       list.hidden = !shown.length;
     },

@@ -57,6 +57,15 @@ export function count(many, noun) {
   return `${many} ${noun}${many === 1 ? "" : "s"}`;
 }
 
+// Colours and moves, and what sets titles or makes links.
+// eslint-disable-next-line no-control-regex
+const ESCAPES = /\u001b(?:\[[0-9;:?]*[A-Za-z]|\][^\u0007\u001b]*(?:\u0007|\u001b\\))/g;
+
+/** What a program wrote, without what only a terminal understands. */
+export function uncoloured(text) {
+  return text.replace(ESCAPES, "");
+}
+
 /** How the command line writes durations and sizes, and reads them. */
 export function shortest(value, units) {
   const found = units.find(([, size]) => value && value % size === 0);

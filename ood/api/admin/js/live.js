@@ -6,6 +6,8 @@ export const SAMPLES = 300;
 export const SERIES = ["requests", "p50", "p95", "errors", "cpu", "memory", "lag"];
 const EVENTS_KEPT = 400;
 const HIDDEN_MS = 60_000;
+const SILENT_MS = 10_000;
+const ANSWER_MS = 8_000;
 const EVENT_KINDS = ["worker", "death", "errored", "recovered", "restart", "deploy", "configured",
   "certificate", "health"];
 
@@ -14,7 +16,7 @@ export const apps = new Map();
 /** What happened, newest first. */
 export const events = [];
 export const live = new EventTarget();
-export const link = { state: "connecting", loaded: false };
+export const link = { state: "", loaded: false };
 
 const past = new Map();
 let head = 0;
@@ -25,6 +27,8 @@ let opens = 0;
 let fallback = 0;
 let frame = 0;
 let changed = false;
+let heardAt = 0;
+let asking = false;
 
 /** A series of an app: `value(age)` with the age in samples, NaN where nothing is known. */
 export function series(name, kind) {
@@ -102,12 +106,30 @@ export function redraw() {
 function tick() {
   clearTimeout(fallback);
   fallback = setTimeout(tick, 1300);
+  if (performance.now() - heardAt > SILENT_MS) probe();
   if (link.state === "open") sample();
   if (!document.hidden) redraw();
 }
 
 function born(workers) {
   for (const worker of workers) worker.since = Date.now() - worker.uptimeMs;
+}
+
+/**
+ * Ask whether ood is still there: a tunnel that hangs, or a machine that was asleep, leaves a
+ * connection that looks open and never tells anything again. Where all is idle, ood is silent, too.
+ */
+async function probe() {
+  if (asking || !source) return;
+  asking = true;
+  const mine = source;
+  const late = AbortSignal.timeout(ANSWER_MS);
+  const problem = await ask("GET", "/version", undefined, late).then(() => null, (error) => error);
+  asking = false;
+  if (mine !== source || problem?.status === 401) return;
+  if (problem) set("away");
+  else if (link.state === "open") heardAt = performance.now();
+  else connect();
 }
 
 function apply({ full, apps: fields, removed }) {
@@ -131,6 +153,7 @@ function apply({ full, apps: fields, removed }) {
     sum(app);
   }
   link.loaded = true;
+  heardAt = performance.now();
   tick();
 }
 
@@ -155,13 +178,18 @@ function set(state) {
 export function connect() {
   disconnect();
   set("connecting");
-  const opened = source = new EventSource(`/api/v1/events?last=100&key=${encodeURIComponent(key())}`);
+  heardAt = performance.now();
+  tick();
+  const opened = source = new EventSource(`/api/v1/events?last=${EVENTS_KEPT}&key=${encodeURIComponent(key())}`);
   opened.addEventListener("open", () => {
+    heardAt = performance.now();
     set("open");
     if (opens) live.dispatchEvent(new Event("again"));
     opens += 1;
   });
   opened.addEventListener("status", ({ data }) => apply(JSON.parse(data)));
+  // More was missed than ood has kept for who comes back: begin as a page that was just opened.
+  opened.addEventListener("reset", () => opened === source && connect());
   for (const kind of EVENT_KINDS) opened.addEventListener(kind, happened);
   opened.addEventListener("error", () => lost(opened));
 }
@@ -177,7 +205,7 @@ async function lost(opened) {
   } catch (problem) {
     if (problem.status === 401) return;
   }
-  setTimeout(() => source ?? (session.over || connect()), 2000);
+  setTimeout(() => link.state === "away" && !source && !session.over && connect(), 2000);
 }
 
 export function disconnect() {
@@ -186,9 +214,15 @@ export function disconnect() {
   clearTimeout(fallback);
 }
 
+/** Let go of the connection, and have the views let go of theirs, until the page is looked at. */
+function rest() {
+  disconnect();
+  set("resting");
+}
+
 // A browser has six connections for all its tabs here: a tab that nobody sees gives its own back.
 document.addEventListener("visibilitychange", () => {
   clearTimeout(changed);
   if (!document.hidden && !source && !session.over) connect();
-  else if (document.hidden) changed = setTimeout(() => !session.over && disconnect(), HIDDEN_MS);
+  else if (document.hidden) changed = setTimeout(() => !session.over && rest(), HIDDEN_MS);
 });

@@ -82,7 +82,7 @@ const actCell = own(({ name }) => {
 const COLUMNS = [
   ["App", "name", nameCell],
   ["State", "state", stateOf(shownState, (app) => actions.work.get(app.name) ?? "")],
-  ["Workers", "n", (app) => (app.type === "static" ? "–" : `${app.sum.online}/${app.sum.wanted}`)],
+  ["Workers", "n", (app) => (app.type === "static" || !app.sum.wanted ? "–" : `${app.sum.online}/${app.sum.wanted}`)],
   ["Requests/s", "n rate", rateCell],
   ["p95", "n p95", (app) => ms(app.latencyP95Ms)],
   ["Errors/s", "n", errorCell],

@@ -2,12 +2,12 @@
 
 import { appPath, ask } from "./api.js";
 import { List, h, show, text } from "./dom.js";
-import { bytes, duration, when } from "./format.js";
+import { bytes, duration, uncoloured, when } from "./format.js";
 import { follow } from "./live.js";
 import { complain, empty } from "./ui.js";
 
 function block(title, lines) {
-  return lines.length > 0 && [h("h3", title), h("pre.log.output", { tabindex: "0", role: "region", "aria-label": title }, lines.join("\n"))];
+  return lines.length > 0 && [h("h3", title), h("pre.log.output", { tabindex: "0", role: "region", "aria-label": title }, uncoloured(lines.join("\n")))];
 }
 
 function death(one) {

@@ -2,14 +2,12 @@
 
 import { appPath, lines } from "./api.js";
 import { h, text } from "./dom.js";
-import { clock, count } from "./format.js";
+import { clock, count, uncoloured } from "./format.js";
 import { link, live } from "./live.js";
 import { button, complain, searchInput } from "./ui.js";
 
 const KEPT = 2000;
 const SHOWN = 600;
-// eslint-disable-next-line no-control-regex
-const ESCAPES = /\u001b\[[0-9;?]*[A-Za-z]/g;
 const AGAIN_MS = 2000;
 
 export function logTab(root, name) {
@@ -42,7 +40,7 @@ export function logTab(root, name) {
   function made(line) {
     const who = line.instance < 0 ? "ood" : line.instance;
     return h("div", { class: `l ${line.stream}` }, h("time", { datetime: line.time }, clock(line.time)),
-      h("span.who", { title: line.stream }, who), h("span.what", line.text.replace(ESCAPES, "")));
+      h("span.who", { title: line.stream }, who), h("span.what", uncoloured(line.text)));
   }
 
   function bottom() {
@@ -64,12 +62,7 @@ export function logTab(root, name) {
 
   function flush() {
     frame = 0;
-    if (paused) {
-      missed = waiting.length;
-      waiting = waiting.slice(-KEPT);
-      tell();
-      return;
-    }
+    if (paused) return void tell();
     const fresh = waiting;
     waiting = [];
     kept = kept.concat(fresh).slice(-KEPT);
@@ -93,6 +86,15 @@ export function logTab(root, name) {
     text(pause, on ? "Go on" : "Pause");
     missed = 0;
     flush();
+    back();
+  }
+
+  /** Take lines over; a tab that nobody looks at draws nothing, and still keeps no more. */
+  function take(values) {
+    waiting.push(...values);
+    if (paused) missed += values.length;
+    if (waiting.length > 2 * KEPT) waiting = waiting.slice(-KEPT);
+    frame ||= requestAnimationFrame(flush);
   }
 
   async function read() {
@@ -103,16 +105,14 @@ export function logTab(root, name) {
     redrawAll();
     const only = stream.value === "access" ? "&stream=access" : "";
     try {
-      await lines("GET", `${appPath(name, "log")}?lines=500&follow=true${only}`, undefined, mine.signal, (values) => {
-        waiting.push(...values);
-        frame ||= requestAnimationFrame(flush);
-      });
+      await lines("GET", `${appPath(name, "log")}?lines=500&follow=true${only}`, undefined, mine.signal, take);
     } catch (problem) {
       if (mine.signal.aborted || problem.name === "AbortError") return;
       if (problem.status) complain(problem);
     }
-    if (!mine.signal.aborted && link.state === "open") timer = setTimeout(() => reader === mine && read(), AGAIN_MS);
-    else if (reader === mine) reader = null;
+    if (reader !== mine) return;
+    if (link.state === "open" && !paused) timer = setTimeout(() => reader === mine && read(), AGAIN_MS);
+    else reader = null;
   }
 
   box.addEventListener("scroll", () => {
@@ -129,7 +129,13 @@ export function logTab(root, name) {
     }
   });
   wrap.addEventListener("change", () => box.classList.toggle("nowrap", !wrap.checked));
-  const back = () => link.state === "open" && !reader && read();
+  // While the log is paused its lines stay, whatever becomes of the connection.
+  function back() {
+    if (link.state === "open" && !reader && !paused) read();
+    if (!["away", "resting"].includes(link.state)) return;
+    reader?.abort();
+    reader = null;
+  }
   live.addEventListener("link", back);
   read();
   return {

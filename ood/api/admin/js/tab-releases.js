@@ -3,7 +3,7 @@
 import * as actions from "./actions.js";
 import { appPath, ask, lines } from "./api.js";
 import { List, h, icon, show, text } from "./dom.js";
-import { duration, when } from "./format.js";
+import { duration, uncoloured, when } from "./format.js";
 import { follow, heard, redraw } from "./live.js";
 import { badge, button, complain, dialog, empty, field, grid, own, say, showFaults, textInput } from "./ui.js";
 
@@ -121,7 +121,8 @@ function jobView(name) {
       stepRows.update(job.steps, (one) => `${one.at} ${one.step}`);
       show(output, job.lines.length || job.failure?.log?.length);
       const end = output.scrollHeight - output.scrollTop - output.clientHeight < 20;
-      text(output, [job.lost ? `… ${job.lost} lines before` : null, ...job.lines, ...(job.failure?.log ?? [])].filter((one) => one !== null).join("\n"));
+      const written = [job.lost ? `… ${job.lost} lines before` : null, ...job.lines, ...(job.failure?.log ?? [])];
+      text(output, uncoloured(written.filter((one) => one !== null).join("\n")));
       if (end) output.scrollTop = output.scrollHeight;
       show(failure, job.failure);
       text(failure, job.failure ? [job.failure.message, job.failure.hint].filter(Boolean).join(". ") : "");

@@ -1,6 +1,6 @@
 // Settings of an app or of the service, as a form that is made of the API's own description.
 
-import { appPath, ask } from "./api.js";
+import { appPath, ask, key as sessionKey } from "./api.js";
 import { h, text, show } from "./dom.js";
 import { DURATIONS, SIZES, count, shortest } from "./format.js";
 import { apps, follow } from "./live.js";
@@ -21,6 +21,8 @@ const GROUPS = [
 ];
 
 let described = null;
+/** What is edited and not saved, by form: it is there when one comes back, or has logged in again. */
+const drafts = new Map();
 
 /** The API's schemas, read once. */
 async function schemas() {
@@ -128,6 +130,23 @@ function entry(key, schema, preset, changed) {
       self.fault("");
       self.mark();
     },
+    /** Take over what somebody else has set; what is edited here stays, and that is said. */
+    elsewhere(value) {
+      if (!self.edited) self.load(value);
+      else if (!same(value, self.value)) {
+        self.value = value;
+        self.fault(`was changed elsewhere meanwhile, to: ${shownDefault(value, doc)}`);
+      }
+    },
+    get draft() { return [self.name, { value: control.value, reset: self.reset }]; },
+    resume({ value, reset }) {
+      if (reset) made.set(preset);
+      else {
+        control.value = value;
+        control.dispatchEvent(new Event("input"));
+      }
+      self.reset = reset;
+    },
     get edited() { return self.reset ? !same(self.value, preset) : control.value !== self.shown; },
     get own() { return !same(self.value, preset); },
     get: () => (self.reset ? null : made.get()),
@@ -165,7 +184,11 @@ async function form(root, { path, current, changes, what, done }) {
   const none = h("p.empty", { hidden: true }, "No setting fits.");
   const summary = h("span.grow", { role: "status" });
   const save = h("button.btn.primary", "Save");
-  const discard = button("Discard", load);
+  const discard = button("Discard", () => {
+    for (const one of entries) one.load(one.value);
+    tell();
+    refresh();
+  });
   const bar = h("div.savebar", { hidden: true }, summary, discard, save);
   const left = new Set(entries);
   const groups = GROUPS.map(([title, fits]) => {
@@ -196,6 +219,19 @@ async function form(root, { path, current, changes, what, done }) {
     for (const one of entries) one.load(values[one.name]);
     tell();
   }
+  let saving = false;
+  async function refresh() {
+    if (saving) return;
+    try {
+      const values = await ask("GET", path(true));
+      if (saving) return;
+      for (const one of entries) one.elsewhere(values[one.name]);
+      tell();
+    } catch (problem) {
+      // That an app is gone is said by its page.
+      if (problem.status !== 404) complain(problem);
+    }
+  }
   async function submit(event) {
     event.preventDefault();
     const body = {};
@@ -207,7 +243,7 @@ async function form(root, { path, current, changes, what, done }) {
         faults.push({ key: one.name, problem: error.message });
       }
     }
-    save.disabled = true;
+    save.disabled = saving = true;
     try {
       if (!faults.length) {
         await ask("PATCH", path(false), body);
@@ -219,6 +255,8 @@ async function form(root, { path, current, changes, what, done }) {
     } catch (problem) {
       faults.push(...(problem.faults ?? []));
       if (!faults.length) complain(problem);
+    } finally {
+      saving = false;
     }
     find.value = "";
     onlySet.checked = false;
@@ -232,7 +270,14 @@ async function form(root, { path, current, changes, what, done }) {
       h("div.toolbar", find, h("label.inline", { for: onlySet.id }, onlySet, "Only what is set")),
       groups.map(({ node }) => node), none, bar));
   await load();
-  return { refresh: () => !entries.some((one) => one.edited) && load().catch(complain) };
+  for (const [name, draft] of drafts.get(path(false)) ?? []) entries.find((one) => one.name === name)?.resume(draft);
+  tell();
+  function close() {
+    // Who logs out leaves nothing to the next one.
+    if (!sessionKey()) drafts.clear();
+    else drafts.set(path(false), entries.filter((one) => one.edited).map((one) => one.draft));
+  }
+  return { refresh, close };
 }
 
 export async function settingsTab(root, name) {
@@ -240,7 +285,8 @@ export async function settingsTab(root, name) {
     path: (reading) => (reading ? appPath(name, "config") : appPath(name)), current: "App", changes: "AppChanges", what: name,
     done: () => `Saved${apps.get(name)?.running ? "; workers are replaced by Restart where that is needed" : ""}`,
   });
-  return { close: follow("configured", name, made.refresh) };
+  const deaf = follow("configured", name, made.refresh);
+  return { close: () => { deaf(); made.close(); } };
 }
 
 export async function serviceSettings(root) {
@@ -259,5 +305,6 @@ export async function serviceSettings(root) {
     path: () => "/settings", current: "Settings", changes: "SettingsChanges", what: "the service",
     done: (body) => (Object.keys(body).some((key) => /Port$|Engine$/.test(key)) ? "Saved; ports and engine hold from the next start of ood" : "Saved"),
   });
-  return { title: "Settings", close: follow("configured", "", made.refresh) };
+  const deaf = follow("configured", "", made.refresh);
+  return { title: "Settings", close: () => { deaf(); made.close(); } };
 }

@@ -1,6 +1,6 @@
 // An app's workers, or the servers it stands for.
 
-import { show } from "./dom.js";
+import { show, text } from "./dom.js";
 import { bytes, duration, ms, number, percent } from "./format.js";
 import { empty, grid, stateOf } from "./ui.js";
 
@@ -32,12 +32,13 @@ const UPSTREAM = [
 export function workersTab(root) {
   const workers = grid("Workers", "", WORKER, (one) => `${one.instance} ${one.pid}`);
   const upstreams = grid("Servers", "", UPSTREAM, (one) => one.address);
-  const none = empty("Nothing of it runs while it is stopped.");
+  const none = empty();
   root.append(workers.node, upstreams.node, none);
   return {
     draw(app) {
       workers.update(app.workers);
       upstreams.update(app.upstreams);
+      text(none, app.running ? "It has no workers: nothing runs for it." : "Nothing of it runs while it is stopped.");
       show(none, !app.workers.length && !app.upstreams.length);
     },
   };

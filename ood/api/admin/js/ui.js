@@ -66,6 +66,11 @@ export function empty(...said) {
   return h("p.empty", said);
 }
 
+/** In place of what could not be loaded: why, and another try. */
+export function unshown(problem, again) {
+  return h("div.empty", h("p", [problem.message, problem.hint].filter(Boolean).join(". ")), button("Try again", again));
+}
+
 /** A cell's content that is more than a text: `make(item)` returns its nodes and what updates them. */
 export const own = (make) => ({ make });
 

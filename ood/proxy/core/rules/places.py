@@ -152,6 +152,19 @@ class Rewrites:
         return where + target.query + path.rest
 
 
+class Way(msgspec.Struct, frozen=True):
+    """Where a request goes.
+
+    :ivar app: the app that answers.
+    :ivar target: what it is to see.
+    :ivar below: the path that was taken away before that.
+    """
+
+    app: str
+    target: bytes
+    below: bytes = b""
+
+
 class Routes:
     """Paths that belong to other apps."""
 
@@ -159,12 +172,13 @@ class Routes:
         said = ((path.rstrip("/") + "/*", route) for path, route in routes.items())
         self._paths = Patterns(said)
 
-    def find(self, path: UrlPath) -> tuple[str, bytes] | None:
-        """Return the app that a path belongs to, and the target that it is to see."""
+    def find(self, path: UrlPath) -> Way | None:
+        """Return where a path leads to; None if it belongs to no other app."""
         found = self._paths.find(path.exact)
         if found is None:
             return None
         route, rest = found
         if not route.strip:
-            return route.app, path.sent + path.rest
-        return route.app, (rest or b"/") + path.rest
+            return Way(route.app, path.sent + path.rest)
+        taken = path.exact[: len(path.exact) - len(rest)]
+        return Way(route.app, (rest or b"/") + path.rest, taken)

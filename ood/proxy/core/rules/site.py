@@ -17,13 +17,16 @@ from ood.proxy.core.request import Request
 from ood.proxy.core.rules.auth import Check, Door, Verdicts, credentials, without_credentials
 from ood.proxy.core.rules.headers import FieldChange, HeaderChange
 from ood.proxy.core.rules.networks import Access, among
-from ood.proxy.core.rules.places import Redirects, Rewrites, Routes
+from ood.proxy.core.rules.places import Redirects, Rewrites, Routes, Way
 from ood.proxy.core.rules.rate import RateLimit
 from ood.proxy.core.rules.settings import SiteSettings
 from ood.proxy.core.rules.trace import Fresh, named
 
 RETRY_SECONDS = 120
 """After which time a client may ask again during maintenance: nobody knows how long it takes."""
+
+LASTING_STATUSES = frozenset((301, 308))
+"""Redirects that browsers may remember: their administrator wrote the status down."""
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -111,18 +114,18 @@ class Site:
 
     def unlock(
         self, request: Request, path: bytes, moment: Moment
-    ) -> tuple[bool, Page | Pending | None]:
-        """Return whether credentials were used, and what is between the client and the site."""
+    ) -> tuple[str, Page | Pending | None]:
+        """Return whose credentials were used, and what is between the client and the site."""
         if self._door is None or not self._door.guards(path):
-            return False, None
+            return "", None
         page = self.dressed(pages.unauthorized(self.name))
         given = credentials(request.fields)
         if given is None:
-            return False, page
+            return "", page
         verdict = self._door.check(given, moment.verdicts)
         if isinstance(verdict, Check):
-            return False, Pending(verdict, self.dressed(pages.busy()))
-        return (True, None) if verdict else (False, page)
+            return "", Pending(verdict, self.dressed(pages.busy()))
+        return (given.user, None) if verdict else ("", page)
 
     def body_limit(self, request: Request) -> Page | None:
         """Return the answer to a body that is too long by its own word."""
@@ -147,9 +150,11 @@ class Site:
         if self._redirects is None:
             return None
         found = self._redirects.find(request.host, peer.scheme, path)
-        return None if found is None else self.dressed(pages.redirect(*found))
+        if found is None:
+            return None
+        return self.dressed(pages.redirect(*found, lasting=found[0] in LASTING_STATUSES))
 
-    def placed(self, path: UrlPath) -> tuple[str, bytes]:
+    def placed(self, path: UrlPath) -> Way:
         """Return which app answers, and with which target."""
         target = path.sent + path.rest
         if self._rewrites is not None:
@@ -161,7 +166,7 @@ class Site:
             found = self._routes.find(path)
             if found is not None:
                 return found
-        return self.name, target
+        return Way(self.name, target)
 
     def sent(self, request: Request, target: bytes, peer: Peer, moment: Moment) -> Request:
         """Return the request as the app is to see it."""
@@ -209,41 +214,50 @@ def decide(
     stop = site.admit(peer, moment) or site.away(request, peer, path)
     if stop is not None:
         return stop
-    used, refused = _unlocked(site, request, path, moment)
+    user, refused = _unlocked(site, request, path, moment)
     if refused is not None:
         return refused
-    app, target = site.placed(path)
+    way = site.placed(path)
+    app = way.app
     longest = site.app.body_limit
     if app != name and app in sites:
         there = sites[app]
-        used_there, kept_out = _entered(there, request, target, peer, moment)
+        user_there, kept_out = _entered(there, request, way.target, peer, moment)
         if kept_out is not None:
             return kept_out
-        used = used or used_there
+        user = user or user_there
         longest = min(
             (one for one in (longest, there.app.body_limit) if one is not None), default=None
         )
-    if used:
+    if user:
         request = msgspec.structs.replace(request, fields=without_credentials(request.fields))
-    request = site.sent(request, target, peer, moment)
-    return Errand(app, request, peer, changes=site.changes, body_bytes_max=longest, site=name)
+    return Errand(
+        app,
+        site.sent(request, way.target, peer, moment),
+        peer,
+        changes=site.changes,
+        body_bytes_max=longest,
+        site=name,
+        below=way.below,
+        user=user,
+    )
 
 
 def _unlocked(
     site: Site, request: Request, path: UrlPath, moment: Moment
-) -> tuple[bool, Page | Pending | None]:
-    """Return whether ood itself used the credentials, and what refuses the request."""
-    used, closed = site.unlock(request, path.wide, moment)
-    return used, closed or site.body_limit(request)
+) -> tuple[str, Page | Pending | None]:
+    """Return whose credentials ood itself used, and what refuses the request."""
+    user, closed = site.unlock(request, path.wide, moment)
+    return user, closed or site.body_limit(request)
 
 
 def _entered(
     site: Site, request: Request, target: bytes, peer: Peer, moment: Moment
-) -> tuple[bool, Page | Hold | Pending | None]:
+) -> tuple[str, Page | Hold | Pending | None]:
     """Ask the gates of an app that another app's route leads to, as :func:`_unlocked` does."""
     moved = msgspec.structs.replace(request, target=target)
     path = site.path(moved)
     if isinstance(path, Page):
-        return False, path
+        return "", path
     stop = site.admit(peer, moment)
-    return (False, stop) if stop is not None else _unlocked(site, moved, path, moment)
+    return ("", stop) if stop is not None else _unlocked(site, moved, path, moment)

@@ -39,13 +39,15 @@ class Place(msgspec.Struct, frozen=True):
         """Whether the last name has one: it names a file, not a page of an application."""
         return bool(self.names) and b"." in self.names[-1]
 
-    def as_directory(self) -> bytes:
+    def as_directory(self, below: bytes = b"") -> bytes:
         """Return the target that names the directory: one path, with a slash at its end.
 
         It never begins with two slashes, which would name another host.
+
+        :param below: the path that clients know the root by, if that is not ``/``.
         """
         path = "".join(quote(name, safe="!$&'()*+,;=:@~") + "/" for name in self.names)
-        return b"/%b%b" % (path.encode("ascii"), self.query)
+        return b"%b/%b%b" % (below, path.encode("ascii"), self.query)
 
 
 def place_of(target: bytes) -> Place | None:
