@@ -142,16 +142,21 @@ class HookTests(TestCase):
 
     def test_hangs(self) -> Deferred[None]:
         """A shell whose program hangs is ended in time, and the program with it."""
-        self.patch(dnshook, "ADD_SECONDS", 0.5)
+        clock, pid_file = Clock(), self.directory / "pid"
+        self.shell(f"sleep 3000 & echo $! > {pid_file}.new; mv {pid_file}.new {pid_file}; wait")
+        hook = DnsHookResponder(reactor, clock, self.command, self.directory / "dns.json")
 
         async def work() -> None:
-            hook = self.shell(f"sleep 3000 & echo $! > {self.directory}/pid; wait")
             challenge = Challenge("dns-01", "token", "thumb")
+            started = hook.start_responding("a.example.com", challenge, challenge)
+            while not pid_file.exists():
+                await deferLater(reactor, 0.02)
+            clock.advance(dnshook.ADD_SECONDS)
             with self.assertRaises(AcmeError) as caught:
-                await hook.start_responding("a.example.com", challenge, challenge)
-            self.assertIn("it took longer than", str(caught.exception))
-            pid = int((self.directory / "pid").read_text())
-            self.assertFalse(_runs(pid))
+                await started
+            self.assertIn("it took longer than 600 s", str(caught.exception))
+            while _runs(int(pid_file.read_text())):  # it is killed, and may need a moment
+                await deferLater(reactor, 0.02)
 
         return Deferred.fromCoroutine(work())
 
