@@ -9,7 +9,7 @@ import hashlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -65,6 +65,7 @@ class OodService(MultiService):
     :param home: its home, which is given back when the last part has stopped.
     :param settings: those in force; the API's port among them is announced.
     :param supervisor: is told when it has started, and when it is about to end.
+    :param first: called before the parts are stopped, while all of them still work.
     :param last: called one after the other once the other parts have stopped: what
         they say and write until then is still wanted.
     """
@@ -76,12 +77,15 @@ class OodService(MultiService):
         home: Home,
         settings: Settings,
         supervisor: Supervisor,
-        last: Sequence[Callable[[], Deferred[None]]],
+        *,
+        first: Sequence[Callable[[], Awaitable[None]]] = (),
+        last: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._home = home
         self._settings = settings
         self._supervisor = supervisor
+        self._first = first
         self._last = last
 
     def startService(self) -> None:
@@ -109,11 +113,12 @@ class OodService(MultiService):
         self._supervisor.stopping()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stopping_already)
-        parts: Deferred[Any] = super().stopService()  # type: ignore[no-untyped-call]
-        return Deferred.fromCoroutine(self._stop(parts))
+        return Deferred.fromCoroutine(self._stop())
 
-    async def _stop(self, parts: Deferred[Any]) -> None:
-        await parts
+    async def _stop(self) -> None:
+        for prepare in self._first:
+            await prepare()
+        await super().stopService()  # type: ignore[no-untyped-call]
         for stop in self._last:
             await stop()
         self._home.close()
@@ -265,7 +270,9 @@ class Composition:
     def service(self) -> OodService:
         """Return all parts as one service, each as the document wants it."""
         last = (self._notifier.stopService, self._access.close)
-        service = OodService(self._home, self._settings, self._supervisor, last)
+        service = OodService(
+            self._home, self._settings, self._supervisor, first=(self._proxy.settle,), last=last
+        )
         parts = (self._logs, self._monitor, self._remotes, self._releases)
         edges = (self._certificates, self._proxy, self._balancer)
         for part in (*parts, *edges, *self._make_apis()):

@@ -33,7 +33,7 @@ class Starting(SynchronousTestCase):
         home.open()
         self.addCleanup(home.close)
         settings = Settings(http_port=8000, https_port=0)
-        OodService(home, settings, Supervisor({}, 0), ()).startService()
+        OodService(home, settings, Supervisor({}, 0)).startService()
         line = f"ood {ood.__version__} is ready: HTTP on port 8000, HTTPS on port none, home "
         self.assertEqual(formatEvent(said[-1]), f"{line}{home.path}")
 
@@ -42,7 +42,7 @@ class Starting(SynchronousTestCase):
         home = Home(Path(self.mktemp()))
         home.open()
         self.addCleanup(home.close)
-        service = OodService(home, Settings(), Supervisor({}, 0), ())
+        service = OodService(home, Settings(), Supervisor({}, 0))
         Broken().setServiceParent(service)
         error = self.assertRaises(SystemExit, service.startService)
         line = "ood: can't write /x: No space left on device (make room on the disk)"

@@ -42,6 +42,11 @@ class Dispatcher:
         self._half_open = HalfOpen()
         self.entries: dict[int, Entry] = {}
 
+    @property
+    def awaited(self) -> int:
+        """How many connections there are of which no request has come in full."""
+        return len(self._half_open)
+
     def accepted(self, incoming: Incoming) -> None:
         """Take a connection that was just accepted."""
         self._context.counters.connections += 1

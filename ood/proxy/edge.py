@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -103,6 +104,7 @@ class ReverseProxy(Service):
         self._ports: dict[str, int] = {}
         self._occupied: dict[str, StartupError] = {}
         self._retry: IDelayedCall | None = None
+        self._accepts = True
 
     @property
     def counters(self) -> Counters:
@@ -122,15 +124,35 @@ class ReverseProxy(Service):
             listener.start()
         self._open_ports()
 
-    def stopService(self) -> Deferred[None]:
-        """Accept no more; fire when all exchanges are done or were ended at the drain limit."""
-        super().stopService()  # type: ignore[no-untyped-call]
+    async def settle(self) -> None:
+        """Accept no more; return when those who came before have sent what they came for.
+
+        While it waits, everything goes on for them as ever: what they send may still need an
+        app's workers.  Who sends nothing for :data:`~ood.proxy.limits.SETTLE_SECONDS`, as
+        browsers that connect on suspicion, is not waited for.
+        """
+        self._close_ports()
+        clock = self._context.clock
+        latest = clock.seconds() + limits.SETTLE_SECONDS
+        while self._awaited() and clock.seconds() < latest:
+            await deferLater(clock, limits.SETTLE_LOOK_SECONDS, lambda: None)
+
+    def _awaited(self) -> int:
+        return self._dispatcher.awaited + (0 if self._https is None else self._https.awaited)
+
+    def _close_ports(self) -> None:
+        self._accepts = False
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
         for listener in (*self._listeners, *self._apps.values()):
             listener.stop()
         self._listeners, self._apps = [], {}
+
+    def stopService(self) -> Deferred[None]:
+        """Accept no more; fire when all exchanges are done or were ended at the drain limit."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._close_ports()
         self._context.draining = self._upstreams.draining = True
         if self._https is not None:
             self._https.stop()
@@ -172,7 +194,7 @@ class ReverseProxy(Service):
     def _open_ports(self) -> None:
         """Listen on every app's port that is still missing; try again later if one is taken."""
         before, self._occupied = self._occupied, {}
-        for name, port in self._ports.items():
+        for name, port in self._ports.items() if self._accepts else ():
             if name not in self._apps:
                 self._open(name, port, before.get(name))
         if self._occupied and self.running and self._retry is None:

@@ -60,6 +60,11 @@ class Https:
         else:
             reception.accepted(incoming)
 
+    @property
+    def awaited(self) -> int:
+        """How many connections there are without a handshake and a first request."""
+        return 0 if self._reception is None else len(self._reception.half_open)
+
     def _load(self) -> Reception:
         from ood.proxy.tls.reception import Reception  # noqa: PLC0415 - see above
 

@@ -27,6 +27,11 @@ and after the client's end of stream it gets this much time for the next step to
 LINGER_SECONDS = 2.0
 """After a last answer, what the client still sends is read away this long: closing at once would
 make the kernel send a reset, and the client could lose the answer."""
+SETTLE_SECONDS = 2.0
+"""At the end of the service those who have just come get this long to send a request: two round
+trips for a handshake and one for a head, over any distance."""
+SETTLE_LOOK_SECONDS = 0.05
+"""Pause between two looks whether all of them have."""
 DRAIN_SECONDS = 30.0
 """At the end of the service exchanges in flight get this long."""
 ACCEPT_PAUSE_SECONDS = 0.5

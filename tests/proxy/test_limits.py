@@ -4,6 +4,7 @@ import resource
 import socket
 import struct
 
+from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 
 from ood.proxy import limits
@@ -347,6 +348,41 @@ class DrainTests(ProxyTestCase):
         self.assertIn(b"Connection: close", await client.end())
         await stopped
         self.assertEqual([], self.clock.getDelayedCalls())
+
+    async def test_who_has_just_come(self) -> None:
+        """Before all that, whoever connected already gets to send a request; nobody else does."""
+        client = await self.client()
+        client.send(GET[:-4])
+        await self.eventually(lambda: self.proxy._awaited() == 1)
+        settled = Deferred.fromCoroutine(self.proxy.settle())
+        with socket.socket() as sock:
+            self.assertNotEqual(0, sock.connect_ex((LOOPBACK, self.port)))
+        self.converge("site", "other")
+        with socket.socket() as sock:
+            self.assertNotEqual(0, sock.connect_ex((LOOPBACK, self.ports["other"])))
+        self.advance(1)
+        self.assertNoResult(settled)
+        client.send(GET[-4:])
+        wire = await self.backend.next()
+        await wire.until(b"\r\n\r\n")
+        self.advance(1)
+        await settled
+        stopped = self.proxy.stopService()
+        wire.send(OK)
+        self.assertIn(b"200 OK", await client.end())
+        await stopped
+
+    async def test_who_says_nothing(self) -> None:
+        """Connections on which nothing comes are waited for no longer than 2 s."""
+        client = await self.client()
+        await self.eventually(lambda: self.proxy._awaited() == 1)
+        settled = Deferred.fromCoroutine(self.proxy.settle())
+        self.advance(1.75)
+        self.assertNoResult(settled)
+        self.advance(0.5)
+        self.successResultOf(settled)
+        await self.proxy.stopService()
+        self.assertEqual(b"", await client.end())
 
     async def test_the_limit(self) -> None:
         """After 30 s what is left is ended."""

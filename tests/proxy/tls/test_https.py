@@ -316,6 +316,26 @@ class BoundTests(HttpsTestCase):
             self.assertEqual(b"", await self.blocking(lambda: read_all(ready)))
         self.assertEqual(1, self.proxy.tls_counters.refused["late"])
 
+    async def test_when_the_service_ends(self) -> None:
+        """Who is connected already gets a handshake and an answer first."""
+        raw = socket.create_connection((LOOPBACK, self.tls_port), SECONDS)
+        await self.eventually(lambda: self.proxy._awaited() == 1)
+
+        async def end() -> None:
+            await self.proxy.settle()
+            await self.proxy.stopService()
+
+        ended = Deferred.fromCoroutine(end())
+
+        def run() -> bytes:
+            with closing(trusting().wrap_socket(raw, server_hostname="site.localhost")) as sock:
+                sock.sendall(request("/late"))
+                return read_all(sock)
+
+        self.assertIn(b"/late ", await self.blocking(run))
+        self.advance(1)
+        await ended
+
     async def test_in_single_bytes(self) -> None:
         """A first message may come byte by byte, and is then still unread."""
 
