@@ -66,11 +66,13 @@ class CheckupTests(ContainerTestCase):
     def test_healthy(self) -> None:
         """It is asked over a connection of its own, and is online with the answer."""
         node = self.begin()
+        settled = self.container.when_settled()
         self.assertEqual(self.states(), ["launching"])
         self.assertFalse(self.container.roster.streams)
         asked = self.answer(node, b"HTTP/1.1 204 No Content\r\n\r\n")
         self.assertTrue(asked.startswith(b"GET /up?x=1 HTTP/1.1\r\nHost: app.localhost\r\n"), asked)
         self.assertEqual(self.states(), ["online"])
+        self.successResultOf(settled)
 
     def test_warming_up(self) -> None:
         """A bad answer, or none, is asked for again."""
