@@ -72,6 +72,18 @@ class CheckupTests(ContainerTestCase):
         self.assertTrue(asked.startswith(b"GET /up?x=1 HTTP/1.1\r\nHost: app.localhost\r\n"), asked)
         self.assertEqual(self.states(), ["online"])
 
+    def test_settled(self) -> None:
+        """The answer is enough for whoever waits for the app: nothing else has to happen."""
+        node = self.begin()
+        settled = self.container.when_settled()
+        self.machine.pump()
+        pipe = self.question(node)
+        self.machine.pump()
+        self.assertNoResult(settled)
+        pipe.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        self.machine.pump()
+        self.successResultOf(settled)
+
     def test_warming_up(self) -> None:
         """A bad answer, or none, is asked for again."""
         node = self.begin()

@@ -245,9 +245,17 @@ class WorkerProcess:
             self._online()
             return
         self._cancel_timers()
-        self._checkup = Checkup(context.fds, context.clock, self._connect, self._online, self._fail)
+        self._checkup = Checkup(
+            context.fds, context.clock, self._connect, self._healthy, self._fail
+        )
         host = f"{self.plan.name}.localhost"
         self._checkup.start(app.health_path, host, app.health_timeout / 1000)
+
+    def _healthy(self) -> None:
+        """It answered as it should: whoever waits for it has to look, for no member changed."""
+        self._online()
+        self._changes.notify()
+        self.crew.worker_changed(self)
 
     def _connect(self) -> Upstream | None:
         tried = (member.connect() for member in self.members if member.listening)
