@@ -1,8 +1,8 @@
 """Reading what PM2 was told: ecosystem files and its dump.
 
-PM2 evaluates ``ecosystem.config.js`` with Node, so ood does, too; ``.json`` files
-and ``dump.pm2`` are plain JSON.  :func:`translate` is pure: it says what an entry
-becomes and names every key that could not be carried over.
+PM2 evaluates ``ecosystem.config.js`` with Node, so ood does, too; ``.json`` and ``.yaml``
+files and ``dump.pm2`` are data.  :func:`translate` is pure: it says what an entry becomes
+and names every key that could not be carried over.
 """
 
 from __future__ import annotations
@@ -299,8 +299,6 @@ def load(path: Path, node: str | None) -> Any:
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise _refused(path, f"is longer than {FILE_BYTES_MAX >> 20} MiB")
-        if path.suffix in {".yaml", ".yml"}:
-            raise _refused(path, "is YAML, which ood does not read: write it as JSON")
         if path.suffix in {".js", ".cjs", ".mjs"}:
             return _evaluate(_MODULE, path, node)
         text = path.read_text(encoding="utf-8")
@@ -308,12 +306,23 @@ def load(path: Path, node: str | None) -> Any:
         raise _refused(path, error.strerror or str(error)) from None
     except ValueError as error:
         raise _refused(path, f"is no text: {error}") from None
+    if path.suffix in {".yaml", ".yml"}:
+        return _yaml(path, text)
     try:
         return json.loads(text)
     except ValueError as error:
         if node is None:
             raise _refused(path, f"is not valid JSON: {error}") from None
     return _evaluate(_EXPRESSION, path, node)  # comments and the like: PM2 does so, too
+
+
+def _yaml(path: Path, text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise _refused(path, f"is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def entries_of(path: Path, plain: Any) -> list[Mapping[str, Any]]:
@@ -341,7 +350,7 @@ def beside(plain: Any) -> list[str]:
 
 
 def _refused(path: Path, why: str) -> InvalidError:
-    allowed = "ecosystem.config.js, a .json of the same form, or dump.pm2"
+    allowed = "ecosystem.config.js, a .json or .yaml of the same form, or dump.pm2"
     return InvalidError([Fault(str(path), why, allowed)])
 
 

@@ -257,10 +257,16 @@ class ReadTests(SynchronousTestCase):
             self.assertEqual(read(path, node), [{"script": "x.js"}])
 
     def test_yaml(self) -> None:
-        """That a file is YAML is said."""
-        path = self.file("ecosystem.yaml", "apps:\n  - script: x.js\n")
+        """YAML says the same as JSON does; what is wrong in it is said with its place."""
+        text = "# ours\napps:\n  - script: x.js\n    env:\n      PORT: 3000\n"
+        read_app = {"script": "x.js", "env": {"PORT": 3000}}
+        self.assertEqual(read(self.file("ecosystem.yaml", text), None), [read_app])
+        path = self.file("ecosystem.yml", "apps:\n  - script: [\n")
         error = self.assertRaises(InvalidError, read, path, None)
-        self.assertIn("YAML", str(error))
+        self.assertIn("is not valid YAML", str(error))
+        self.assertIn("line 3", str(error))
+        tagged = self.file("a.yml", "!!python/object/apply:os.system ['true']")
+        self.assertRaises(InvalidError, read, tagged, None)
 
     def test_beside_apps(self) -> None:
         """What a file holds beside its apps is named."""
