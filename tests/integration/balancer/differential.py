@@ -13,7 +13,7 @@ from ood.balancer.core.pool import Pool
 from ood.balancer.core.state import server_key, server_settings, virtual_settings
 from ood.balancer.core.targets import Flow
 from ood.model.servicecheck import read_service
-from tests.integration.balancer.bench import Bench
+from tests.integration.balancer.bench import Bench, families
 
 OPERATIONS = 60
 MOST_SERVERS = 6
@@ -90,10 +90,14 @@ class Match:
             self.open.append((client, expected))
 
     def source(self):
+        """Return an address and a port to come from: one that is the next free one."""
+        host = "::1"
+        if not self.six:
+            host = f"127.0.{self.random.randrange(3, 6)}.{self.random.randrange(1, 9)}"
         self.port += 1
-        if self.six:
-            return "::1", self.port
-        return f"127.0.{self.random.randrange(3, 6)}.{self.random.randrange(1, 9)}", self.port
+        while not can_come_from(host, self.port):
+            self.port += 1
+        return host, self.port
 
     def close_one(self):
         """Close a connection; the kernel counts it as inactive for two minutes."""
@@ -141,6 +145,17 @@ class Match:
         self.log.append([(s["port"], s["weight"]) for s in self.document["servers"]])
         self.bench.configure(self.document)
         twin()
+
+
+def can_come_from(host: str, port: int) -> bool:
+    """Tell whether nobody else uses an address and a port: others test on this machine, too."""
+    with socket.socket(families(host)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
 
 
 def compare(bench: Bench, case: str, seed: int = 1) -> None:
