@@ -34,15 +34,16 @@ ACME_PREFIX = "/.well-known/acme-challenge/"
 HOOK = """#!{python}
 import json, sys, urllib.request
 action, name, value = sys.argv[1:]
-body = {{"host": name + ".", "value": value}}
-if action == "remove":
-    del body["value"]
-way = {{"add": "set-txt", "remove": "clear-txt"}}[action]
-urllib.request.urlopen("http://127.0.0.1:{port}/" + way, json.dumps(body).encode())
+if action == "add":
+    body = json.dumps({{"host": name + ".", "value": value}}).encode()
+    urllib.request.urlopen("http://127.0.0.1:{port}/set-txt", body)
 with open(__file__ + ".log", "a") as log:
     log.write(action + " " + name + chr(10))
 """
-"""A DNS hook that tells the name server, and notes what it did."""
+"""A DNS hook that tells the name server, and notes what it did.
+
+The server can only forget all values of a name: while one is proved, another one may be done.
+"""
 
 
 def listens(port: int) -> bool:
